@@ -1,0 +1,107 @@
+//! What one node must run, and what it must know to run it.
+//!
+//! A node is always told the whole wanted set, numbered by a generation: it refuses an older one,
+//! and lost, late or repeated messages do no harm. What is not in the set is removed, except data:
+//! a volume is deleted only when the set names it and says so.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use crate::model::container::ContainerSpec;
+use crate::model::id::{ContainerId, NetworkId, TaskId};
+use crate::model::task::{DesiredState, StopOrder};
+use crate::model::time::Timestamp;
+use crate::model::volume::VolumeSpec;
+
+/// The whole wanted set of one node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Goes up with each change; a node never goes back.
+    pub generation: u64,
+    pub tasks: Vec<Arc<AssignedTask>>,
+    pub networks: Vec<AssignedNetwork>,
+    pub volumes: Vec<AssignedVolume>,
+    /// Contents of the secrets and configs that the tasks are granted, by final name.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+    pub configs: BTreeMap<String, Vec<u8>>,
+}
+
+/// The latest task of one container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AssignedTask {
+    pub id: TaskId,
+    pub container: ContainerId,
+    /// The container's name, e.g. `shop-web-1`.
+    pub name: String,
+    /// The key in the Compose file, or the container's own name.
+    pub service: String,
+    pub stack: Option<String>,
+    pub slot: u32,
+    pub spec: Arc<ContainerSpec>,
+    /// The spec's labels and those that wharfie and Compose add.
+    pub labels: BTreeMap<String, String>,
+    pub desired: DesiredState,
+    pub stop: Option<StopOrder>,
+    /// In the order in which the interfaces are made; the first gives the default route.
+    pub interfaces: Vec<AssignedInterface>,
+    /// The container whose network, pid or ipc namespace it joins, where the spec names a service.
+    pub joins: BTreeMap<String, ContainerId>,
+    pub replaces: Option<ContainerId>,
+    pub restarts: u32,
+    pub start_after: Timestamp,
+    pub created_at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedInterface {
+    pub network: NetworkId,
+    /// `eth0`, unless the user chose a name.
+    pub name: String,
+    pub address: Ipv4Addr,
+    pub prefix_len: u8,
+    pub mac: String,
+    /// `None` on internal networks, and on all but one of a container's networks.
+    pub default_gateway: Option<Ipv4Addr>,
+}
+
+/// A network with everything that must be known on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AssignedNetwork {
+    pub id: NetworkId,
+    pub name: String,
+    pub subnet: Ipv4Net,
+    pub gateway: Ipv4Addr,
+    pub internal: bool,
+    /// Bytes; the host's default when absent.
+    pub mtu: Option<u32>,
+    /// Name of the bridge on the host, when the user chose one.
+    pub bridge_name: Option<String>,
+    /// `com.docker.network.bridge.enable_icc`: containers on it may talk to each other.
+    pub inter_container: bool,
+    pub masquerade: bool,
+    /// What a name means on this network: service names, aliases, container names and short ids,
+    /// in lower case. Only containers that serve are in it, in a stable order; a service with a
+    /// virtual address has just that one.
+    pub names: BTreeMap<String, Vec<Ipv4Addr>>,
+    pub virtual_addresses: Vec<VirtualAddress>,
+}
+
+/// An address that stands for several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualAddress {
+    pub service: String,
+    pub address: Ipv4Addr,
+    /// The addresses of the containers that serve, in a stable order; none: connections are refused.
+    pub backends: Vec<Ipv4Addr>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AssignedVolume {
+    pub spec: VolumeSpec,
+    /// Delete it, with its data.
+    pub remove: bool,
+}

@@ -1,0 +1,11 @@
+//! The nouns of wharfie, one file each. They use nothing else of this crate.
+
+pub mod container;
+pub mod id;
+pub mod network;
+pub mod node;
+pub mod service;
+pub mod stack;
+pub mod task;
+pub mod time;
+pub mod volume;

@@ -1,0 +1,156 @@
+//! A task: one run of one container.
+//!
+//!     New ─► Pending ─► Assigned ─► Preparing ─► Ready ─► Starting ─► Running ─► Complete │ Shutdown │ Failed
+//!       (scheduler)                  (node)        └──────── error before it ran ──────► Rejected
+//!
+//! The scheduler writes `desired` and the states up to `Assigned`; from then on only the node that
+//! has the task moves `status`. Both only move forward: a restart is a new task in the same slot,
+//! on the same container if its definition has not changed (so that the container keeps its id, its
+//! name and what it wrote), on a new one if it has.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{ContainerId, NodeId, ServiceId, TaskId};
+use super::network::Attachment;
+use super::time::Timestamp;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    pub id: TaskId,
+    pub container: ContainerId,
+    pub service: ServiceId,
+    pub slot: u32,
+    /// The container's name, e.g. `shop-web-1`.
+    pub name: String,
+    /// The version of the service that it runs.
+    pub version: u64,
+    pub node: Option<NodeId>,
+    pub desired: DesiredState,
+    /// How a task that must end is ended; `None` is as the spec says.
+    pub stop: Option<StopOrder>,
+    pub status: TaskStatus,
+    pub attachments: Vec<Attachment>,
+    /// The container that this one takes the place of: its anonymous volumes are carried over.
+    pub replaces: Option<ContainerId>,
+    /// Failures in a row in this slot, up to this run; decides the wait before the next restart.
+    pub failures: u32,
+    /// Restarts of this container so far, as `docker inspect` shows them.
+    pub restarts: u32,
+    /// Do not start before this time (back-off).
+    pub start_after: Timestamp,
+    pub created_at: Timestamp,
+}
+
+/// Declared in the order in which they are passed through, so that they can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    New,
+    Pending,
+    Assigned,
+    Preparing,
+    Ready,
+    Starting,
+    Running,
+    /// Ended with exit code 0.
+    Complete,
+    /// Ended because it was told to.
+    Shutdown,
+    /// Ended by itself with an error.
+    Failed,
+    /// Could not be started.
+    Rejected,
+    /// Its node has been gone for so long that nobody knows.
+    Orphaned,
+}
+
+impl TaskState {
+    /// It has ended, or never will begin.
+    pub fn is_terminal(self) -> bool {
+        self > Self::Running
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DesiredState {
+    /// Prepared, but not started (`docker create`, and the next one of a rollout).
+    Ready,
+    Running,
+    /// Ended; the container is kept.
+    Shutdown,
+    /// Ended, and the container deleted.
+    Remove,
+}
+
+/// How to end a task, when a person said so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StopOrder {
+    /// A name (`SIGTERM`) or a number.
+    pub signal: Option<String>,
+    /// Seconds until it is killed; negative is never.
+    pub grace_seconds: Option<i64>,
+    /// With `Remove`: its anonymous volumes go too.
+    pub remove_volumes: bool,
+}
+
+/// What has become of a task. Everything but `New` to `Assigned` is said by its node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskStatus {
+    pub state: TaskState,
+    /// When it came into this state.
+    pub at: Timestamp,
+    /// Why it is in this state, for people: never empty unless it is running.
+    pub reason: String,
+    pub exit_code: Option<i32>,
+    pub oom_killed: bool,
+    pub pid: Option<u32>,
+    pub health: Option<Health>,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    /// Digest of the image's configuration, `sha256:…`.
+    pub image_id: Option<String>,
+    /// Published ports as they were bound: target `80/tcp` to host port.
+    pub ports: BTreeMap<String, u16>,
+}
+
+impl TaskStatus {
+    pub fn new(state: TaskState, at: Timestamp, reason: impl Into<String>) -> Self {
+        Self {
+            state,
+            at,
+            reason: reason.into(),
+            exit_code: None,
+            oom_killed: false,
+            pid: None,
+            health: None,
+            started_at: None,
+            finished_at: None,
+            image_id: None,
+            ports: BTreeMap::new(),
+        }
+    }
+}
+
+/// What the health check has found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    pub status: HealthStatus,
+    /// Failed probes in a row.
+    pub failing_streak: u32,
+    /// Failed probes that make it unhealthy.
+    pub retries: u32,
+    /// Exit code and first line of output of the last probe.
+    pub last_probe: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthStatus {
+    Starting,
+    Healthy,
+    Unhealthy,
+}
