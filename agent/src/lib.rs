@@ -1,1 +1,19 @@
+//! The wharfie node: it makes true on this host what the scheduler has decided.
+//!
+//! | module | what it does | pure |
+//! |---|---|---|
+//! | [`container`] | one container's life: bundle, shim, exec, logs, health, cgroup, seccomp | partly |
+//! | [`image`] | references, registries, layers, the content store | partly |
+//! | [`network`] | bridges, interfaces, published ports, balancing | partly |
+//! | [`dns`] | names inside containers | partly |
+//! | [`volume`] | named volumes and their data | |
+//!
+//! The drivers (`container`, `image`, `network`, `dns`, `volume`) do not know each other; only
+//! `host/linux.rs` puts them together.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod container;
+pub mod dns;
+pub mod image;
+pub mod network;
+pub mod volume;

@@ -1,0 +1,1 @@
+//! Networks on this host: bridges, interfaces of containers, published ports, balancing, isolation.

@@ -1,0 +1,1 @@
+//! Named volumes: directories with data that outlive containers.
