@@ -12,6 +12,7 @@
 //! `host/linux.rs` puts them together.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod api;
 pub mod container;
 pub mod dns;
 pub mod image;
