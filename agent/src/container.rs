@@ -8,6 +8,14 @@
 //! connect its network. What is true is on disk and in the kernel: `list` finds containers and
 //! their shims again after the agent was killed.
 
+pub mod capability;
+pub mod device;
+pub mod health;
+pub mod log;
+pub mod seccomp;
+pub mod spec;
+pub mod user;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -67,8 +75,13 @@ pub enum Phase {
     /// The bundle is there; nothing runs.
     Prepared,
     /// The process waits at the gate.
-    Created { pid: u32 },
-    Running { pid: u32, started_at: Timestamp },
+    Created {
+        pid: u32,
+    },
+    Running {
+        pid: u32,
+        started_at: Timestamp,
+    },
     Ended(Exit),
 }
 
@@ -123,7 +136,12 @@ impl Containers {
     ) -> Result<(Arc<Self>, mpsc::Receiver<Ended>), ContainerError> {
         let _ = exec_root;
         let (_sender, receiver) = mpsc::channel(1);
-        Ok((Arc::new(Self { root: root.to_owned() }), receiver))
+        Ok((
+            Arc::new(Self {
+                root: root.to_owned(),
+            }),
+            receiver,
+        ))
     }
 
     /// The directory that belongs to a container; removed with it.
