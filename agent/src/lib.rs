@@ -7,6 +7,7 @@
 //! | [`network`] | bridges, interfaces, published ports, balancing | partly |
 //! | [`dns`] | names inside containers | partly |
 //! | [`volume`] | named volumes and their data | |
+//! | [`secret`] | secrets and configs as files in memory | |
 //!
 //! The drivers (`container`, `image`, `network`, `dns`, `volume`) do not know each other; only
 //! `host/linux.rs` puts them together.
@@ -17,4 +18,5 @@ pub mod container;
 pub mod dns;
 pub mod image;
 pub mod network;
+pub mod secret;
 pub mod volume;
