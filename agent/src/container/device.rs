@@ -7,8 +7,11 @@
 //! A node in `/dev` proves nothing: a container that has `MKNOD` makes what it likes. The filter is
 //! what counts, and it is there in both worlds.
 
-pub mod filter;
-pub mod host;
+mod filter;
+mod host;
+
+pub use filter::{attach as attach_v2, load as load_v2, program as v2_program};
+pub use host::{GrantedDevice, granted, host_devices};
 
 use std::path::PathBuf;
 use std::{fmt, io};

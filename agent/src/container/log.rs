@@ -1,11 +1,32 @@
-//! A container's log files.
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+//! A container's log: files of lines that say when, where from, and what.
+//!
+//!     2026-11-22T03:04:05.000000000Z stdout F hello
+//!     2026-11-22T03:04:05.000000000Z stderr P the first 16 KiB of a long line …
+//!     └─ 30 characters ────────────┘ └─ 6 ┘ └ F: the line ends here, P: it goes on
+//!
+//! This is the format of CRI, so that log collectors read the files as they are. The current file
+//! is `log`; older ones are `log.1` (the youngest) and so on. [`LogWriter`] is for the shim: one
+//! thread, blocking, as fast as a pipe delivers. [`LogReader`] is for the agent, which may read while
+//! others write.
+
+mod files;
+mod read;
+mod write;
+
+pub use read::{Follow, LogEnd, LogQuery, LogReader};
+pub use write::LogWriter;
 
 use scheduler::model::time::Timestamp;
 
-use super::LogFiles;
+/// A longer line is cut into parts. Source: containerd's CRI logger and Docker both cut at 16 KiB.
+const MAX_PART: usize = 16 * 1024;
+
+/// Length of a time in the files.
+const TIME_LEN: usize = 30;
+/// Where the tag `F` or `P` is, from the start of an entry.
+const TAG_AT: usize = TIME_LEN + " stdout ".len();
+/// Where the text begins.
+const TEXT_AT: usize = TAG_AT + "F ".len();
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -13,25 +34,12 @@ pub enum Stream {
     Stderr,
 }
 
-/// Writes a container's output; for one thread that may block.
-#[derive(Debug)]
-pub struct LogWriter {
-    _path: PathBuf,
-}
-
-impl LogWriter {
-    /// Opens the current file `path` for appending (older ones are `path.1`, `path.2`, …).
-    pub fn open(_path: &Path, _limits: &LogFiles) -> io::Result<Self> {
-        todo!()
-    }
-    /// Writes what was read from the container in one read; an unfinished line is kept until its
-    /// end comes, 16 KiB are together, or `finish`. One write(2) for each call.
-    pub fn write(&mut self, _stream: Stream, _bytes: &[u8], _at: Timestamp) -> io::Result<()> {
-        todo!()
-    }
-    /// Writes unfinished lines. Call it when the streams have ended.
-    pub fn finish(&mut self, _at: Timestamp) -> io::Result<()> {
-        todo!()
+impl Stream {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
     }
 }
 
@@ -40,54 +48,68 @@ impl LogWriter {
 pub struct LogEntry {
     pub at: Timestamp,
     pub stream: Stream,
-    /// Without the line's end.
+    /// Without the end of the line.
     pub bytes: Vec<u8>,
-    /// The line goes on in the next entry of the same stream.
-    pub partial: bool,
+    pub part: Part,
 }
 
-/// What of a log is wanted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogQuery {
-    /// Only the last so many lines.
-    pub tail: Option<u64>,
-    pub since: Option<Timestamp>,
-    pub until: Option<Timestamp>,
-    /// Goes on after the end of the file until [`LogReader::ended`] was called and everything is read.
-    pub follow: Follow,
-}
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Follow {
-    #[default]
-    No,
-    Yes,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A whole line, or the end of one: a line feed follows.
+    End,
+    /// The line goes on in the next entry of this stream, or was never ended.
+    Begun,
 }
 
-/// Tells followers of a log that nothing more will be written.
-#[derive(Clone, Debug, Default)]
-pub struct LogEnd(Arc<tokio_util::sync::CancellationToken>);
-impl LogEnd {
-    pub fn new() -> Self {
-        Self::default()
-    }
-    /// Followers read what is there and stop.
-    pub fn ended(&self) {
-        self.0.cancel()
-    }
+/// Writes a time as the files have it. The end of time, for what lies beyond the year 9999.
+fn format_time(at: Timestamp) -> String {
+    let time =
+        jiff::Timestamp::from_nanosecond(i128::from(at.as_nanos())).unwrap_or(jiff::Timestamp::MAX);
+    format!("{time:.9}")
 }
 
-/// Reads a log, oldest entry first.
-#[derive(Debug)]
-pub struct LogReader {
-    _path: PathBuf,
+/// Reads a time as [`format_time`] writes it.
+fn parse_time(text: &[u8]) -> Option<Timestamp> {
+    let time: jiff::Timestamp = std::str::from_utf8(text).ok()?.parse().ok()?;
+    u64::try_from(time.as_nanosecond())
+        .ok()
+        .map(Timestamp::from_nanos)
 }
 
-impl LogReader {
-    pub async fn open(_path: &Path, _query: LogQuery, _end: LogEnd) -> io::Result<Self> {
-        todo!()
-    }
-    /// The next entries (never an empty list); `None` at the end.
-    pub async fn next(&mut self) -> io::Result<Option<Vec<LogEntry>>> {
-        todo!()
+/// Reads an entry, given without its line feed; `None` when it is none (torn by a crash).
+fn parse_entry(line: &[u8], time: &mut LastTime) -> Option<LogEntry> {
+    let (head, text) = line.split_at_checked(TEXT_AT)?;
+    let (stream, tag) = head[TIME_LEN..].split_at(" stdout ".len());
+    Some(LogEntry {
+        at: time.parse(&head[..TIME_LEN])?,
+        stream: match stream {
+            b" stdout " => Stream::Stdout,
+            b" stderr " => Stream::Stderr,
+            _ => return None,
+        },
+        part: match tag {
+            b"F " => Part::End,
+            b"P " => Part::Begun,
+            _ => return None,
+        },
+        bytes: text.to_vec(),
+    })
+}
+
+/// The time parsed last: lines that were read from the container together share one.
+#[derive(Debug, Default)]
+struct LastTime {
+    text: Vec<u8>,
+    at: Timestamp,
+}
+
+impl LastTime {
+    fn parse(&mut self, text: &[u8]) -> Option<Timestamp> {
+        if self.text != text {
+            self.at = parse_time(text)?;
+            self.text.clear();
+            self.text.extend_from_slice(text);
+        }
+        Some(self.at)
     }
 }

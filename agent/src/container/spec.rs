@@ -7,7 +7,7 @@ use oci_spec::runtime::Spec;
 use scheduler::model::container::{ContainerSpec, Healthcheck};
 
 use super::capability::CapabilitySet;
-use super::device::host::GrantedDevice;
+use super::device::GrantedDevice;
 use super::health::HealthCheck;
 use super::user::ResolvedUser;
 

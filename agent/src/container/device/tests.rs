@@ -83,18 +83,18 @@ fn a_device_of_the_host_is_found_under_its_name_in_the_container() {
         target: "/dev/nothing".to_owned(),
         permissions: permissions.to_owned(),
     };
-    let found = host::granted(&device("/dev/null", "r")).unwrap();
-    let [granted] = found.as_slice() else {
+    let found = granted(&device("/dev/null", "r")).unwrap();
+    let [found] = found.as_slice() else {
         panic!("{found:?}")
     };
-    assert_eq!(granted.node.path(), &PathBuf::from("/dev/nothing"));
-    assert_eq!(granted.rule().v1_line(), "c 1:3 r");
+    assert_eq!(found.node.path(), &PathBuf::from("/dev/nothing"));
+    assert_eq!(found.rule().v1_line(), "c 1:3 r");
     assert!(matches!(
-        host::granted(&device("/etc/passwd", "r")),
+        granted(&device("/etc/passwd", "r")),
         Err(DeviceError::NotADevice { .. })
     ));
     assert!(matches!(
-        host::granted(&device("/dev/nowhere", "r")),
+        granted(&device("/dev/nowhere", "r")),
         Err(DeviceError::Read { .. })
     ));
 }
