@@ -16,7 +16,7 @@ pub use host::{GrantedDevice, granted, host_devices};
 use std::path::PathBuf;
 use std::{fmt, io};
 
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceCgroupBuilder, LinuxDeviceType};
+use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
 /// One rule of a device filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,11 +188,9 @@ impl DeviceRule {
     }
 
     pub fn to_oci(self) -> LinuxDeviceCgroup {
-        let mut rule = LinuxDeviceCgroupBuilder::default()
-            .allow(self.verdict == Verdict::Allow)
-            .access(self.permissions.to_string())
-            .build()
-            .unwrap_or_default();
+        let mut rule = LinuxDeviceCgroup::default();
+        rule.set_allow(self.verdict == Verdict::Allow);
+        rule.set_access(Some(self.permissions.to_string()));
         rule.set_typ(Some(match self.kind {
             DeviceKind::All => LinuxDeviceType::A,
             DeviceKind::Block => LinuxDeviceType::B,
