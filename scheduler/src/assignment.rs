@@ -4,6 +4,8 @@
 //! and lost, late or repeated messages do no harm. What is not in the set is removed, except data:
 //! a volume is deleted only when the set names it and says so.
 
+pub mod build;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;

@@ -1,13 +1,15 @@
 //! A service: how many containers of one kind are wanted, in what order, and how they are replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::container::ContainerSpec;
-use super::id::ServiceId;
+use super::id::{NetworkId, ServiceId};
+use super::task::StopOrder;
 use super::time::Timestamp;
 
 /// What a user asks for under one key of `services:`.
@@ -188,8 +190,38 @@ pub struct Service {
     pub versions: BTreeMap<u64, Arc<ServiceSpec>>,
     /// Slots that a person stopped: nothing is started there until a person asks for it.
     pub halted: BTreeSet<u32>,
+    /// How the halted slots are ended, as the person said who halted them.
+    pub stop: StopOrder,
+    /// A person asked for its removal; it goes when its last container has gone.
+    pub removal: Option<StopOrder>,
+    /// How far the containers have come to the current version.
+    pub rollout: Rollout,
+    /// Whether containers of the current version take over their predecessors' anonymous volumes.
+    pub anonymous_volumes: AnonymousVolumes,
+    /// The address that stands for all its containers, on each network, once it has had several.
+    pub virtual_addresses: BTreeMap<NetworkId, Ipv4Addr>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+/// What becomes of a service's containers of earlier versions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rollout {
+    /// They are replaced as the update configuration says; nothing to do once none is left.
+    #[default]
+    Going,
+    /// They are left alone until a person deploys again.
+    Paused { reason: String },
+}
+
+/// What a new container does with the anonymous volumes of the one it replaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnonymousVolumes {
+    #[default]
+    TakeOver,
+    Renew,
 }
 
 impl Service {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::network::NetworkSpec;
 use super::service::ServiceSpec;
+use super::time::Timestamp;
 use super::volume::VolumeSpec;
 
 /// What `up` sends: the whole wanted set of one project.
@@ -24,6 +25,36 @@ pub struct Stack {
     /// Where the files were read, for `ls` and Compose's labels.
     pub working_dir: String,
     pub config_files: Vec<String>,
+}
+
+/// A stack as the cluster knows it; its services, networks and volumes name it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StackRecord {
+    pub name: String,
+    pub working_dir: String,
+    pub config_files: Vec<String>,
+    /// A person asked for its removal; it goes when its last service has gone.
+    pub removal: Option<StackRemoval>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// What goes with a stack that is taken down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StackRemoval {
+    /// Named volumes stay.
+    KeepVolumes,
+    /// Named volumes go, with their data.
+    DeleteVolumes,
+}
+
+/// A secret or config as the cluster keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredContent {
+    pub spec: ContentSpec,
+    /// The stack that brought it; `None` for one made by a person, which `external` refers to.
+    pub stack: Option<String>,
 }
 
 /// A secret or a config: named bytes.

@@ -32,6 +32,9 @@ pub struct Task {
     pub stop: Option<StopOrder>,
     pub status: TaskStatus,
     pub attachments: Vec<Attachment>,
+    /// What must be so before it is started.
+    #[serde(default)]
+    pub waits_for: WaitsFor,
     /// The container that this one takes the place of: its anonymous volumes are carried over.
     pub replaces: Option<ContainerId>,
     /// Failures in a row in this slot, up to this run; decides the wait before the next restart.
@@ -41,6 +44,17 @@ pub struct Task {
     /// Do not start before this time (back-off).
     pub start_after: Timestamp,
     pub created_at: Timestamp,
+}
+
+/// What a task waits for before it gets its place on a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitsFor {
+    /// The conditions of the service's `depends_on`.
+    #[default]
+    Dependencies,
+    /// Only the end of the container's run before: one that is restarted does not wait for others.
+    Nothing,
 }
 
 /// Declared in the order in which they are passed through, so that they can be compared.

@@ -1,0 +1,276 @@
+//! From the state to what one node is told.
+//!
+//! Built anew whenever the state has changed, and handed out only when it differs. What a task
+//! needs is made once and kept for as long as neither the task nor its service changes, so that a
+//! node with many containers costs little per change.
+
+mod labels;
+mod names;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{AssignedInterface, AssignedNetwork, AssignedTask, AssignedVolume, Assignment};
+use crate::model::container::{ContainerSpec, FileGrant, NamespaceMode, NetworkMode};
+use crate::model::id::{ContainerId, NetworkId, NodeId, TaskId};
+use crate::model::network::Attachment;
+use crate::model::service::{Service, ServiceSpec};
+use crate::model::stack::StoredContent;
+use crate::model::task::Task;
+use crate::state::{State, Table, is_on_node};
+
+/// Remembers what one node was told last.
+#[derive(Debug, Default)]
+pub struct Builder {
+    last: Option<Arc<Assignment>>,
+    tasks: BTreeMap<TaskId, Made>,
+}
+
+/// An assigned task, and the rows that it was made from.
+#[derive(Debug)]
+struct Made {
+    service: Arc<Service>,
+    task: Arc<AssignedTask>,
+}
+
+impl Builder {
+    /// What the node must be told now; `None` if it has been told.
+    pub fn update(&mut self, state: &State, node: &NodeId) -> Option<Arc<Assignment>> {
+        let next = self.build(state, node);
+        if self.last.as_ref().is_some_and(|last| is_same(last, &next)) {
+            return None;
+        }
+        let next = Arc::new(next);
+        self.last = Some(next.clone());
+        Some(next)
+    }
+
+    fn build(&mut self, state: &State, node: &NodeId) -> Assignment {
+        let mut last_runs: BTreeMap<&ContainerId, &Arc<Task>> = BTreeMap::new();
+        for task in state.node_tasks(node).filter(|task| is_on_node(task)) {
+            last_runs.insert(&task.container, task);
+        }
+        let mut rows: Vec<&Arc<Task>> = last_runs.into_values().collect();
+        rows.sort_by(|one, other| one.id.cmp(&other.id));
+        let ids: BTreeSet<&TaskId> = rows.iter().map(|task| &task.id).collect();
+        self.tasks.retain(|id, _| ids.contains(id));
+        let tasks: Vec<_> = rows
+            .iter()
+            .filter_map(|task| self.task(state, task))
+            .collect();
+
+        let used = rows.iter().flat_map(|task| &task.attachments);
+        let used: BTreeSet<&NetworkId> = used.map(|attachment| &attachment.network).collect();
+        let live = || rows.iter().filter(|task| !task.status.state.is_terminal());
+        let specs: Vec<_> = live().filter_map(|task| spec_of(state, task)).collect();
+        Assignment {
+            generation: state.version,
+            tasks,
+            networks: networks(state, &used),
+            volumes: volumes(state, node),
+            secrets: contents(&state.secrets, &specs, |spec| &spec.secrets),
+            configs: contents(&state.configs, &specs, |spec| &spec.configs),
+        }
+    }
+
+    fn task(&mut self, state: &State, task: &Arc<Task>) -> Option<Arc<AssignedTask>> {
+        let service = state.service_of(task)?;
+        if let Some(made) = self.tasks.get(&task.id)
+            && Arc::ptr_eq(&made.service, service)
+            && is_current(&made.task, task)
+            && made.task.joins.is_empty()
+        {
+            return Some(made.task.clone());
+        }
+        let made = Arc::new(assigned(state, service, task)?);
+        let entry = Made {
+            service: service.clone(),
+            task: made.clone(),
+        };
+        self.tasks.insert(task.id.clone(), entry);
+        Some(made)
+    }
+}
+
+/// Everything else that an assigned task shows never changes in a task's life.
+fn is_current(made: &AssignedTask, task: &Task) -> bool {
+    made.desired == task.desired && made.stop == task.stop && made.name == task.name
+}
+
+/// Equal but for the generation.
+fn is_same(one: &Assignment, other: &Assignment) -> bool {
+    let same_tasks = one.tasks.len() == other.tasks.len()
+        && one
+            .tasks
+            .iter()
+            .zip(&other.tasks)
+            .all(|(one, other)| Arc::ptr_eq(one, other) || one == other);
+    same_tasks
+        && one.networks == other.networks
+        && one.volumes == other.volumes
+        && one.secrets == other.secrets
+        && one.configs == other.configs
+}
+
+/// The spec of the version that a task runs.
+pub fn spec_of<'a>(state: &'a State, task: &Task) -> Option<&'a Arc<ServiceSpec>> {
+    let service = state.service_of(task)?;
+    Some(service.versions.get(&task.version).unwrap_or(&service.spec))
+}
+
+fn assigned(state: &State, service: &Service, task: &Task) -> Option<AssignedTask> {
+    let spec = spec_of(state, task)?;
+    Some(AssignedTask {
+        id: task.id.clone(),
+        container: task.container.clone(),
+        name: task.name.clone(),
+        service: spec.name.clone(),
+        stack: service.stack.clone(),
+        slot: task.slot,
+        spec: spec.container.clone(),
+        labels: labels::labels(state, service, spec, task),
+        desired: task.desired,
+        stop: task.stop.clone(),
+        interfaces: interfaces(state, &spec.container, &task.attachments),
+        joins: joins(state, service, &spec.container, task),
+        replaces: task.replaces.clone(),
+        restarts: task.restarts,
+        start_after: task.start_after,
+        created_at: task.created_at,
+    })
+}
+
+/// In falling order of priority; the default route through the one that asks for it most.
+fn interfaces(
+    state: &State,
+    spec: &ContainerSpec,
+    attachments: &[Attachment],
+) -> Vec<AssignedInterface> {
+    let NetworkMode::Attached(wishes) = &spec.network else {
+        return Vec::new();
+    };
+    let mut found: Vec<_> = attachments
+        .iter()
+        .filter_map(|place| {
+            let network = state.networks.get(&place.network)?;
+            let wish = wishes
+                .iter()
+                .find(|wish| wish.network == network.spec.name)?;
+            Some((place, network, wish))
+        })
+        .collect();
+    found.sort_by_key(|(_, _, wish)| std::cmp::Reverse(wish.priority));
+    // The first of those with the highest value.
+    let gateway = found
+        .iter()
+        .filter(|(_, network, _)| !network.spec.internal)
+        .rev()
+        .max_by_key(|(_, _, wish)| wish.gateway_priority)
+        .map(|(place, ..)| place.network.clone());
+    let mut interfaces = Vec::with_capacity(found.len());
+    for (place, network, wish) in found {
+        let name = wish.interface_name.clone();
+        interfaces.push(AssignedInterface {
+            network: place.network.clone(),
+            name: name.unwrap_or_else(|| format!("eth{}", interfaces.len())),
+            address: place.address,
+            prefix_len: network.subnet.prefix_len(),
+            mac: place.mac.clone(),
+            default_gateway: (gateway.as_ref() == Some(&place.network)).then_some(network.gateway),
+        });
+    }
+    interfaces
+}
+
+/// The containers whose namespaces it shares, by kind.
+fn joins(
+    state: &State,
+    service: &Service,
+    spec: &ContainerSpec,
+    task: &Task,
+) -> BTreeMap<String, ContainerId> {
+    let mut joins = BTreeMap::new();
+    let mut join = |kind: &str, found: Option<ContainerId>| {
+        joins.extend(found.map(|container| (kind.to_owned(), container)));
+    };
+    match &spec.network {
+        NetworkMode::Service(name) => join("network", sibling(state, service, name, task.slot)),
+        NetworkMode::Container(name) => join("network", container_named(state, name)),
+        NetworkMode::Attached(_) | NetworkMode::Host | NetworkMode::None => {}
+    }
+    for (kind, mode) in [("pid", &spec.pid), ("ipc", &spec.ipc)] {
+        match mode {
+            NamespaceMode::Service(name) => join(kind, sibling(state, service, name, task.slot)),
+            NamespaceMode::Container(name) => join(kind, container_named(state, name)),
+            NamespaceMode::Private | NamespaceMode::Host | NamespaceMode::Shareable => {}
+        }
+    }
+    joins
+}
+
+/// The container of another service of the stack: in the same slot, or else the first.
+fn sibling(state: &State, service: &Service, name: &str, slot: u32) -> Option<ContainerId> {
+    let other = state.service_named(service.stack.as_deref()?, name)?;
+    let slots = state.slots(&other.id);
+    let task = slots.get(&slot).or_else(|| slots.values().next())?;
+    Some(task.container.clone())
+}
+
+/// By name, or by an identifier or its beginning.
+fn container_named(state: &State, name: &str) -> Option<ContainerId> {
+    let mut tasks = state.tasks.values().rev();
+    let task = tasks.find(|task| {
+        task.name == name || name.len() >= 12 && task.container.as_str().starts_with(name)
+    })?;
+    Some(task.container.clone())
+}
+
+fn networks(state: &State, used: &BTreeSet<&NetworkId>) -> Vec<AssignedNetwork> {
+    let known = used.iter().filter_map(|id| state.networks.get(*id));
+    let mut names = names::Names::read(state, used);
+    let assigned = known.map(|network| {
+        let option = |name: &str| network.spec.driver_opts.get(name).map(String::as_str);
+        let (table, virtual_addresses) = names.take(&network.id);
+        AssignedNetwork {
+            id: network.id.clone(),
+            name: network.spec.name.clone(),
+            subnet: network.subnet,
+            gateway: network.gateway,
+            internal: network.spec.internal,
+            mtu: option("com.docker.network.driver.mtu").and_then(|mtu| mtu.parse().ok()),
+            bridge_name: option("com.docker.network.bridge.name").map(str::to_owned),
+            inter_container: option("com.docker.network.bridge.enable_icc") != Some("false"),
+            masquerade: option("com.docker.network.bridge.enable_ip_masquerade") != Some("false"),
+            names: table,
+            virtual_addresses,
+        }
+    });
+    assigned.collect()
+}
+
+fn volumes(state: &State, node: &NodeId) -> Vec<AssignedVolume> {
+    let here = state
+        .volumes
+        .values()
+        .filter(|volume| volume.node.as_ref() == Some(node));
+    here.map(|volume| AssignedVolume {
+        spec: volume.spec.clone(),
+        remove: volume.removing,
+    })
+    .collect()
+}
+
+/// The contents of what the specs are granted, and of nothing else.
+fn contents(
+    table: &Table<String, StoredContent>,
+    specs: &[&Arc<ServiceSpec>],
+    grants: impl Fn(&ContainerSpec) -> &Vec<FileGrant>,
+) -> BTreeMap<String, Vec<u8>> {
+    let granted = specs.iter().flat_map(|spec| grants(&spec.container));
+    granted
+        .filter_map(|grant| {
+            let content = table.get(&grant.source)?.spec.content.clone()?;
+            Some((grant.source.clone(), content))
+        })
+        .collect()
+}

@@ -1,0 +1,81 @@
+//! The labels that wharfie and Compose add to a container's own.
+//!
+//! Tools find everything by Compose's labels, so that their names and forms are kept to the letter.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use crate::model::service::{Dependency, DependencyCondition, Service, ServiceSpec};
+use crate::model::task::Task;
+use crate::state::State;
+
+/// The version of Compose whose labels these are, for tools that compare it.
+const COMPOSE_VERSION: &str = "2.40.0";
+
+pub(super) fn labels(
+    state: &State,
+    service: &Service,
+    spec: &ServiceSpec,
+    task: &Task,
+) -> BTreeMap<String, String> {
+    let mut labels = spec.container.labels.clone();
+    let mut own = |name: &str, value: &str| {
+        labels.insert(format!("dev.wharfie.{name}"), value.to_owned());
+    };
+    own("task", task.id.as_str());
+    own("service", service.id.as_str());
+    if let Some(node) = &task.node {
+        own("node", node.as_str());
+    }
+    let Some(stack) = &service.stack else {
+        return labels;
+    };
+    let mut compose = |name: &str, value: String| {
+        labels.insert(format!("com.docker.compose.{name}"), value);
+    };
+    compose("project", stack.clone());
+    compose("service", spec.name.clone());
+    compose("container-number", task.slot.to_string());
+    let one_off = if service.is_standalone() {
+        "True"
+    } else {
+        "False"
+    };
+    compose("oneoff", one_off.to_owned());
+    compose("config-hash", config_hash(spec));
+    compose("depends_on", depends_on(&spec.depends_on));
+    compose("version", COMPOSE_VERSION.to_owned());
+    if let Some(record) = state.stacks.get(stack) {
+        compose("project.working_dir", record.working_dir.clone());
+        compose("project.config_files", record.config_files.join(","));
+    }
+    labels
+}
+
+/// Changes exactly when containers have to be made anew.
+fn config_hash(spec: &ServiceSpec) -> String {
+    let what = (&spec.container, &spec.container_name, &spec.content_digest);
+    // A spec is maps with text keys and plain values: it can always be written.
+    let json = serde_json::to_vec(&what).unwrap_or_default();
+    use std::fmt::Write;
+    Sha256::digest(json)
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// `db:service_healthy:false,migrate:service_completed_successfully:true`
+fn depends_on(dependencies: &BTreeMap<String, Dependency>) -> String {
+    let one = |(name, dependency): (&String, &Dependency)| {
+        let condition = match dependency.condition {
+            DependencyCondition::ServiceStarted => "service_started",
+            DependencyCondition::ServiceHealthy => "service_healthy",
+            DependencyCondition::ServiceCompletedSuccessfully => "service_completed_successfully",
+        };
+        format!("{name}:{condition}:{}", dependency.restart)
+    };
+    dependencies.iter().map(one).collect::<Vec<_>>().join(",")
+}

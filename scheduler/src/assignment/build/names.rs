@@ -1,0 +1,152 @@
+//! What names mean on each network: which container, or which address that stands for several.
+//!
+//! | name | of a service with one container | with several and a virtual address |
+//! |---|---|---|
+//! | service, aliases | its address while it runs | the virtual address |
+//! | `tasks.SERVICE` | its address | the addresses of all that serve |
+//! | container, short id | its address | its address |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use super::spec_of;
+use crate::assignment::VirtualAddress;
+use crate::model::container::{NetworkAttachment, NetworkMode};
+use crate::model::id::NetworkId;
+use crate::model::service::{Service, ServiceSpec};
+use crate::model::task::{DesiredState, Task, TaskState};
+use crate::reconcile::slot;
+use crate::state::State;
+
+/// The names of several networks, read in one go.
+#[derive(Default)]
+pub(super) struct Names {
+    networks: BTreeMap<NetworkId, Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    names: BTreeMap<String, BTreeSet<Ipv4Addr>>,
+    virtual_addresses: Vec<VirtualAddress>,
+}
+
+/// The containers of a service that run on one network.
+#[derive(Default)]
+struct Members {
+    /// Running, healthy, and not told to end.
+    serving: BTreeSet<Ipv4Addr>,
+    running: BTreeSet<Ipv4Addr>,
+    aliases: BTreeSet<String>,
+}
+
+impl Names {
+    pub(super) fn read(state: &State, used: &BTreeSet<&NetworkId>) -> Self {
+        let mut names = Self::default();
+        for service in state.services.values() {
+            names.add_service(state, service, used);
+        }
+        names
+    }
+
+    pub(super) fn take(
+        &mut self,
+        network: &NetworkId,
+    ) -> (BTreeMap<String, Vec<Ipv4Addr>>, Vec<VirtualAddress>) {
+        let table = self.networks.remove(network).unwrap_or_default();
+        let names = table.names.into_iter();
+        let names = names.map(|(name, addresses)| (name, addresses.into_iter().collect()));
+        (names.collect(), table.virtual_addresses)
+    }
+
+    fn add_service(&mut self, state: &State, service: &Service, used: &BTreeSet<&NetworkId>) {
+        let mut members: BTreeMap<NetworkId, Members> = BTreeMap::new();
+        for task in state.service_tasks(&service.id) {
+            if task.status.state != TaskState::Running {
+                continue;
+            }
+            let Some(spec) = spec_of(state, task) else {
+                continue;
+            };
+            for place in task
+                .attachments
+                .iter()
+                .filter(|it| used.contains(&it.network))
+            {
+                let table = self.networks.entry(place.network.clone()).or_default();
+                table.add(&task.name, place.address);
+                table.add(task.container.short(), place.address);
+                let members = members.entry(place.network.clone()).or_default();
+                members.add(task, place.address);
+                members.aliases.extend(aliases(state, spec, &place.network));
+            }
+        }
+        for id in used {
+            let virtual_address = service.virtual_addresses.get(*id).copied();
+            let found = members.remove(*id);
+            if found.is_none() && virtual_address.is_none() {
+                continue;
+            }
+            let table = self.networks.entry((*id).clone()).or_default();
+            table.add_members(service, virtual_address, found.unwrap_or_default());
+        }
+    }
+}
+
+impl Members {
+    fn add(&mut self, task: &Task, address: Ipv4Addr) {
+        self.running.insert(address);
+        if slot::is_serving(task) && task.desired <= DesiredState::Running {
+            self.serving.insert(address);
+        }
+    }
+}
+
+impl Table {
+    fn add(&mut self, name: &str, address: Ipv4Addr) {
+        let name = name.to_ascii_lowercase();
+        self.names.entry(name).or_default().insert(address);
+    }
+
+    fn add_members(&mut self, service: &Service, shared: Option<Ipv4Addr>, members: Members) {
+        // Containers made on their own have no service to be found by.
+        let name = (!service.is_standalone()).then_some(&service.spec.name);
+        // Better one that is ill than none at all, as a name that is unknown is kept in caches.
+        let found = if members.serving.is_empty() {
+            &members.running
+        } else {
+            &members.serving
+        };
+        for alias in name.into_iter().chain(&members.aliases) {
+            match shared {
+                Some(address) => self.add(alias, address),
+                None => found.iter().for_each(|address| self.add(alias, *address)),
+            }
+        }
+        if let Some(name) = name {
+            let tasks = format!("tasks.{name}");
+            found.iter().for_each(|address| self.add(&tasks, *address));
+        }
+        if let Some(address) = shared {
+            self.virtual_addresses.push(VirtualAddress {
+                service: service.spec.name.clone(),
+                address,
+                backends: members.serving.into_iter().collect(),
+            });
+        }
+    }
+}
+
+fn aliases(state: &State, spec: &ServiceSpec, network: &NetworkId) -> Vec<String> {
+    let NetworkMode::Attached(wishes) = &spec.container.network else {
+        return Vec::new();
+    };
+    let name = state
+        .networks
+        .get(network)
+        .map(|network| &network.spec.name);
+    let wish = |wish: &&NetworkAttachment| Some(&wish.network) == name;
+    let wishes = wishes.iter().filter(wish);
+    wishes
+        .flat_map(|wish| wish.aliases.iter().cloned())
+        .collect()
+}

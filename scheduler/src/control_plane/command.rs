@@ -1,0 +1,242 @@
+//! What people ask for, and what they are told.
+//!
+//! A command is a wish against the state at the time it is looked at. What follows from it is a set
+//! of changes, and the answer is given once these are safe on disk.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::id::{ContainerId, NetworkId, NodeId};
+use crate::model::network::NetworkSpec;
+use crate::model::node::NodeDescription;
+use crate::model::service::{AnonymousVolumes, ServiceSpec};
+use crate::model::stack::{ContentSpec, Stack};
+use crate::model::task::StopOrder;
+use crate::model::volume::VolumeSpec;
+
+/// A wish. Service names are keys of the Compose file; an empty list of them means all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// `up`, `create`, `scale` with a file.
+    Deploy {
+        stack: Stack,
+        options: DeployOptions,
+    },
+    /// `down`.
+    RemoveStack {
+        stack: String,
+        /// Not empty: only these services; networks and volumes stay.
+        services: Vec<String>,
+        volumes: Volumes,
+        /// Seconds until containers are killed; as their specs say when absent.
+        grace_seconds: Option<i64>,
+    },
+    /// `stop`: dependents first.
+    StopServices {
+        stack: String,
+        services: Vec<String>,
+        grace_seconds: Option<i64>,
+    },
+    /// `start`: what exists is started again, on the same containers.
+    StartServices {
+        stack: String,
+        services: Vec<String>,
+    },
+    RestartServices {
+        stack: String,
+        services: Vec<String>,
+        grace_seconds: Option<i64>,
+        dependents: Dependents,
+    },
+    /// `kill` with a signal that ends the container; others are sent to the node directly.
+    KillServices {
+        stack: String,
+        services: Vec<String>,
+        signal: String,
+    },
+    /// `rm`.
+    RemoveStopped {
+        stack: String,
+        services: Vec<String>,
+        running: RunningContainers,
+        volumes: Volumes,
+    },
+    /// `scale`: replicas by service.
+    ScaleServices {
+        stack: String,
+        replicas: BTreeMap<String, u32>,
+    },
+
+    /// `docker create`, `run`: the mode of the spec is `Standalone`.
+    CreateContainer {
+        /// Made up when absent.
+        name: Option<String>,
+        stack: Option<String>,
+        spec: ServiceSpec,
+        /// The node it must be on; any when absent.
+        node: Option<NodeId>,
+    },
+    StartContainer {
+        container: ContainerId,
+    },
+    StopContainer {
+        container: ContainerId,
+        order: StopOrder,
+    },
+    RestartContainer {
+        container: ContainerId,
+        order: StopOrder,
+    },
+    RemoveContainer {
+        container: ContainerId,
+        running: RunningContainers,
+        volumes: Volumes,
+    },
+    RenameContainer {
+        container: ContainerId,
+        name: String,
+    },
+
+    CreateNetwork {
+        spec: NetworkSpec,
+    },
+    RemoveNetwork {
+        /// Name or identifier.
+        network: String,
+    },
+    CreateVolume {
+        spec: VolumeSpec,
+    },
+    RemoveVolume {
+        name: String,
+    },
+    CreateSecret {
+        spec: ContentSpec,
+    },
+    RemoveSecret {
+        name: String,
+    },
+    CreateConfig {
+        spec: ContentSpec,
+    },
+    RemoveConfig {
+        name: String,
+    },
+
+    /// A node says who it is, at each of its starts.
+    RegisterNode {
+        node: NodeId,
+        description: NodeDescription,
+    },
+}
+
+/// How a stack is deployed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeployOptions {
+    /// Only these, and what they depend on; all when empty.
+    pub services: Vec<String>,
+    pub dependencies: Dependencies,
+    pub recreate: Recreate,
+    /// Overrides the replicas of the file.
+    pub scale: BTreeMap<String, u32>,
+    pub orphans: Orphans,
+    /// Image id (`sha256:…`) that each service's image has on this host: a container that runs
+    /// another one is replaced.
+    pub image_ids: BTreeMap<String, String>,
+    pub start: Start,
+    pub anonymous_volumes: AnonymousVolumes,
+    /// Seconds until replaced containers are killed; as their specs say when absent.
+    pub grace_seconds: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dependencies {
+    #[default]
+    Include,
+    /// `--no-deps`: neither started nor waited for.
+    Ignore,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recreate {
+    #[default]
+    IfChanged,
+    /// `--force-recreate`.
+    Always,
+    /// `--no-recreate`.
+    Never,
+}
+
+/// Services of the stack that the file no longer has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Orphans {
+    #[default]
+    Keep,
+    Remove,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    #[default]
+    Now,
+    /// `--no-start`: containers are made and left alone.
+    Later,
+}
+
+/// What becomes of volumes when what uses them goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Volumes {
+    #[default]
+    Keep,
+    /// `down -v`: named and anonymous ones; `rm -v`: anonymous ones.
+    Delete,
+}
+
+/// What removal does with a container that runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunningContainers {
+    /// Leaves it (`rm` of a stack), or refuses (`docker rm`).
+    #[default]
+    Spare,
+    /// Stops it as its spec says (`rm --stop`).
+    Stop,
+    /// Kills it (`docker rm -f`).
+    Kill,
+}
+
+/// Whether dependents with `restart: true` are restarted too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dependents {
+    #[default]
+    Restart,
+    Leave,
+}
+
+/// The answer to a command that was carried out: what it decided is on disk, and follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    Deployed {
+        /// Services of which containers will be made or replaced.
+        changed: Vec<String>,
+        /// Services of the stack that the file does not have, and which were kept.
+        orphans: Vec<String>,
+    },
+    ContainerCreated {
+        id: ContainerId,
+        name: String,
+    },
+    NetworkCreated {
+        id: NetworkId,
+    },
+    Done,
+}

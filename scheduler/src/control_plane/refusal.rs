@@ -1,0 +1,172 @@
+//! Why a command was not carried out. Each says what, where, and (in [`Refusal::hint`]) what helps.
+
+use ipnet::Ipv4Net;
+use thiserror::Error;
+
+use crate::dependency::Cycle;
+
+/// A command that was refused has changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    #[error("there is no stack `{stack}`")]
+    UnknownStack { stack: String },
+    #[error("stack `{stack}` has no service `{service}`")]
+    UnknownService {
+        stack: String,
+        service: String,
+        similar: Option<String>,
+    },
+    #[error("there is no container `{container}`")]
+    UnknownContainer { container: String },
+    #[error("there is no network `{network}`")]
+    UnknownNetwork { network: String },
+    #[error("network `{network}` is external, but does not exist")]
+    MissingNetwork { network: String },
+    #[error("there is no volume `{volume}`")]
+    UnknownVolume { volume: String },
+    #[error("volume `{volume}` is external, but does not exist")]
+    MissingVolume { volume: String },
+    #[error("there is no {kind} `{name}`")]
+    UnknownContent { kind: &'static str, name: String },
+    #[error("{kind} `{name}` is external, but does not exist")]
+    MissingContent { kind: &'static str, name: String },
+    #[error("there is no node `{node}`")]
+    UnknownNode { node: String },
+
+    #[error("services depend on each other in a circle: {0}")]
+    Cycle(Cycle),
+    #[error("port {port}/{protocol} is already published by {holder}; {wanted_by} wants it too")]
+    PortTaken {
+        port: u16,
+        protocol: &'static str,
+        holder: String,
+        wanted_by: String,
+    },
+    #[error("container name `{name}` is already used by {holder}")]
+    NameTaken { name: String, holder: String },
+    #[error(
+        "`{name}` is no name for a container: use letters, digits, `_`, `.` and `-`, and begin with a letter or digit"
+    )]
+    InvalidName { name: String },
+    #[error(
+        "service `{service}` has the fixed container name `{name}` and cannot have {replicas} containers"
+    )]
+    FixedNameReplicas {
+        service: String,
+        name: String,
+        replicas: u32,
+    },
+    #[error("subnet {subnet} of network `{network}` overlaps {other_subnet} of {other}")]
+    SubnetTaken {
+        network: String,
+        subnet: Ipv4Net,
+        other: String,
+        other_subnet: Ipv4Net,
+    },
+    #[error("no free subnet is left for network `{network}`")]
+    NoSubnetLeft { network: String },
+    #[error("address {address} is not in subnet {subnet} of network `{network}`")]
+    AddressOutside {
+        address: std::net::Ipv4Addr,
+        network: String,
+        subnet: Ipv4Net,
+    },
+    #[error("address {address} of network `{network}` is already used by {holder}")]
+    AddressTaken {
+        address: std::net::Ipv4Addr,
+        network: String,
+        holder: String,
+    },
+    #[error("network `{network}` already exists")]
+    NetworkExists { network: String },
+    #[error("network `{network}` exists with another definition ({difference})")]
+    NetworkChanged {
+        network: String,
+        difference: &'static str,
+    },
+    #[error("network `{network}` is used by {}", join(.users))]
+    NetworkInUse { network: String, users: Vec<String> },
+    #[error("network `{network}` is predefined and cannot be removed")]
+    NetworkPredefined { network: String },
+    #[error("volume `{volume}` exists with another definition")]
+    VolumeChanged { volume: String },
+    #[error("volume `{volume}` is used by {}", join(.users))]
+    VolumeInUse { volume: String, users: Vec<String> },
+    #[error("{kind} `{name}` is used by {}", join(.users))]
+    ContentInUse {
+        kind: &'static str,
+        name: String,
+        users: Vec<String>,
+    },
+    #[error("{kind} `{name}` already exists")]
+    ContentExists { kind: &'static str, name: String },
+    #[error("container `{name}` is running")]
+    ContainerRunning { name: String },
+    #[error("signal {signal} does not end a container")]
+    NotAnEndingSignal { signal: String },
+
+    #[error("this node does not lead the cluster")]
+    NotLeader,
+    #[error("the cluster's state changed while the command was decided on")]
+    Stale,
+    #[error("the control plane has stopped: {reason}")]
+    Stopped { reason: String },
+}
+
+impl Refusal {
+    /// What the user can do about it, as a sentence.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownService {
+                similar: Some(name),
+                ..
+            } => Some(format!("Did you mean `{name}`?")),
+            Self::PortTaken { .. } => {
+                Some("Change one of the published ports, or stop the other one first.".into())
+            }
+            Self::NetworkChanged { .. } => {
+                Some("Take the stack down and up again to make the network anew.".into())
+            }
+            Self::MissingNetwork { network } => Some(format!(
+                "Create it with `wharfie network create {network}`."
+            )),
+            Self::MissingVolume { volume } => {
+                Some(format!("Create it with `wharfie volume create {volume}`."))
+            }
+            Self::FixedNameReplicas { .. } => {
+                Some("Remove `container_name`, or ask for one container.".into())
+            }
+            Self::ContainerRunning { .. } => Some("Stop it first, or force its removal.".into()),
+            Self::NetworkInUse { .. } | Self::VolumeInUse { .. } => {
+                Some("Remove what uses it first.".into())
+            }
+            Self::Stale | Self::NotLeader => Some("Try again.".into()),
+            Self::UnknownStack { .. }
+            | Self::UnknownService { similar: None, .. }
+            | Self::UnknownContainer { .. }
+            | Self::UnknownNetwork { .. }
+            | Self::UnknownVolume { .. }
+            | Self::UnknownContent { .. }
+            | Self::MissingContent { .. }
+            | Self::UnknownNode { .. }
+            | Self::Cycle(_)
+            | Self::NameTaken { .. }
+            | Self::InvalidName { .. }
+            | Self::SubnetTaken { .. }
+            | Self::NoSubnetLeft { .. }
+            | Self::AddressOutside { .. }
+            | Self::AddressTaken { .. }
+            | Self::NetworkExists { .. }
+            | Self::NetworkPredefined { .. }
+            | Self::VolumeChanged { .. }
+            | Self::ContentInUse { .. }
+            | Self::ContentExists { .. }
+            | Self::NotAnEndingSignal { .. }
+            | Self::Stopped { .. } => None,
+        }
+    }
+}
+
+fn join(names: &[String]) -> String {
+    names.join(", ")
+}

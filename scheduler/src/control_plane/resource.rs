@@ -1,0 +1,366 @@
+//! Networks, volumes, secrets, configs and nodes: made and removed by name.
+
+use std::sync::Arc;
+
+use super::command::Reply;
+use super::refusal::Refusal;
+use crate::model::container::NetworkMode;
+use crate::model::id::NodeId;
+use crate::model::network::{Network, NetworkSpec};
+use crate::model::node::{Availability, Node, NodeDescription, NodeStatus};
+use crate::model::service::Service;
+use crate::model::stack::{ContentSpec, StoredContent};
+use crate::model::task::DesiredState;
+use crate::model::volume::{Volume, VolumeSpec};
+use crate::reconcile::allocate::subnet;
+use crate::reconcile::slot;
+use crate::state::{Change, Draft, State};
+
+/// The network of containers that ask for none, as Docker calls it.
+pub(super) const BRIDGE: &str = "bridge";
+/// Names that are modes, not networks.
+const MODES: [&str; 3] = ["host", "none", "default"];
+
+/// Secrets or configs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Secret,
+    Config,
+}
+
+pub(super) const SECRET: Kind = Kind::Secret;
+pub(super) const CONFIG: Kind = Kind::Config;
+
+impl Kind {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::Config => "config",
+        }
+    }
+
+    fn get(self, state: &State, name: &str) -> Option<Arc<StoredContent>> {
+        match self {
+            Self::Secret => state.secrets.get(name).cloned(),
+            Self::Config => state.configs.get(name).cloned(),
+        }
+    }
+
+    fn set(self, content: StoredContent) -> Change {
+        match self {
+            Self::Secret => Change::SetSecret(Arc::new(content)),
+            Self::Config => Change::SetConfig(Arc::new(content)),
+        }
+    }
+
+    fn is_granted(self, service: &Service, name: &str) -> bool {
+        let container = &service.spec.container;
+        let grants = match self {
+            Self::Secret => &container.secrets,
+            Self::Config => &container.configs,
+        };
+        grants.iter().any(|grant| grant.source == name)
+    }
+}
+
+/// Says whose something is: ``service `web` of stack `shop` ``, ``container `db` ``.
+pub(super) fn describe(service: &Service) -> String {
+    match &service.stack {
+        Some(stack) => format!("service `{}` of stack `{stack}`", service.spec.name),
+        None => format!("container `{}`", service.spec.name),
+    }
+}
+
+/// The service with a container of this name, or that will have one.
+pub(super) fn name_holder<'a>(state: &'a State, name: &str) -> Option<&'a Arc<Service>> {
+    let fixed = state.services.values().find(|service| {
+        service.removal.is_none() && service.spec.container_name.as_deref() == Some(name)
+    });
+    fixed.or_else(|| {
+        let mut tasks = state.tasks.values();
+        let task = tasks.find(|task| task.name == name && task.desired != DesiredState::Remove);
+        task.and_then(|task| state.service_of(task))
+    })
+}
+
+pub(super) fn register_node(
+    draft: &mut Draft<'_>,
+    id: NodeId,
+    description: NodeDescription,
+) -> Result<Reply, Refusal> {
+    let known = draft.state().nodes.get(&id);
+    let node = Node {
+        labels: known.map(|known| known.labels.clone()).unwrap_or_default(),
+        availability: known.map_or(Availability::Active, |known| known.availability),
+        status: NodeStatus::Ready,
+        id: id.clone(),
+        description,
+    };
+    if known.is_none_or(|known| **known != node) {
+        draft.push(Change::SetNode(Arc::new(node)));
+    }
+    if draft.state().network_named(BRIDGE).is_none() {
+        let spec = NetworkSpec {
+            name: BRIDGE.to_owned(),
+            subnet: subnet::choose_for_bridge(draft.state()),
+            ..NetworkSpec::default()
+        };
+        add_network(draft, None, spec)?;
+    }
+    Ok(Reply::Done)
+}
+
+pub(super) fn create_network(draft: &mut Draft<'_>, spec: NetworkSpec) -> Result<Reply, Refusal> {
+    let taken = draft.state().network_named(&spec.name).is_some();
+    if taken || MODES.contains(&spec.name.as_str()) {
+        return Err(Refusal::NetworkExists { network: spec.name });
+    }
+    let network = add_network(draft, None, spec)?;
+    Ok(Reply::NetworkCreated {
+        id: network.id.clone(),
+    })
+}
+
+/// A network of a stack: made, or found as it was made before.
+pub(super) fn bring_network(
+    draft: &mut Draft<'_>,
+    stack: &str,
+    spec: &NetworkSpec,
+) -> Result<(), Refusal> {
+    let Some(network) = draft.state().network_named(&spec.name).cloned() else {
+        add_network(draft, Some(stack.to_owned()), spec.clone())?;
+        return Ok(());
+    };
+    if let Some(difference) = difference(&network, spec) {
+        return Err(Refusal::NetworkChanged {
+            network: spec.name.clone(),
+            difference,
+        });
+    }
+    let mut changed = (*network).clone();
+    changed.removing = false;
+    changed.spec = spec.clone();
+    if changed != *network {
+        draft.push(Change::SetNetwork(Arc::new(changed)));
+    }
+    Ok(())
+}
+
+/// What cannot be changed while containers are connected.
+fn difference(network: &Network, spec: &NetworkSpec) -> Option<&'static str> {
+    let old = &network.spec;
+    let differences = [
+        (old.driver != spec.driver, "its driver"),
+        (old.driver_opts != spec.driver_opts, "its options"),
+        (old.internal != spec.internal, "whether it is internal"),
+        (old.subnet != spec.subnet, "its subnet"),
+        (old.gateway != spec.gateway, "its gateway"),
+        (old.ip_range != spec.ip_range, "its range of addresses"),
+    ];
+    differences
+        .iter()
+        .find(|(differs, _)| *differs)
+        .map(|(_, what)| *what)
+}
+
+fn add_network(
+    draft: &mut Draft<'_>,
+    stack: Option<String>,
+    spec: NetworkSpec,
+) -> Result<Arc<Network>, Refusal> {
+    let state = draft.state();
+    let Some(subnet) = spec.subnet.or_else(|| subnet::choose(state)) else {
+        return Err(Refusal::NoSubnetLeft { network: spec.name });
+    };
+    let subnet = subnet.trunc();
+    let mut others = state.networks.values();
+    if let Some(other) = others.find(|other| subnet::overlap(&other.subnet, &subnet)) {
+        return Err(Refusal::SubnetTaken {
+            network: spec.name,
+            subnet,
+            other: format!("network `{}`", other.spec.name),
+            other_subnet: other.subnet,
+        });
+    }
+    let first = subnet.hosts().next().unwrap_or(subnet.network());
+    let gateway = spec.gateway.unwrap_or(first);
+    if !subnet.contains(&gateway) {
+        return Err(Refusal::AddressOutside {
+            address: gateway,
+            network: spec.name,
+            subnet,
+        });
+    }
+    let network = Arc::new(Network {
+        id: draft.network_id(),
+        spec,
+        stack,
+        subnet,
+        gateway,
+        removing: false,
+        created_at: draft.now,
+    });
+    draft.push(Change::SetNetwork(network.clone()));
+    Ok(network)
+}
+
+/// By name, identifier, or the beginning of an identifier that is the only one of its kind.
+pub(super) fn find_network<'a>(
+    state: &'a State,
+    wanted: &str,
+) -> Result<&'a Arc<Network>, Refusal> {
+    if let Some(network) = state.network_named(wanted) {
+        return Ok(network);
+    }
+    let mut found = state
+        .networks
+        .values()
+        .filter(|it| it.id.as_str().starts_with(wanted));
+    match (found.next(), found.next()) {
+        (Some(network), None) if !wanted.is_empty() => Ok(network),
+        _ => Err(Refusal::UnknownNetwork {
+            network: wanted.to_owned(),
+        }),
+    }
+}
+
+pub(super) fn remove_network(draft: &mut Draft<'_>, wanted: &str) -> Result<Reply, Refusal> {
+    let network = find_network(draft.state(), wanted)?;
+    let name = network.spec.name.clone();
+    if name == BRIDGE {
+        return Err(Refusal::NetworkPredefined { network: name });
+    }
+    let id = network.id.clone();
+    let users = users(draft.state(), |service| {
+        match &service.spec.container.network {
+            NetworkMode::Attached(list) => list.iter().any(|it| it.network == name),
+            NetworkMode::Host
+            | NetworkMode::None
+            | NetworkMode::Container(_)
+            | NetworkMode::Service(_) => false,
+        }
+    });
+    if !users.is_empty() {
+        return Err(Refusal::NetworkInUse {
+            network: name,
+            users,
+        });
+    }
+    draft.push(Change::RemoveNetwork(id));
+    Ok(Reply::Done)
+}
+
+/// The services of which this holds, in words.
+fn users(state: &State, uses: impl Fn(&Service) -> bool) -> Vec<String> {
+    let services = state.services.values().filter(|service| uses(service));
+    services.map(|service| describe(service)).collect()
+}
+
+/// Making a volume that exists as it is wanted is no mistake, as in Docker.
+pub(super) fn create_volume(draft: &mut Draft<'_>, spec: VolumeSpec) -> Result<Reply, Refusal> {
+    add_volume(draft, None, &spec)?;
+    Ok(Reply::Done)
+}
+
+pub(super) fn bring_volume(
+    draft: &mut Draft<'_>,
+    stack: &str,
+    spec: &VolumeSpec,
+) -> Result<(), Refusal> {
+    add_volume(draft, Some(stack), spec)
+}
+
+fn add_volume(
+    draft: &mut Draft<'_>,
+    stack: Option<&str>,
+    spec: &VolumeSpec,
+) -> Result<(), Refusal> {
+    if let Some(known) = draft.state().volumes.get(&spec.name) {
+        if known.spec.driver_opts != spec.driver_opts {
+            let volume = spec.name.clone();
+            return Err(Refusal::VolumeChanged { volume });
+        }
+        return Ok(());
+    }
+    draft.push(Change::SetVolume(Arc::new(Volume {
+        spec: spec.clone(),
+        stack: stack.map(str::to_owned),
+        node: None,
+        removing: false,
+        created_at: draft.now,
+    })));
+    Ok(())
+}
+
+/// The volume goes when its node has deleted the data.
+pub(super) fn remove_volume(draft: &mut Draft<'_>, name: &str) -> Result<Reply, Refusal> {
+    let volume = name.to_owned();
+    let Some(known) = draft.state().volumes.get(name).cloned() else {
+        return Err(Refusal::UnknownVolume { volume });
+    };
+    let users = users(draft.state(), |service| {
+        slot::volumes(&service.spec.container).any(|used| used == name)
+    });
+    if !users.is_empty() {
+        return Err(Refusal::VolumeInUse { volume, users });
+    }
+    if !known.removing {
+        let mut known = (*known).clone();
+        known.removing = true;
+        draft.push(Change::SetVolume(Arc::new(known)));
+    }
+    Ok(Reply::Done)
+}
+
+pub(super) fn create_content(
+    draft: &mut Draft<'_>,
+    kind: Kind,
+    spec: ContentSpec,
+) -> Result<Reply, Refusal> {
+    if kind.get(draft.state(), &spec.name).is_some() {
+        return Err(Refusal::ContentExists {
+            kind: kind.word(),
+            name: spec.name,
+        });
+    }
+    draft.push(kind.set(StoredContent { spec, stack: None }));
+    Ok(Reply::Done)
+}
+
+pub(super) fn bring_content(draft: &mut Draft<'_>, kind: Kind, stack: &str, spec: &ContentSpec) {
+    let content = StoredContent {
+        spec: spec.clone(),
+        stack: Some(stack.to_owned()),
+    };
+    let known = kind.get(draft.state(), &spec.name);
+    if known.is_none_or(|known| *known != content) {
+        draft.push(kind.set(content));
+    }
+}
+
+pub(super) fn remove_content(
+    draft: &mut Draft<'_>,
+    kind: Kind,
+    name: &str,
+) -> Result<Reply, Refusal> {
+    let (word, owned) = (kind.word(), name.to_owned());
+    if kind.get(draft.state(), name).is_none() {
+        return Err(Refusal::UnknownContent {
+            kind: word,
+            name: owned,
+        });
+    }
+    let users = users(draft.state(), |service| kind.is_granted(service, name));
+    if !users.is_empty() {
+        return Err(Refusal::ContentInUse {
+            kind: word,
+            name: owned,
+            users,
+        });
+    }
+    draft.push(match kind {
+        Kind::Secret => Change::RemoveSecret(owned),
+        Kind::Config => Change::RemoveConfig(owned),
+    });
+    Ok(Reply::Done)
+}

@@ -1,0 +1,98 @@
+//! What must change so that what is becomes what is wanted.
+//!
+//!     services ─► rollout ─► restart ─► stop ─► gate ─► allocate ─► place ─► reap ─┐
+//!        ▲                                                                         │
+//!        └────────────────────────── until nothing changes ───────────────────────┘
+//!
+//! Each pass looks at the state as the ones before have left it and adds changes of one kind. None
+//! of them remembers anything: what has been done is read off the tasks, so that another leader
+//! goes on exactly where the last one stopped.
+
+pub mod allocate;
+pub mod gate;
+pub mod place;
+pub mod restart;
+pub mod slot;
+
+mod reap;
+mod rollout;
+mod services;
+mod stop;
+
+use std::sync::Arc;
+
+use crate::model::id::NodeId;
+use crate::model::task::DesiredState;
+use crate::model::time::Timestamp;
+use crate::report::{Report, is_news};
+use crate::state::{Change, Draft};
+
+/// A pass makes way for the next at most this many times: replace, stop, remove, place in a row.
+const ROUNDS: usize = 8;
+
+/// Runs the passes until they have nothing more to say. Returns when time alone will give them
+/// something to do, if nothing else happens before.
+pub fn reconcile(draft: &mut Draft<'_>) -> Option<Timestamp> {
+    let mut wake_at = None;
+    for _ in 0..ROUNDS {
+        let before = draft.len();
+        services::pass(draft);
+        wake_at = rollout::pass(draft);
+        restart::pass(draft);
+        stop::pass(draft);
+        let open = gate::pass(draft);
+        let open = allocate::pass(draft, &open);
+        place::pass(draft, &open);
+        reap::pass(draft);
+        if draft.len() == before {
+            break;
+        }
+    }
+    wake_at
+}
+
+/// Takes over what a node says, as far as it is news about what is the node's.
+pub fn observe(draft: &mut Draft<'_>, node: &NodeId, report: &Report) {
+    for (id, status) in &report.tasks {
+        let Some(task) = draft.state().tasks.get(id) else {
+            continue;
+        };
+        if task.node.as_ref() == Some(node) && is_news(task, status) {
+            draft.push(Change::Observe(id.clone(), Box::new(status.clone())));
+        }
+    }
+    for id in &report.removed_containers {
+        let last = draft.state().container(id);
+        let asked = last.is_some_and(|run| {
+            run.desired == DesiredState::Remove && run.node.as_ref() == Some(node)
+        });
+        if asked {
+            draft.push(Change::ForgetContainer(id.clone()));
+        }
+    }
+    for name in &report.removed_volumes {
+        forget_volume(draft, node, name);
+    }
+}
+
+/// A volume that was deployed again while its data was being deleted begins anew.
+fn forget_volume(draft: &mut Draft<'_>, node: &NodeId, name: &str) {
+    let state = draft.state();
+    let Some(volume) = state.volumes.get(name) else {
+        return;
+    };
+    if !volume.removing || volume.node.as_ref() != Some(node) {
+        return;
+    }
+    let wanted = state.services.values().any(|service| {
+        service.removal.is_none() && slot::volumes(&service.spec.container).any(|it| it == name)
+    });
+    if !wanted {
+        draft.push(Change::RemoveVolume(name.to_owned()));
+        return;
+    }
+    let mut volume = (**volume).clone();
+    volume.removing = false;
+    volume.node = None;
+    draft.push(Change::SetVolume(Arc::new(volume)));
+}

@@ -1,0 +1,114 @@
+//! Runs containers again that have ended, as their restart policy says.
+//!
+//! The wait before a restart doubles with each one in a row, from the policy's delay up to a
+//! minute; a run of ten seconds breaks the row. (Docker: `restartmanager`.)
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::slot::{self, Cause};
+use crate::model::service::{RestartCondition, RestartPolicy, Service};
+use crate::model::task::{DesiredState, Task, TaskState};
+use crate::model::time::Timestamp;
+use crate::state::{Draft, State};
+
+/// A run of this length was a success, whatever ended it.
+const GOOD_RUN: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+pub(super) fn pass(draft: &mut Draft<'_>) {
+    let ended: Vec<(Arc<Task>, Cause)> = draft
+        .state()
+        .tasks
+        .values()
+        .filter_map(|task| Some((task.clone(), again(draft.state(), task)?)))
+        .collect();
+    for (task, cause) in ended {
+        let reason = format!("restarting after it ended: {}", task.status.reason);
+        slot::rerun(draft, &task, DesiredState::Running, cause, reason);
+    }
+}
+
+/// Whether and when an ended task is followed by another run of its container.
+fn again(state: &State, task: &Task) -> Option<Cause> {
+    if !task.status.state.is_terminal() || task.desired == DesiredState::Remove {
+        return None;
+    }
+    let service = state.service_of(task)?;
+    if !is_wanted(state, service, task) {
+        return None;
+    }
+    // Only the last run of the last container of the slot can be followed by another.
+    let last = state
+        .service_tasks(&service.id)
+        .rfind(|other| other.slot == task.slot)?;
+    if last.id != task.id {
+        return None;
+    }
+    restart(&service.spec.restart, task)
+}
+
+fn is_wanted(state: &State, service: &Service, task: &Task) -> bool {
+    service.removal.is_none()
+        && task.version == service.version
+        && !service.halted.contains(&task.slot)
+        && task.slot <= slot::wanted(state, service)
+}
+
+/// What the policy makes of an end. `None`: it stays ended.
+pub fn restart(policy: &RestartPolicy, task: &Task) -> Option<Cause> {
+    let failed = match task.status.state {
+        TaskState::Failed => true,
+        // What could never be started will not be started by trying again.
+        TaskState::Rejected if task.restarts == 0 => return None,
+        TaskState::Rejected => true,
+        TaskState::Complete | TaskState::Shutdown => false,
+        TaskState::Orphaned
+        | TaskState::New
+        | TaskState::Pending
+        | TaskState::Assigned
+        | TaskState::Preparing
+        | TaskState::Ready
+        | TaskState::Starting
+        | TaskState::Running => return None,
+    };
+    let wanted = match policy.condition {
+        RestartCondition::Never => false,
+        RestartCondition::OnFailure => failed,
+        RestartCondition::Always | RestartCondition::UnlessStopped => true,
+    };
+    let tries = if policy.window.is_zero() {
+        task.restarts
+    } else {
+        task.failures
+    };
+    if !wanted || (policy.max_attempts > 0 && tries >= policy.max_attempts) {
+        return None;
+    }
+    let end = task.status.finished_at.unwrap_or(task.status.at);
+    let ran = task
+        .status
+        .started_at
+        .map_or(Duration::ZERO, |start| end.since(start));
+    let good = ran >= GOOD_RUN.max(policy.window);
+    let failures = if good { 0 } else { task.failures };
+    Some(Cause::Policy {
+        failures: failures + 1,
+        start_after: end.plus(wait(policy.delay, failures)),
+    })
+}
+
+fn wait(delay: Duration, failures: u32) -> Duration {
+    let factor = 1u32 << failures.min(20);
+    delay.saturating_mul(factor).min(LONGEST_WAIT.max(delay))
+}
+
+/// Whether it has ended and will not be run again without a person.
+pub fn is_final(state: &State, task: &Task) -> bool {
+    task.status.state.is_terminal() && again(state, task).is_none()
+}
+
+/// The time before which a task must not start, when that lies ahead.
+pub fn waits_until(task: &Task, now: Timestamp) -> Option<Timestamp> {
+    (task.start_after > now).then_some(task.start_after)
+}

@@ -1,0 +1,32 @@
+//! What a node says about its containers, and what the control plane may believe of it.
+//!
+//! Reports are about state, not about events: a later one contains everything that an earlier one
+//! said, so that lost, late and repeated ones do no harm.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::id::{ContainerId, TaskId};
+use crate::model::task::{Task, TaskStatus};
+
+/// Whatever has changed on a node since its last report; an unchanged task may be repeated.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub tasks: Vec<(TaskId, TaskStatus)>,
+    /// Containers that were to be removed, and of which nothing is left.
+    pub removed_containers: Vec<ContainerId>,
+    /// Volumes that were to be removed, and whose data is gone.
+    pub removed_volumes: Vec<String>,
+}
+
+impl Report {
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+            && self.removed_containers.is_empty()
+            && self.removed_volumes.is_empty()
+    }
+}
+
+/// Whether a status says something new about a task: states only move forward, and an end is final.
+pub fn is_news(task: &Task, status: &TaskStatus) -> bool {
+    !task.status.state.is_terminal() && status.state >= task.status.state && *status != task.status
+}

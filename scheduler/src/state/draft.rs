@@ -1,0 +1,175 @@
+//! A decision in the making: changes, and the state as it will be with them.
+//!
+//! Commands and passes decide one after the other on the same draft, so that each sees what the
+//! one before has decided. Identifiers come from a generator that is part of the draft.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::{Change, State};
+use crate::model::id::{ContainerId, NetworkId, ServiceId, TaskId};
+use crate::model::task::{DesiredState, StopOrder, Task, TaskState, TaskStatus};
+use crate::model::time::Timestamp;
+
+/// The state as it will be, and what leads there.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    state: State,
+    changes: Vec<Change>,
+    ids: &'a mut IdGenerator,
+    pub now: Timestamp,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(state: &State, ids: &'a mut IdGenerator, now: Timestamp) -> Self {
+        Self {
+            state: state.clone(),
+            changes: Vec::new(),
+            ids,
+            now,
+        }
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub fn push(&mut self, change: Change) {
+        self.state.apply_change(&change);
+        self.changes.push(change);
+    }
+
+    /// How many changes there are so far.
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    pub fn into_changes(self) -> Vec<Change> {
+        self.changes
+    }
+
+    /// A point to come back to with [`Draft::rewind`].
+    pub fn mark(&self) -> Mark {
+        Mark {
+            state: self.state.clone(),
+            changes: self.changes.len(),
+        }
+    }
+
+    /// Takes back every change since the mark.
+    pub fn rewind(&mut self, mark: Mark) {
+        self.state = mark.state;
+        self.changes.truncate(mark.changes);
+    }
+
+    /// Writes what a task is to be, if it is not yet so.
+    pub fn desire(&mut self, task: &Task, desired: DesiredState, stop: Option<&StopOrder>) {
+        if task.desired < desired {
+            let change = Change::Desire(task.id.clone(), desired, stop.cloned());
+            self.push(change);
+        }
+    }
+
+    /// Says why a task that has no node yet has none, if that is new.
+    pub fn explain(&mut self, task: &Task, reason: impl Into<String>) {
+        let reason = reason.into();
+        if task.status.state == TaskState::Pending && task.status.reason == reason {
+            return;
+        }
+        let mut status = TaskStatus::new(TaskState::Pending, self.now, reason);
+        if task.status.state == TaskState::Pending {
+            status.at = task.status.at;
+        }
+        self.push(Change::Observe(task.id.clone(), Box::new(status)));
+    }
+
+    pub fn set_task(&mut self, task: Task) {
+        self.push(Change::SetTask(Arc::new(task)));
+    }
+
+    /// Begins with the number of tasks made so far, so that ids sort in the order of their making.
+    pub fn task_id(&mut self) -> TaskId {
+        let number = self.state.tasks_made + 1;
+        let chance = self.ids.hex();
+        TaskId::new(format!("{number:010x}{}", &chance[..15]))
+    }
+
+    pub fn container_id(&mut self) -> ContainerId {
+        ContainerId::new(self.ids.hex())
+    }
+
+    pub fn network_id(&mut self) -> NetworkId {
+        NetworkId::new(self.ids.hex())
+    }
+
+    pub fn service_id(&mut self) -> ServiceId {
+        ServiceId::new(&self.ids.hex()[..25])
+    }
+
+    /// Two words, as Docker makes up names for containers.
+    pub fn container_name(&mut self) -> String {
+        let chance = self.ids.bytes();
+        let pick = |words: &[&'static str], byte: u8| words[usize::from(byte) % words.len()];
+        format!(
+            "{}_{}{:02x}",
+            pick(&ADJECTIVES, chance[0]),
+            pick(&NOUNS, chance[1]),
+            chance[2]
+        )
+    }
+}
+
+/// See [`Draft::mark`].
+#[derive(Debug)]
+pub struct Mark {
+    state: State,
+    changes: usize,
+}
+
+/// Makes identifiers out of a seed: the same seed makes the same ones, another makes others.
+#[derive(Clone, Debug)]
+pub struct IdGenerator {
+    seed: [u8; 32],
+    made: u64,
+}
+
+impl IdGenerator {
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self { seed, made: 0 }
+    }
+
+    fn bytes(&mut self) -> [u8; 32] {
+        self.made += 1;
+        let hash = Sha256::new()
+            .chain_update(self.seed)
+            .chain_update(self.made.to_le_bytes());
+        hash.finalize().into()
+    }
+
+    /// 64 lower-case digits.
+    fn hex(&mut self) -> String {
+        use std::fmt::Write;
+        self.bytes()
+            .iter()
+            .fold(String::with_capacity(64), |mut text, byte| {
+                // Writing to a `String` cannot fail.
+                let _ = write!(text, "{byte:02x}");
+                text
+            })
+    }
+}
+
+const ADJECTIVES: [&str; 16] = [
+    "amber", "brisk", "calm", "deft", "eager", "fair", "glad", "keen", "lively", "merry", "neat",
+    "proud", "quick", "steady", "trim", "warm",
+];
+
+const NOUNS: [&str; 16] = [
+    "anchor", "beacon", "buoy", "crane", "dock", "ferry", "harbor", "jetty", "keel", "lantern",
+    "mast", "pier", "quay", "rudder", "sail", "tide",
+];
