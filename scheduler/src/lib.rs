@@ -3,6 +3,7 @@
 //! | module | what it answers |
 //! |---|---|
 //! | [`model`] | what are the things: stacks, services, tasks, nodes, networks, volumes |
+//! | [`compose`] | what do Compose files say, or what is wrong with them |
 //! | [`control_plane`] | what follows from a command, a report, a tick: input in, output out |
 //! | [`raft`] | which changes have been agreed on, in which order |
 //! | [`state`] | what has been decided so far, and what one more change makes of it |
@@ -18,6 +19,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod assignment;
+pub mod compose;
 pub mod control_plane;
 pub mod dependency;
 pub mod model;

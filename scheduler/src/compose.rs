@@ -1,0 +1,206 @@
+//! Compose files in, a [`Stack`] out, or everything that is wrong with them.
+//!
+//!     text ─document─► nodes ─interpolate─► ─check─► canonical nodes ─assemble─► one tree
+//!          (spans, aliases)   (${…})         (schema)                 (include, extends, merge)
+//!     one tree ─normalize─► (profiles, defaults, names) ─consistency─► ─resolve─► Stack
+//!                                                       └─canonical─► what `config` prints
+//!
+//! Every value keeps the place where it was written until the end, so that each step can point at
+//! it; no step stops at the first problem. Files come through [`Files`], the environment and all
+//! choices through [`LoadOptions`]: nothing here touches the machine.
+
+mod assemble;
+mod canonical;
+mod check;
+mod consistency;
+mod diagnostic;
+pub mod discover;
+mod document;
+pub mod dotenv;
+mod environment;
+mod interpolate;
+mod merge;
+mod normalize;
+mod resolve;
+mod schema;
+mod short;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use canonical::{Canonical, Tree};
+pub use diagnostic::{Color, Diagnostic, Failure, Severity, render_all};
+pub use interpolate::{TemplateError, Variable};
+
+use crate::model::stack::Stack;
+use assemble::{Assembler, Scope};
+use diagnostic::Problems;
+
+/// Where the contents of files come from: the cli reads the disk, tests read a map.
+pub trait Files {
+    /// The whole content of a file.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from being read.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    fn exists(&self, path: &Path) -> bool;
+}
+
+/// Everything that decides what is loaded; gathered by the cli.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The files, already chosen, in the order in which they are merged.
+    pub files: Vec<Source>,
+    /// Absolute; relative paths of all `files` are meant from here.
+    pub project_directory: PathBuf,
+    /// `-p` or `COMPOSE_PROJECT_NAME`.
+    pub project_name: Option<String>,
+    /// The process's environment over that of `.env`.
+    pub environment: BTreeMap<String, String>,
+    /// Active profiles; `*` is all.
+    pub profiles: Vec<String>,
+    /// Services named on the command line: their profiles become active.
+    pub services: Vec<String>,
+    pub steps: Steps,
+}
+
+/// A file to load.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Absolute, or `-` for standard input.
+    pub path: PathBuf,
+    /// The content, when it does not come from `path`.
+    pub text: Option<String>,
+}
+
+/// Parts of loading that `config` can leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps {
+    /// `--no-interpolate`: texts keep their `${…}`, and there is no stack.
+    pub interpolate: bool,
+    /// `--no-path-resolution`
+    pub resolve_paths: bool,
+    /// `--no-env-resolution`: `env_file` stays, and variables without a value stay so.
+    pub resolve_environment: bool,
+    /// `--no-normalize`: no implicit networks, dependencies and names, and there is no stack.
+    pub normalize: bool,
+    /// `--no-consistency`: there is no stack.
+    pub check_consistency: bool,
+    /// Read the files behind secrets and configs; `config` does not need them.
+    pub read_contents: bool,
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self {
+            interpolate: true,
+            resolve_paths: true,
+            resolve_environment: true,
+            normalize: true,
+            check_consistency: true,
+            read_contents: true,
+        }
+    }
+}
+
+/// A loaded project.
+#[derive(Clone, Debug)]
+pub struct Project {
+    pub name: String,
+    /// Only active services; empty if a step that it needs was left out.
+    pub stack: Stack,
+    /// What `config` prints.
+    pub canonical: Canonical,
+    pub warnings: Vec<Diagnostic>,
+    /// Services that no active profile asks for, with their profiles.
+    pub disabled: BTreeMap<String, Vec<String>>,
+    /// Every profile that the files mention.
+    pub profiles: BTreeSet<String>,
+    /// The variables that the files use.
+    pub variables: BTreeSet<Variable>,
+    /// The environment that was used, with `COMPOSE_PROJECT_NAME`.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Loads a project.
+///
+/// # Errors
+///
+/// Every problem that was found in the files.
+pub fn load(options: &LoadOptions, files: &dyn Files) -> Result<Project, Failure> {
+    let mut problems = Problems::default();
+    match load_into(options, files, &mut problems) {
+        Some(mut project) if !problems.has_errors() => {
+            project.warnings = problems.finish().1;
+            Ok(project)
+        }
+        _ => {
+            let (errors, warnings) = problems.finish();
+            Err(Failure { errors, warnings })
+        }
+    }
+}
+
+/// `None` is given only after an error has been reported.
+fn load_into(options: &LoadOptions, files: &dyn Files, problems: &mut Problems) -> Option<Project> {
+    if options.files.is_empty() {
+        problems.error_without_place("no Compose file was given");
+        return None;
+    }
+    let mut assembler = Assembler::new(options.steps, files, problems);
+    let documents = assembler.parse(&options.files);
+    let name = assembler.project_name(options, &documents)?;
+    let mut environment = options.environment.clone();
+    environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
+    let scope = Scope {
+        directory: options.project_directory.clone(),
+        environment: environment.clone(),
+    };
+    let mut model = assembler.assemble(documents, &scope);
+    let variables = std::mem::take(&mut assembler.variables);
+    if assembler.incomplete {
+        return None;
+    }
+    merge::settle(&mut model);
+
+    let selection = normalize::select(&mut model, options, problems);
+    let context = normalize::Context {
+        name: &name,
+        directory: &options.project_directory,
+        environment: &environment,
+        files,
+        steps: options.steps,
+    };
+    normalize::normalize(&mut model, &context, problems);
+    if options.steps.check_consistency {
+        consistency::check(&model, &selection, problems);
+    }
+    if options.steps.normalize {
+        normalize::drop_unused(&mut model);
+    }
+    let whole =
+        options.steps.interpolate && options.steps.normalize && options.steps.check_consistency;
+    // Also after errors: it may find more.
+    let stack = if whole {
+        resolve::stack(&model, &context, options, problems)
+    } else {
+        Stack::default()
+    };
+    Some(Project {
+        canonical: Canonical::new(&model, options.steps),
+        name,
+        stack,
+        warnings: Vec::new(),
+        disabled: selection.disabled,
+        profiles: selection.profiles,
+        variables,
+        environment,
+    })
+}

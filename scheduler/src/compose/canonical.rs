@@ -1,0 +1,272 @@
+//! The project as one file in long form: what `config` prints, and a valid input again.
+//!
+//! Keys stand in the order of Docker Compose 2.40, values in its forms. Two differences are meant:
+//! `x-` keys are kept in JSON too, and numbers in `environment` stay as they were written.
+
+mod yaml;
+
+use indexmap::IndexMap;
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use super::Steps;
+use super::document::{Node, Value};
+use super::schema::{Attribute, FILE, Form, Shape};
+use super::value;
+
+/// A value of YAML or JSON. Mappings keep their order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Tree {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Tree>),
+    Map(IndexMap<String, Tree>),
+}
+
+/// A project in canonical form.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Canonical {
+    tree: IndexMap<String, Tree>,
+}
+
+impl Canonical {
+    pub(super) fn new(model: &Node, steps: Steps) -> Self {
+        let dollars = if steps.interpolate {
+            Dollars::Doubled
+        } else {
+            Dollars::AsWritten
+        };
+        let mut tree = match build(&FILE, model, dollars) {
+            Tree::Map(map) => map,
+            _ => IndexMap::new(),
+        };
+        tree.retain(|_, it| !matches!(it, Tree::Map(map) if map.is_empty()));
+        tree.sort_by_cached_key(|key, _| section_rank(key));
+        Self { tree }
+    }
+
+    /// Leaves out the services that are not named; everything else stays.
+    #[must_use]
+    pub fn only_services(mut self, keep: &dyn Fn(&str) -> bool) -> Self {
+        if let Some(Tree::Map(services)) = self.tree.get_mut("services") {
+            services.retain(|name, _| keep(name));
+        }
+        self
+    }
+
+    /// The sections in the order of the YAML output.
+    pub fn sections(&self) -> &IndexMap<String, Tree> {
+        &self.tree
+    }
+
+    /// YAML text, with a newline at the end.
+    pub fn to_yaml(&self) -> String {
+        yaml::print(&self.tree)
+    }
+
+    /// The tree for JSON: top-level keys sorted, and keys that tools expect even when they are unset.
+    pub fn json(&self) -> Tree {
+        let mut tree = self.tree.clone();
+        tree.sort_keys();
+        if let Some(Tree::Map(services)) = tree.get_mut("services") {
+            for service in services.values_mut() {
+                let Tree::Map(service) = service else {
+                    continue;
+                };
+                for key in ["command", "entrypoint"] {
+                    if !service.contains_key(key) {
+                        service.insert(key.to_owned(), Tree::Null);
+                    }
+                }
+                service.sort_by_cached_key(|key, _| rank(key));
+                if let Some(Tree::Map(deploy)) = service.get_mut("deploy") {
+                    for key in ["resources", "placement"] {
+                        deploy
+                            .entry(key.to_owned())
+                            .or_insert_with(|| Tree::Map(IndexMap::new()));
+                    }
+                }
+            }
+        }
+        if let Some(Tree::Map(networks)) = tree.get_mut("networks") {
+            for network in networks.values_mut() {
+                let Tree::Map(network) = network else {
+                    continue;
+                };
+                if !network.contains_key("ipam") {
+                    let before = ["name", "driver", "driver_opts"];
+                    let at = before
+                        .iter()
+                        .filter(|it| network.contains_key(**it))
+                        .count();
+                    network.shift_insert(at, "ipam".to_owned(), Tree::Map(IndexMap::new()));
+                }
+            }
+        }
+        Tree::Map(tree)
+    }
+}
+
+impl Serialize for Canonical {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(&self.tree)
+    }
+}
+
+impl Serialize for Tree {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Int(value) => serializer.serialize_i64(*value),
+            // Docker Compose writes whole amounts of CPU without a fraction.
+            Self::Float(value) if value.fract() == 0.0 && value.abs() < 1e15 => {
+                serializer.serialize_i64(*value as i64)
+            }
+            Self::Float(value) => serializer.serialize_f64(*value),
+            Self::Text(value) => serializer.serialize_str(value),
+            Self::List(items) => serializer.collect_seq(items),
+            Self::Map(map) => {
+                let mut out = serializer.serialize_map(Some(map.len()))?;
+                for (key, value) in map {
+                    out.serialize_entry(key, value)?;
+                }
+                out.end()
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dollars {
+    Doubled,
+    AsWritten,
+}
+
+fn section_rank(key: &str) -> (usize, String) {
+    let order = [
+        "name", "services", "networks", "volumes", "secrets", "configs",
+    ];
+    (
+        order
+            .iter()
+            .position(|it| *it == key)
+            .unwrap_or(order.len()),
+        key.to_owned(),
+    )
+}
+
+/// Where a key of a service stands; keys of the user stand last.
+fn rank(key: &str) -> (usize, String) {
+    let Shape::Object(attributes) = &super::schema::service::SERVICE else {
+        return (0, String::new());
+    };
+    let at = attributes
+        .iter()
+        .position(|it| it.name == key)
+        .unwrap_or(attributes.len());
+    (
+        at,
+        if at == attributes.len() {
+            key.to_owned()
+        } else {
+            String::new()
+        },
+    )
+}
+
+fn build(shape: &Shape, node: &Node, dollars: Dollars) -> Tree {
+    match (shape, &node.value) {
+        (_, Value::Null) => Tree::Null,
+        (_, Value::Bool(value)) => Tree::Bool(*value),
+        (_, Value::Int(value)) => Tree::Int(*value),
+        (_, Value::Float(value)) => Tree::Float(*value),
+        (Shape::Any, Value::Plain(text)) => plain(text),
+        (_, Value::Plain(text) | Value::Text(text)) => Tree::Text(match dollars {
+            Dollars::Doubled => text.replace('$', "$$"),
+            Dollars::AsWritten => text.clone(),
+        }),
+        (Shape::Form(Form { long, .. }) | Shape::Merged(_, long), _) => build(long, node, dollars),
+        (Shape::Either(_, object), Value::Map(_)) => build(object, node, dollars),
+        (Shape::Object(attributes), Value::Map(_)) => object(attributes, node, dollars),
+        (Shape::List { item, .. }, Value::Seq(items)) => {
+            Tree::List(items.iter().map(|it| build(item, it, dollars)).collect())
+        }
+        (_, Value::Seq(items)) => Tree::List(
+            items
+                .iter()
+                .map(|it| build(&Shape::Any, it, dollars))
+                .collect(),
+        ),
+        (_, Value::Map(map)) => {
+            let inner = |key: &str| match shape {
+                _ if key.starts_with("x-") => &Shape::Any,
+                Shape::Map(inner) => inner,
+                Shape::KeyValues(_) => &Shape::Text,
+                _ => &Shape::Any,
+            };
+            let mut entries: IndexMap<String, Tree> = map
+                .iter()
+                .map(|(key, entry)| (key.clone(), build(inner(key), &entry.node, dollars)))
+                .collect();
+            entries.sort_keys();
+            Tree::Map(entries)
+        }
+    }
+}
+
+/// Attributes in the order of their table without those that say nothing, then the user's keys.
+fn object(attributes: &[Attribute], node: &Node, dollars: Dollars) -> Tree {
+    let mut entries = IndexMap::new();
+    for attribute in attributes {
+        let Some(value) = node.get(attribute.name) else {
+            continue;
+        };
+        let tree = build(attribute.shape, value, dollars);
+        if is_worth_printing(attribute.name, &tree) {
+            entries.insert(attribute.name.to_owned(), tree);
+        }
+    }
+    let mut own: Vec<_> = node
+        .entries()
+        .filter(|(key, _)| key.starts_with("x-"))
+        .collect();
+    own.sort_by_key(|(key, _)| *key);
+    for (key, entry) in own {
+        entries.insert(key.to_owned(), build(&Shape::Any, &entry.node, dollars));
+    }
+    Tree::Map(entries)
+}
+
+/// Docker Compose leaves out what is empty, except where empty has a meaning.
+fn is_worth_printing(name: &str, tree: &Tree) -> bool {
+    match tree {
+        Tree::Null => false,
+        Tree::List(items) => !items.is_empty() || matches!(name, "command" | "entrypoint"),
+        Tree::Map(map) => !map.is_empty() || matches!(name, "volume" | "tmpfs" | "bind"),
+        Tree::Bool(value) => {
+            *value || !matches!(name, "privileged" | "read_only" | "tty" | "stdin_open")
+        }
+        _ => true,
+    }
+}
+
+/// What an unquoted scalar of the user's own means.
+fn plain(text: &str) -> Tree {
+    match text {
+        "true" | "True" | "TRUE" => return Tree::Bool(true),
+        "false" | "False" | "FALSE" => return Tree::Bool(false),
+        _ => {}
+    }
+    if let Some(number) = value::parse_int(text) {
+        return Tree::Int(number);
+    }
+    let numeric = text.starts_with(|it: char| it.is_ascii_digit() || matches!(it, '-' | '+' | '.'));
+    match text.parse::<f64>() {
+        Ok(number) if numeric && number.is_finite() => Tree::Float(number),
+        _ => Tree::Text(text.to_owned()),
+    }
+}

@@ -1,0 +1,469 @@
+//! Holds a tree against its shape: refuses what does not belong, and brings short forms, sizes,
+//! durations and paths into the one form that merging and everything after it understand.
+//!
+//! The tables in [`schema`](super::schema) say what belongs where. A wrong part is reported and
+//! becomes null, so that the rest can still be looked at.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::diagnostic::{Problems, Span};
+use super::document::{Entry, Map, Node, Tag, Value};
+use super::schema::{Attribute, Form, Keyless, Shape, Support};
+use super::value;
+
+pub(super) struct Checker<'a> {
+    pub(super) problems: &'a mut Problems,
+    /// Relative paths are meant from here; `None` leaves them as they are.
+    pub(super) directory: Option<&'a Path>,
+    pub(super) home: Option<&'a str>,
+    /// Whether variables still stand in the texts (`config --no-interpolate`).
+    pub(super) templates: bool,
+    /// Keys from the top of the file to the node in question.
+    pub(super) path: Vec<String>,
+}
+
+impl Checker<'_> {
+    pub(super) fn check(&mut self, shape: &Shape, node: Node) -> Node {
+        if node.is_null() || node.tag == Tag::Reset {
+            return Node {
+                value: Value::Null,
+                ..node
+            };
+        }
+        let Node { span, tag, .. } = node;
+        let checked = match shape {
+            Shape::Any => node,
+            Shape::Text => self.scalar(node, "a string", |text, _| {
+                Some(Value::Text(text.to_owned()))
+            }),
+            Shape::Bool => self.scalar(node, "true or false", |text, _| {
+                value::parse_bool(text).map(Value::Bool)
+            }),
+            Shape::Int { min } => {
+                let wanted = match min {
+                    Some(0) => "a whole number from 0",
+                    Some(1) => "a whole number from 1",
+                    _ => "a whole number",
+                };
+                let good = |it: &i64| min.is_none_or(|min| *it >= min);
+                self.scalar(node, wanted, |text, _| {
+                    value::parse_int(text).filter(good).map(Value::Int)
+                })
+            }
+            Shape::Float => self.scalar(node, "a number", |text, _| {
+                let number = text
+                    .parse::<f64>()
+                    .ok()
+                    .filter(|it| it.is_finite() && *it >= 0.0);
+                number.map(Value::Float)
+            }),
+            Shape::Size => self.parsed(node, |text| {
+                value::parse_size(text).map(|it| it.to_string())
+            }),
+            Shape::Duration => self.parsed(node, |text| {
+                value::parse_duration(text).map(value::format_duration)
+            }),
+            Shape::Mode => self.mode(node),
+            Shape::Path => self.path_text(node),
+            Shape::OneOf { good, refused } => self.one_of(node, good, refused),
+            Shape::List { item, .. } => self.list(node, item),
+            Shape::Map(item) => self.map(node, item),
+            Shape::KeyValues(keyless) => self.key_values(node, *keyless),
+            Shape::Object(attributes) => self.object(node, attributes),
+            Shape::Form(Form { long, short }) => {
+                let node = short(self, node);
+                self.check(long, node)
+            }
+            Shape::Either(scalar, object) => {
+                let shape = if node.as_map().is_some() {
+                    object
+                } else {
+                    scalar
+                };
+                self.check(shape, node)
+            }
+            Shape::Merged(_, inner) => self.check(inner, node),
+        };
+        Node {
+            span,
+            tag,
+            ..checked
+        }
+    }
+
+    /// Reports and gives null.
+    pub(super) fn wrong(&mut self, span: Span, wanted: &str, found: &str) -> Node {
+        let title = format!("{} must be {wanted}, not {found}", self.describe());
+        self.problems.error(span, title);
+        Node::new(Value::Null, span)
+    }
+
+    fn scalar(
+        &mut self,
+        node: Node,
+        wanted: &str,
+        convert: impl Fn(&str, bool) -> Option<Value>,
+    ) -> Node {
+        let (text, plain) = match &node.value {
+            Value::Plain(text) => (text, true),
+            Value::Text(text) => (text, false),
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) => return node,
+            _ => {
+                let found = node.kind();
+                return self.wrong(node.span, wanted, found);
+            }
+        };
+        if self.is_template(text) {
+            return node;
+        }
+        match convert(text, plain) {
+            Some(value) => Node { value, ..node },
+            None => {
+                let found = format!("`{text}`");
+                self.wrong(node.span, wanted, &found)
+            }
+        }
+    }
+
+    fn parsed(
+        &mut self,
+        node: Node,
+        convert: impl Fn(&str) -> Result<String, value::ValueError>,
+    ) -> Node {
+        let Some(text) = node.as_str() else {
+            let found = node.kind();
+            return self.wrong(node.span, "a string", found);
+        };
+        if self.is_template(text) {
+            return node;
+        }
+        match convert(text) {
+            Ok(text) => Node {
+                value: Value::Text(text),
+                ..node
+            },
+            Err(error) => {
+                let title = format!("{}: {error}", self.describe());
+                self.problems.error(node.span, title);
+                Node::new(Value::Null, node.span)
+            }
+        }
+    }
+
+    /// Permission bits. A quoted number is octal; an unquoted one is what YAML makes of it.
+    fn mode(&mut self, node: Node) -> Node {
+        let number = match &node.value {
+            Value::Plain(text) => value::parse_int(text).and_then(|it| u32::try_from(it).ok()),
+            _ => None,
+        };
+        match number {
+            Some(mode) if mode <= 0o7777 => {
+                let plain_decimal = node.as_str().is_some_and(|it| it.len() == 3);
+                if plain_decimal {
+                    let title = format!(
+                        "{} is a decimal number here, the permissions {mode:04o}",
+                        self.describe()
+                    );
+                    let help = format!("write `0{mode}` for the usual octal notation");
+                    self.problems.warn(node.span, title).set_help(help);
+                }
+                Node {
+                    value: Value::Text(format!("{mode:04o}")),
+                    ..node
+                }
+            }
+            _ => self.parsed(node, |text| {
+                value::parse_mode(text).map(|it| format!("{it:04o}"))
+            }),
+        }
+    }
+
+    fn path_text(&mut self, node: Node) -> Node {
+        let Some(text) = node.as_str() else {
+            let found = node.kind();
+            return self.wrong(node.span, "a path", found);
+        };
+        let text = self.absolute(text);
+        Node {
+            value: Value::Text(text),
+            ..node
+        }
+    }
+
+    /// The path seen from the directory of the file, with `~` and `..` resolved.
+    pub(super) fn absolute(&self, text: &str) -> String {
+        let Some(directory) = self.directory else {
+            return text.to_owned();
+        };
+        if self.is_template(text) {
+            return text.to_owned();
+        }
+        let path = match (text.strip_prefix('~'), self.home) {
+            (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
+                format!("{home}{rest}")
+            }
+            _ => text.to_owned(),
+        };
+        clean(&directory.join(path)).to_string_lossy().into_owned()
+    }
+
+    fn one_of(&mut self, node: Node, good: &[&str], refused: &[&str]) -> Node {
+        let Some(text) = node.as_str().map(str::to_owned) else {
+            let found = node.kind();
+            return self.wrong(node.span, "a string", found);
+        };
+        if good.contains(&text.as_str()) || self.is_template(&text) {
+            return Node {
+                value: Value::Text(text),
+                ..node
+            };
+        }
+        let title = if refused.contains(&text.as_str()) {
+            format!("{} `{text}` is not supported yet", self.describe())
+        } else {
+            format!("{} cannot be `{text}`", self.describe())
+        };
+        let names: Vec<_> = good.iter().map(|it| format!("`{it}`")).collect();
+        let help = format!("write one of {}", names.join(", "));
+        self.problems.error(node.span, title).set_help(help);
+        Node::new(Value::Null, node.span)
+    }
+
+    fn list(&mut self, node: Node, item: &Shape) -> Node {
+        let Value::Seq(items) = node.value else {
+            let found = node.kind();
+            return self.wrong(node.span, "a list", found);
+        };
+        let mut checked = Vec::new();
+        for (at, it) in items.into_iter().enumerate() {
+            if it.is_null() && it.tag == Tag::None {
+                let title = format!("{} has an empty item", self.describe());
+                self.problems.error(it.span, title);
+                continue;
+            }
+            self.path.push(format!("[{at}]"));
+            checked.push(self.check(item, it));
+            self.path.pop();
+        }
+        checked.retain(|it| !it.is_null());
+        Node {
+            value: Value::Seq(checked),
+            ..node
+        }
+    }
+
+    fn map(&mut self, node: Node, item: &Shape) -> Node {
+        let Value::Map(map) = node.value else {
+            let found = node.kind();
+            return self.wrong(node.span, "a mapping", found);
+        };
+        let mut checked = Map::new();
+        for (key, entry) in map {
+            let shape = if key.starts_with("x-") {
+                &Shape::Any
+            } else {
+                item
+            };
+            self.path.push(key.clone());
+            let node = self.check(shape, entry.node);
+            self.path.pop();
+            checked.insert(key, Entry { node, ..entry });
+        }
+        Node {
+            value: Value::Map(checked),
+            ..node
+        }
+    }
+
+    /// A mapping, or a list of `KEY=VALUE`, into a mapping of strings.
+    fn key_values(&mut self, node: Node, keyless: Keyless) -> Node {
+        let mut map = Map::new();
+        match node.value {
+            Value::Map(entries) => {
+                for (key, entry) in entries {
+                    self.path.push(key.clone());
+                    let node = self.check(&Shape::Text, entry.node);
+                    self.path.pop();
+                    map.insert(
+                        key,
+                        Entry {
+                            node: keyless.fill(node),
+                            ..entry
+                        },
+                    );
+                }
+            }
+            Value::Seq(items) => {
+                for item in items {
+                    let Some(text) = item.as_str() else {
+                        let found = item.kind();
+                        self.wrong(item.span, "a list of `KEY=VALUE`", found);
+                        continue;
+                    };
+                    let (key, value) = match split_pair(text) {
+                        Some((key, value)) => (key.to_owned(), Value::Text(value.to_owned())),
+                        None => (text.to_owned(), Value::Null),
+                    };
+                    if key.is_empty() {
+                        self.problems
+                            .error(item.span, format!("`{text}` has no name before `=`"));
+                        continue;
+                    }
+                    let node = keyless.fill(Node { value, ..item });
+                    map.insert(
+                        key,
+                        Entry {
+                            key: node.span,
+                            node,
+                        },
+                    );
+                }
+            }
+            _ => {
+                let found = node.kind();
+                return self.wrong(node.span, "a mapping or a list of `KEY=VALUE`", found);
+            }
+        }
+        Node {
+            value: Value::Map(map),
+            ..node
+        }
+    }
+
+    fn object(&mut self, node: Node, attributes: &[Attribute]) -> Node {
+        let Value::Map(map) = node.value else {
+            let found = node.kind();
+            return self.wrong(node.span, "a mapping", found);
+        };
+        let mut checked = Map::new();
+        for (key, entry) in map {
+            if key.starts_with("x-") {
+                checked.insert(key, entry);
+                continue;
+            }
+            let Some(attribute) = attributes.iter().find(|it| it.name == key) else {
+                self.unknown(&key, &entry, attributes);
+                continue;
+            };
+            match attribute.support {
+                Support::Done => {}
+                Support::Refused(_) if entry.node.is_null() => continue,
+                Support::Refused(help) => {
+                    let title = format!("`{key}` is not supported yet{}", self.within());
+                    let diagnostic = self.problems.error(entry.key, title);
+                    if !help.is_empty() {
+                        diagnostic.set_help(help);
+                    }
+                    continue;
+                }
+                Support::Ignored(why) => {
+                    let title = format!("`{key}` has no effect{}: {why}", self.within());
+                    self.problems.warn(entry.key, title);
+                }
+            }
+            self.path.push(key.clone());
+            let node = self.check(attribute.shape, entry.node);
+            self.path.pop();
+            checked.insert(key, Entry { node, ..entry });
+        }
+        Node {
+            value: Value::Map(checked),
+            ..node
+        }
+    }
+
+    fn unknown(&mut self, key: &str, entry: &Entry, attributes: &[Attribute]) {
+        let title = format!("unknown key `{key}`{}", self.within());
+        let names = attributes.iter().map(|it| it.name);
+        let help = match nearest(key, names) {
+            Some(name) => Some(format!("did you mean `{name}`?")),
+            None if self.path.is_empty() && entry.node.as_map().is_some() => Some(
+                "services stand under `services:`; keys of your own begin with `x-`".to_owned(),
+            ),
+            None => None,
+        };
+        let diagnostic = self.problems.error(entry.key, title);
+        if let Some(help) = help {
+            diagnostic.set_help(help);
+        }
+    }
+
+    pub(super) fn is_template(&self, text: &str) -> bool {
+        self.templates && text.contains('$')
+    }
+
+    /// The node in question, in words: `` `ports[0].target` of service `web` ``.
+    pub(super) fn describe(&self) -> String {
+        let texts: Vec<_> = self.path.iter().map(String::as_str).collect();
+        match texts.as_slice() {
+            [] => "the file".to_owned(),
+            [section, name, rest @ ..] if noun(section).is_some() => {
+                let owner = format!("{} `{name}`", noun(section).unwrap_or_default());
+                if rest.is_empty() {
+                    owner
+                } else {
+                    format!("`{}` of {owner}", join(rest))
+                }
+            }
+            all => format!("`{}`", join(all)),
+        }
+    }
+
+    fn within(&self) -> String {
+        if self.path.is_empty() {
+            return " at the top level".to_owned();
+        }
+        format!(" in {}", self.describe())
+    }
+}
+
+fn noun(section: &str) -> Option<&'static str> {
+    Some(match section {
+        "services" => "service",
+        "networks" => "network",
+        "volumes" => "volume",
+        "secrets" => "secret",
+        "configs" => "config",
+        _ => return None,
+    })
+}
+
+fn join(keys: &[&str]) -> String {
+    let mut text = String::new();
+    for key in keys {
+        if !text.is_empty() && !key.starts_with('[') {
+            text.push('.');
+        }
+        text.push_str(key);
+    }
+    text
+}
+
+/// Splits at the first `=` that is not part of a `${…}`.
+fn split_pair(text: &str) -> Option<(&str, &str)> {
+    text.split_once('=')
+}
+
+/// The name that was probably meant.
+pub(super) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let text = text.to_ascii_lowercase().replace('-', "_");
+    let distance = |name: &str| strsim::damerau_levenshtein(&text, &name.replace('-', "_"));
+    let (distance, name) = names.map(|name| (distance(name), name)).min()?;
+    let allowed = (text.chars().count() / 3).clamp(1, 3);
+    (distance <= allowed).then_some(name)
+}
+
+/// Removes `.` and `..` from an absolute path without looking at the disk.
+pub(super) fn clean(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            other => cleaned.push(other),
+        }
+    }
+    cleaned
+}

@@ -1,0 +1,393 @@
+//! What is well-formed but makes no sense: names of nothing, attributes that contradict each
+//! other, dependencies in a circle.
+//!
+//! Source: `CheckConsistency` of Docker Compose's loader, and the specification's words "must not".
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::check::nearest;
+use super::diagnostic::{Problems, Span};
+use super::document::{Entry, Node};
+use super::normalize::{Selection, references};
+
+pub(super) fn check(model: &Node, selection: &Selection, problems: &mut Problems) {
+    let services: BTreeMap<&str, &Entry> = model
+        .get("services")
+        .into_iter()
+        .flat_map(Node::entries)
+        .collect();
+    if services.is_empty() && !problems.has_errors() && selection.disabled.is_empty() {
+        problems.error(model.span, "the files declare no service");
+    }
+    for (name, entry) in &services {
+        check_name(name, entry.key, problems);
+        let mut service = Service {
+            name,
+            key: entry.key,
+            node: &entry.node,
+            problems,
+        };
+        service.image();
+        service.networks();
+        service.amounts();
+        service.container_name();
+        service.targets();
+        for section in ["networks", "volumes", "secrets", "configs"] {
+            service.references(model, section);
+        }
+        service.dependencies(&services, selection);
+    }
+    container_names(&services, problems);
+    cycles(&services, problems);
+    for section in ["networks", "volumes", "secrets", "configs"] {
+        for (key, entry) in model.get(section).into_iter().flat_map(Node::entries) {
+            resource(section, key, entry, problems);
+        }
+    }
+}
+
+fn check_name(name: &str, span: Span, problems: &mut Problems) {
+    let good = |it: char| it.is_ascii_alphanumeric() || matches!(it, '.' | '_' | '-');
+    if name.is_empty() || !name.chars().all(good) {
+        let title = format!("`{name}` cannot be the name of a service");
+        problems
+            .error(span, title)
+            .set_help("use letters, digits, `.`, `_` and `-`");
+    }
+}
+
+struct Service<'a> {
+    name: &'a str,
+    key: Span,
+    node: &'a Node,
+    problems: &'a mut Problems,
+}
+
+impl Service<'_> {
+    fn image(&mut self) {
+        let missing = self.node.get_str("image").is_none_or(str::is_empty);
+        // A misspelt or refused key has been reported already, and may be the reason.
+        if missing && !self.problems.has_error_within(self.node.span) {
+            let title = format!("service `{}` has no image", self.name);
+            self.problems
+                .error(self.key, title)
+                .set_help("add `image: NAME`");
+        }
+    }
+
+    fn networks(&mut self) {
+        let Some(mode) = self.node.get("network_mode") else {
+            return;
+        };
+        let text = mode.as_str().unwrap_or_default();
+        if let Some(networks) = self.node.as_map().and_then(|it| it.get("networks"))
+            && networks.node.entries().next().is_some()
+        {
+            let title = format!(
+                "service `{}` has both `network_mode` and `networks`",
+                self.name
+            );
+            self.problems
+                .error(mode.span, title)
+                .set_help("remove one of them");
+            self.problems.relate(networks.key, "`networks` stands here");
+        }
+        if text == "host"
+            && let Some(ports) = self.node.get("ports").filter(|it| !it.items().is_empty())
+        {
+            let title = format!(
+                "service `{}` publishes ports but uses the host's network",
+                self.name
+            );
+            let help = "its ports are the host's already; `ports` has no effect";
+            self.problems.warn(ports.span, title).set_help(help);
+        }
+    }
+
+    /// `deploy` and the older attributes beside it must say the same.
+    fn amounts(&mut self) {
+        let pairs = [
+            ("scale", "deploy.replicas"),
+            ("cpus", "deploy.resources.limits.cpus"),
+            ("mem_limit", "deploy.resources.limits.memory"),
+            ("mem_reservation", "deploy.resources.reservations.memory"),
+            ("pids_limit", "deploy.resources.limits.pids"),
+        ];
+        for (short, long) in pairs {
+            let (Some(one), Some(other)) = (self.node.get(short), at(self.node, long)) else {
+                continue;
+            };
+            let same = match (self.node.get_float(short), other.as_float()) {
+                (Some(one), Some(other)) => one == other,
+                _ => one.value == other.value,
+            };
+            if !same {
+                let title = format!("`{short}` and `{long}` of service `{}` disagree", self.name);
+                self.problems.error(one.span, title);
+                self.problems
+                    .relate(other.span, format!("`{long}` stands here"));
+            }
+        }
+    }
+
+    fn container_name(&mut self) {
+        let Some(name) = self.node.get("container_name") else {
+            return;
+        };
+        let replicas = at(self.node, "deploy.replicas").or_else(|| self.node.get("scale"));
+        if replicas.and_then(Node::as_float).is_some_and(|it| it > 1.0) {
+            let title = format!(
+                "service `{}` has a `container_name` and more than one container",
+                self.name
+            );
+            self.problems
+                .error(name.span, title)
+                .set_help("remove `container_name`");
+        }
+        let text = name.as_str().unwrap_or_default();
+        let head = text.starts_with(|it: char| it.is_ascii_alphanumeric());
+        let tail = text
+            .chars()
+            .all(|it| it.is_ascii_alphanumeric() || matches!(it, '_' | '.' | '-'));
+        if !head || !tail || text.len() < 2 {
+            let title = format!("`{text}` cannot be the name of a container");
+            let help =
+                "use letters, digits, `_`, `.` and `-`, at least two, a letter or digit first";
+            self.problems.error(name.span, title).set_help(help);
+        }
+    }
+
+    /// Two mounts cannot share a target.
+    fn targets(&mut self) {
+        let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+        let volumes = self
+            .node
+            .get("volumes")
+            .map(Node::items)
+            .unwrap_or_default();
+        for volume in volumes {
+            let Some(target) = volume.get_str("target") else {
+                continue;
+            };
+            if let Some(earlier) = seen.insert(target, volume.span) {
+                let title = format!(
+                    "two volumes of service `{}` are mounted at {target}",
+                    self.name
+                );
+                self.problems.error(volume.span, title);
+                self.problems.relate(earlier, "the first one");
+            }
+        }
+        for tmpfs in self.node.get("tmpfs").map(Node::items).unwrap_or_default() {
+            let target = tmpfs
+                .as_str()
+                .and_then(|it| it.split(':').next())
+                .unwrap_or_default();
+            if let Some(earlier) = seen.get(target) {
+                let title = format!(
+                    "a volume and a tmpfs of service `{}` are mounted at {target}",
+                    self.name
+                );
+                self.problems.error(tmpfs.span, title);
+                self.problems.relate(*earlier, "the volume");
+            }
+        }
+    }
+
+    fn references(&mut self, model: &Node, section: &str) {
+        let declared = model.get(section);
+        for (name, span) in references(self.node, section) {
+            let known = declared
+                .and_then(Node::as_map)
+                .is_some_and(|it| it.contains_key(name));
+            if known {
+                continue;
+            }
+            let singular = section.trim_end_matches('s');
+            let title = format!(
+                "service `{}` uses the {singular} `{name}`, which is not declared",
+                self.name
+            );
+            let names = declared
+                .into_iter()
+                .flat_map(Node::entries)
+                .map(|(name, _)| name);
+            let help = match nearest(name, names) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("declare it under the top-level `{section}:`"),
+            };
+            self.problems.error(span, title).set_help(help);
+        }
+    }
+
+    fn dependencies(&mut self, services: &BTreeMap<&str, &Entry>, selection: &Selection) {
+        for (name, entry) in self
+            .node
+            .get("depends_on")
+            .into_iter()
+            .flat_map(Node::entries)
+        {
+            if services.contains_key(name) {
+                self.health(name, entry, services);
+                continue;
+            }
+            if entry.node.get_bool("required") == Some(false) {
+                continue;
+            }
+            if let Some(profiles) = selection.disabled.get(name) {
+                let title = format!(
+                    "service `{}` depends on `{name}`, which is not active",
+                    self.name
+                );
+                let help = format!(
+                    "activate it with `--profile {}`",
+                    profiles.join("` or `--profile ")
+                );
+                self.problems.error(entry.key, title).set_help(help);
+                continue;
+            }
+            let title = format!(
+                "service `{}` depends on `{name}`, which does not exist",
+                self.name
+            );
+            let meant = nearest(name, services.keys().copied());
+            let diagnostic = self.problems.error(entry.key, title);
+            if let Some(meant) = meant {
+                diagnostic.set_help(format!("did you mean `{meant}`?"));
+            }
+        }
+    }
+
+    /// A check that is switched off will never succeed.
+    fn health(&mut self, name: &str, entry: &Entry, services: &BTreeMap<&str, &Entry>) {
+        if entry.node.get_str("condition") != Some("service_healthy") {
+            return;
+        }
+        let Some(check) = services.get(name).and_then(|it| it.node.get("healthcheck")) else {
+            return;
+        };
+        let none = check
+            .get("test")
+            .is_some_and(|it| it.items().first().and_then(Node::as_str) == Some("NONE"));
+        if none || check.get_bool("disable") == Some(true) {
+            let title = format!(
+                "service `{}` waits until `{name}` is healthy, but its check is disabled",
+                self.name
+            );
+            self.problems.error(entry.key, title);
+            self.problems.relate(check.span, "disabled here");
+        }
+    }
+}
+
+impl Node {
+    fn as_float(&self) -> Option<f64> {
+        match self.value {
+            super::document::Value::Float(value) => Some(value),
+            super::document::Value::Int(value) => Some(value as f64),
+            _ => None,
+        }
+    }
+}
+
+/// The node under a path such as `deploy.replicas`.
+fn at<'a>(node: &'a Node, path: &str) -> Option<&'a Node> {
+    path.split('.').try_fold(node, |node, key| node.get(key))
+}
+
+fn container_names(services: &BTreeMap<&str, &Entry>, problems: &mut Problems) {
+    let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+    for entry in services.values() {
+        let Some(node) = entry.node.get("container_name") else {
+            continue;
+        };
+        let Some(name) = node.as_str() else { continue };
+        if let Some(earlier) = seen.insert(name, node.span) {
+            problems.error(
+                node.span,
+                format!("two services have the `container_name` `{name}`"),
+            );
+            problems.relate(earlier, "the first one");
+        }
+    }
+}
+
+/// Reports each circle of dependencies once.
+fn cycles(services: &BTreeMap<&str, &Entry>, problems: &mut Problems) {
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    for start in services.keys() {
+        // Names on the way from `start`, each with those still to be followed.
+        let mut way: Vec<(&str, Vec<&str>)> = vec![(start, dependencies(services, start))];
+        while let Some((name, rest)) = way.last_mut() {
+            let name = *name;
+            let Some(next) = rest.pop() else {
+                done.insert(name);
+                way.pop();
+                continue;
+            };
+            if let Some(first) = way.iter().position(|(name, _)| *name == next) {
+                let mut names: Vec<_> = way[first..]
+                    .iter()
+                    .map(|(name, _)| format!("`{name}`"))
+                    .collect();
+                names.push(format!("`{next}`"));
+                let entry = services
+                    .get(name)
+                    .and_then(|it| it.node.get("depends_on")?.as_map()?.get(next));
+                if let Some(entry) = entry {
+                    problems.error(
+                        entry.key,
+                        format!("services depend on each other: {}", names.join(" → ")),
+                    );
+                }
+            } else if !done.contains(next) && services.contains_key(next) {
+                way.push((next, dependencies(services, next)));
+            }
+        }
+    }
+}
+
+fn dependencies<'a>(services: &BTreeMap<&str, &'a Entry>, name: &str) -> Vec<&'a str> {
+    let node = services.get(name).and_then(|it| it.node.get("depends_on"));
+    node.into_iter()
+        .flat_map(Node::entries)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+fn resource(section: &str, key: &str, entry: &Entry, problems: &mut Problems) {
+    let node = &entry.node;
+    let singular = section.trim_end_matches('s');
+    if node.get_bool("external") == Some(true) {
+        let others = node.entries().filter(|(key, entry)| {
+            !matches!(*key, "external" | "name") && !key.starts_with("x-") && !entry.node.is_null()
+        });
+        for (other, entry) in others {
+            let title = format!("{singular} `{key}` is external, so `{other}` cannot be given");
+            problems.error(entry.key, title);
+        }
+        return;
+    }
+    if matches!(section, "secrets" | "configs") {
+        let sources = ["file", "environment", "content"]
+            .iter()
+            .filter(|it| node.get(it).is_some())
+            .count();
+        if sources != 1 {
+            let how = if sources == 0 {
+                "no source"
+            } else {
+                "more than one source"
+            };
+            let wanted = if section == "secrets" {
+                "`file` or `environment`"
+            } else {
+                "`file`, `environment` or `content`"
+            };
+            let title = format!("{singular} `{key}` has {how}");
+            problems
+                .error(entry.key, title)
+                .set_help(format!("give one of {wanted}, or `external: true`"));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! A service's `environment`, `env_file` and `label_file`, with every value found.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Files;
+use super::diagnostic::{Problems, Span};
+use super::document::{Map, Node, Value};
+use super::dotenv::{self, Format};
+
+/// Merges the files into `environment`, and fills in names without a value from the project's
+/// variables. What is found nowhere stays null: the container does not get it.
+pub(super) fn resolve_environment(
+    service: &mut Node,
+    directory: &Path,
+    variables: &BTreeMap<String, String>,
+    files: &dyn Files,
+    problems: &mut Problems,
+) {
+    let mut found: BTreeMap<String, (Option<String>, Span)> = BTreeMap::new();
+    if let Some(entry) = service.remove("env_file") {
+        for item in entry.node.items() {
+            let Some((path, span)) = item
+                .get("path")
+                .and_then(|it| Some((it.as_str()?, it.span)))
+            else {
+                continue;
+            };
+            let path = directory.join(path);
+            if item.get_bool("required") == Some(false) && !files.exists(&path) {
+                continue;
+            }
+            let format = if item.get_str("format").is_some() {
+                Format::Raw
+            } else {
+                Format::Compose
+            };
+            let lookup = |name: &str| variables.get(name).cloned();
+            for (name, value) in read(&path, span, format, &lookup, files, problems) {
+                found.insert(name, (value, span));
+            }
+        }
+    }
+    let span = service.span;
+    let mut own = service
+        .remove("environment")
+        .map_or_else(Map::new, |it| match it.node.value {
+            Value::Map(map) => map,
+            _ => Map::new(),
+        });
+    for (name, (value, span)) in found {
+        if !own.contains_key(&name) {
+            let value = value.map_or(Value::Null, Value::Text);
+            let node = Node::new(value, span);
+            own.insert(name, super::document::Entry { key: span, node });
+        }
+    }
+    for (name, entry) in &mut own {
+        if entry.node.is_null()
+            && let Some(value) = variables.get(name)
+        {
+            entry.node.value = Value::Text(value.clone());
+        }
+    }
+    if !own.is_empty() {
+        service.set("environment", Node::new(Value::Map(own), span));
+    }
+}
+
+/// Merges the files into `labels`; labels written in the Compose file win.
+pub(super) fn resolve_labels(
+    service: &mut Node,
+    directory: &Path,
+    files: &dyn Files,
+    problems: &mut Problems,
+) {
+    let Some(entry) = service.remove("label_file") else {
+        return;
+    };
+    let mut labels = Map::new();
+    for item in entry.node.items() {
+        let Some(path) = item.as_str() else { continue };
+        let path = directory.join(path);
+        for (name, value) in read(
+            &path,
+            item.span,
+            Format::Compose,
+            &|_| None,
+            files,
+            problems,
+        ) {
+            let node = Node::text(value.unwrap_or_default(), item.span);
+            labels.insert(
+                name,
+                super::document::Entry {
+                    key: item.span,
+                    node,
+                },
+            );
+        }
+    }
+    if let Some(own) = service.remove("labels")
+        && let Value::Map(own) = own.node.value
+    {
+        labels.extend(own);
+    }
+    let span = service.span;
+    service.set("labels", Node::new(Value::Map(labels), span));
+}
+
+fn read(
+    path: &Path,
+    span: Span,
+    format: Format,
+    lookup: &dyn Fn(&str) -> Option<String>,
+    files: &dyn Files,
+    problems: &mut Problems,
+) -> Vec<(String, Option<String>)> {
+    let text = match files.read(path).map(String::from_utf8) {
+        Ok(Ok(text)) => text,
+        Ok(Err(_)) => {
+            problems.error(span, format!("{} is not UTF-8 text", path.display()));
+            return Vec::new();
+        }
+        Err(error) => {
+            let diagnostic =
+                problems.error(span, format!("{} cannot be read: {error}", path.display()));
+            if error.kind() == std::io::ErrorKind::NotFound {
+                diagnostic
+                    .set_help("a file that may be missing is written `{path: …, required: false}`");
+            }
+            return Vec::new();
+        }
+    };
+    match dotenv::parse(&text, format, lookup) {
+        Ok(values) => values.into_iter().collect(),
+        Err(error) => {
+            problems.error(span, format!("{}: {error}", path.display()));
+            Vec::new()
+        }
+    }
+}

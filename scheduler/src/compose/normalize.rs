@@ -1,0 +1,284 @@
+//! What a project leaves unsaid: which services are on, the default network, dependencies that
+//! follow from other attributes, final names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::diagnostic::{Problems, Span};
+use super::document::{Entry, Node, Value};
+use super::environment;
+use super::{Files, LoadOptions, Steps};
+
+/// What normalising needs to know besides the tree.
+pub(super) struct Context<'a> {
+    pub(super) name: &'a str,
+    pub(super) directory: &'a Path,
+    pub(super) environment: &'a BTreeMap<String, String>,
+    pub(super) files: &'a dyn Files,
+    pub(super) steps: Steps,
+}
+
+/// What profiles have decided.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    /// Services that are off, with their profiles.
+    pub(super) disabled: BTreeMap<String, Vec<String>>,
+    pub(super) profiles: BTreeSet<String>,
+}
+
+/// Takes the services that are off out of the tree.
+pub(super) fn select(
+    model: &mut Node,
+    options: &LoadOptions,
+    problems: &mut Problems,
+) -> Selection {
+    let mut selection = Selection::default();
+    let mut active: BTreeSet<String> = options.profiles.iter().cloned().collect();
+    for name in &options.services {
+        match model.get("services").and_then(|it| it.get(name)) {
+            Some(service) => active.extend(profiles(service)),
+            None => {
+                let names = model
+                    .get("services")
+                    .into_iter()
+                    .flat_map(Node::entries)
+                    .map(|(name, _)| name);
+                let meant = super::check::nearest(name, names).map(str::to_owned);
+                let diagnostic = problems.error_without_place(format!("no such service: {name}"));
+                if let Some(meant) = meant {
+                    diagnostic.set_help(format!("did you mean `{meant}`?"));
+                }
+            }
+        }
+    }
+    let Some(services) = model.get_mut("services").and_then(Node::as_map_mut) else {
+        return selection;
+    };
+    services.retain(|name, entry| {
+        let wanted = profiles(&entry.node);
+        let on = wanted.is_empty()
+            || active.contains("*")
+            || wanted.iter().any(|it| active.contains(it));
+        selection.profiles.extend(wanted.iter().cloned());
+        if !on {
+            selection.disabled.insert(name.clone(), wanted);
+        }
+        on
+    });
+    selection
+}
+
+fn profiles(service: &Node) -> Vec<String> {
+    let list = service.get("profiles").map(Node::items).unwrap_or_default();
+    list.iter()
+        .filter_map(Node::as_str)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Adds to the tree what follows from it.
+pub(super) fn normalize(model: &mut Node, context: &Context<'_>, problems: &mut Problems) {
+    let mut needs_default = None;
+    if let Some(services) = model.get_mut("services").and_then(Node::as_map_mut) {
+        services.sort_keys();
+        for entry in services.values_mut() {
+            let service = &mut entry.node;
+            if context.steps.resolve_environment && context.steps.interpolate {
+                environment::resolve_environment(
+                    service,
+                    context.directory,
+                    context.environment,
+                    context.files,
+                    problems,
+                );
+                environment::resolve_labels(service, context.directory, context.files, problems);
+            }
+            if context.steps.normalize {
+                imply_dependencies(service);
+                complete_dependencies(service);
+                if let Some(span) = attach(service, entry.key) {
+                    needs_default = Some(span);
+                }
+                sort_hosts(service);
+            }
+        }
+    }
+    if !context.steps.normalize {
+        return;
+    }
+    if let Some(span) = needs_default {
+        declare_default_network(model, span);
+    }
+    for section in ["networks", "volumes", "secrets", "configs"] {
+        let Some(resources) = model.get_mut(section).and_then(Node::as_map_mut) else {
+            continue;
+        };
+        for (key, entry) in resources {
+            name_resource(key, entry, context.name);
+        }
+    }
+    let span = model.get("name").map_or(model.span, |it| it.span);
+    model.set("name", Node::text(context.name, span));
+}
+
+/// `links` and joined namespaces need the other service to be there first.
+fn imply_dependencies(service: &mut Node) {
+    let mut implied: Vec<(String, Span)> = Vec::new();
+    for link in service.get("links").map(Node::items).unwrap_or_default() {
+        if let Some(text) = link.as_str() {
+            implied.push((text.split(':').next().unwrap_or(text).to_owned(), link.span));
+        }
+    }
+    for key in ["network_mode", "ipc", "pid"] {
+        if let Some(node) = service.get(key)
+            && let Some(name) = node.as_str().and_then(|it| it.strip_prefix("service:"))
+        {
+            implied.push((name.to_owned(), node.span));
+        }
+    }
+    for (name, span) in implied {
+        if service.get("depends_on").is_none() {
+            service.set("depends_on", Node::map([], span));
+        }
+        let Some(dependencies) = service.get_mut("depends_on").and_then(Node::as_map_mut) else {
+            continue;
+        };
+        dependencies.entry(name).or_insert_with(|| {
+            let condition = Node::text("service_started", span);
+            let restart = Node::new(Value::Bool(true), span);
+            let required = Node::new(Value::Bool(true), span);
+            let node = Node::map(
+                [
+                    ("condition", condition),
+                    ("restart", restart),
+                    ("required", required),
+                ],
+                span,
+            );
+            Entry { key: span, node }
+        });
+    }
+}
+
+fn complete_dependencies(service: &mut Node) {
+    let Some(dependencies) = service.get_mut("depends_on").and_then(Node::as_map_mut) else {
+        return;
+    };
+    for entry in dependencies.values_mut() {
+        let node = &mut entry.node;
+        if node.is_null() {
+            *node = Node::map([], entry.key);
+        }
+        if node.get("condition").is_none() {
+            node.set("condition", Node::text("service_started", entry.key));
+        }
+        if node.get("required").is_none() {
+            node.set("required", Node::new(Value::Bool(true), entry.key));
+        }
+    }
+}
+
+/// Connects a service that says nothing to the default network. Gives the place if `default` is
+/// needed.
+fn attach(service: &mut Node, key: Span) -> Option<Span> {
+    if service.get("network_mode").is_some() {
+        return None;
+    }
+    let empty = service
+        .get("networks")
+        .is_none_or(|it| it.entries().next().is_none());
+    if empty {
+        service.set(
+            "networks",
+            Node::map([("default", Node::new(Value::Null, key))], key),
+        );
+    }
+    let networks = service.get("networks").and_then(Node::as_map)?;
+    networks.get("default").map(|it| it.key)
+}
+
+fn sort_hosts(service: &mut Node) {
+    if let Some(Value::Seq(items)) = service.get_mut("extra_hosts").map(|it| &mut it.value) {
+        items.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+    }
+}
+
+fn declare_default_network(model: &mut Node, span: Span) {
+    if model.get("networks").is_none() {
+        model.set("networks", Node::map([], span));
+    }
+    let Some(networks) = model.get_mut("networks").and_then(Node::as_map_mut) else {
+        return;
+    };
+    networks
+        .entry("default".to_owned())
+        .or_insert_with(|| Entry {
+            key: span,
+            node: Node::map([], span),
+        });
+}
+
+fn name_resource(key: &str, entry: &mut Entry, project: &str) {
+    let node = &mut entry.node;
+    if node.is_null() {
+        *node = Node::map([], entry.key);
+    }
+    if node.get("name").is_none() {
+        let external = node.get_bool("external") == Some(true);
+        let name = if external {
+            key.to_owned()
+        } else {
+            format!("{project}_{key}")
+        };
+        node.set("name", Node::text(name, entry.key));
+    }
+    if node.get_bool("external") == Some(false) {
+        node.remove("external");
+    }
+}
+
+/// Takes networks, volumes, secrets and configs that no service uses out of the tree.
+pub(super) fn drop_unused(model: &mut Node) {
+    for section in ["networks", "volumes", "secrets", "configs"] {
+        let used = used(model, section);
+        let Some(resources) = model.get_mut(section).and_then(Node::as_map_mut) else {
+            continue;
+        };
+        resources.retain(|key, _| used.contains(key) || key.starts_with("x-"));
+        if resources.is_empty() {
+            model.remove(section);
+        }
+    }
+}
+
+fn used(model: &Node, section: &str) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for (_, service) in model.get("services").into_iter().flat_map(Node::entries) {
+        used.extend(references(&service.node, section).map(|(name, _)| name.to_owned()));
+    }
+    used
+}
+
+/// The keys of a section that a service names, with their places.
+pub(super) fn references<'a>(
+    service: &'a Node,
+    section: &'a str,
+) -> impl Iterator<Item = (&'a str, Span)> {
+    let node = service.get(section);
+    let keys = node
+        .into_iter()
+        .flat_map(Node::entries)
+        .map(|(key, entry)| (key, entry.key));
+    let items = node
+        .map(Node::items)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(move |item| {
+            if section == "volumes" && item.get_str("type") != Some("volume") {
+                return None;
+            }
+            let source = item.get("source")?;
+            Some((source.as_str()?, source.span))
+        });
+    keys.chain(items)
+}

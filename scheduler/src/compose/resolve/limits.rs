@@ -1,0 +1,108 @@
+//! Resources, ulimits and logging.
+
+use std::collections::BTreeMap;
+
+use super::{Resolver, at, count, size, text};
+use crate::compose::document::{Node, Value};
+use crate::compose::value;
+use crate::model::container::{LogDriver, Logging, Resources, Ulimit};
+
+impl Resolver<'_> {
+    pub(super) fn resources(&mut self, service: &Node) -> Resources {
+        let limits = at(service, "deploy.resources.limits");
+        let reservations = at(service, "deploy.resources.reservations");
+        let millis = |node: Option<&Node>| {
+            node.and_then(|it| it.get_float("cpus"))
+                .map(|it| (it * 1000.0).round() as u64)
+        };
+        let weight = at(service, "blkio_config").and_then(|it| it.get("weight"));
+        let blkio_weight = match weight.map(|it| (&it.value, it.span)) {
+            Some((Value::Int(0), _)) | None => None,
+            Some((Value::Int(weight @ 10..=1000), _)) => u16::try_from(*weight).ok(),
+            Some((_, span)) => {
+                self.problems
+                    .error(span, "`blkio_config.weight` must lie between 10 and 1000");
+                None
+            }
+        };
+        Resources {
+            cpu_limit_millis: millis(limits)
+                .or(millis(Some(service)))
+                .filter(|it| *it > 0),
+            cpu_reservation_millis: millis(reservations),
+            memory_limit: limits
+                .and_then(|it| size(it, "memory"))
+                .or(size(service, "mem_limit"))
+                .filter(|it| *it > 0),
+            memory_reservation: reservations
+                .and_then(|it| size(it, "memory"))
+                .or(size(service, "mem_reservation")),
+            memory_swap: service
+                .get_str("memswap_limit")
+                .and_then(|it| value::parse_size(it).ok()),
+            memory_swappiness: size(service, "mem_swappiness"),
+            pids_limit: limits
+                .and_then(|it| it.get_int("pids"))
+                .or(service.get_int("pids_limit"))
+                .filter(|it| *it != 0),
+            cpu_shares: count(service, "cpu_shares"),
+            cpu_period: count(service, "cpu_period"),
+            cpu_quota: service.get_int("cpu_quota"),
+            cpuset: text(service, "cpuset"),
+            cpuset_mems: None,
+            blkio_weight,
+        }
+    }
+
+    pub(super) fn logging(&mut self, service: &Node) -> Logging {
+        let Some(node) = service.get("logging") else {
+            return Logging::default();
+        };
+        let requested = text(node, "driver");
+        let mut logging = Logging {
+            requested,
+            ..Logging::default()
+        };
+        match logging.requested.as_deref() {
+            None | Some("json-file" | "local" | "journald") => {}
+            Some("none") => logging.driver = LogDriver::None,
+            Some(other) => {
+                let span = node.get("driver").map_or(node.span, |it| it.span);
+                let title = format!(
+                    "the logging driver `{other}` is not supported; files are written instead"
+                );
+                self.problems.warn(span, title);
+            }
+        }
+        let Some(options) = node.get("options") else {
+            return logging;
+        };
+        if let Some(max_size) = options.get("max-size") {
+            logging.max_size = max_size
+                .as_str()
+                .and_then(|it| value::parse_size(it).ok())
+                .and_then(|it| u64::try_from(it).ok());
+            if logging.max_size.is_none() {
+                self.problems
+                    .error(max_size.span, "`max-size` must be a size such as `10m`");
+            }
+        }
+        logging.max_file = self.parsed(options.get("max-file"), "a number of files");
+        logging
+    }
+}
+
+pub(super) fn ulimits(service: &Node) -> BTreeMap<String, Ulimit> {
+    let mut ulimits = BTreeMap::new();
+    for (name, entry) in service.get("ulimits").into_iter().flat_map(Node::entries) {
+        let (soft, hard) = match entry.node.value {
+            Value::Int(value) => (value, value),
+            _ => {
+                let (soft, hard) = (entry.node.get_int("soft"), entry.node.get_int("hard"));
+                (soft.or(hard).unwrap_or(-1), hard.or(soft).unwrap_or(-1))
+            }
+        };
+        ulimits.insert(name.to_owned(), Ulimit { soft, hard });
+    }
+    ulimits
+}

@@ -1,0 +1,208 @@
+//! Several files, `extends`, `include`, profiles.
+
+use super::{Case, titles};
+
+/// The canonical form of one service, from several files.
+#[track_caller]
+fn check(files: &str, expected: &str) {
+    let project = Case::new(files).project();
+    let text = project.canonical.to_yaml();
+    let start = text.find("  a:\n").unwrap();
+    let body: String = text[start + 5..]
+        .lines()
+        .take_while(|it| it.starts_with("    "))
+        .map(|it| format!("{}\n", &it[4..]))
+        .collect();
+    assert_eq!(body, expected);
+}
+
+#[test]
+fn later_files_win_and_lists_grow() {
+    check(
+        "=== compose.yaml
+services:
+  a: {image: x, network_mode: none, command: one, cap_add: [A], environment: {K: 1, L: 2}, ports: ['80:80'], volumes: ['/v', './x:/w']}
+=== compose.override.yaml
+services:
+  a: {image: y, command: [two], cap_add: [A, B], environment: [K=3], ports: ['80:80', '81:81'], volumes: ['./z:/w']}
+",
+        r#"cap_add:
+  - A
+  - B
+command:
+  - two
+environment:
+  K: "3"
+  L: "2"
+image: "y"
+network_mode: none
+ports:
+  - mode: ingress
+    target: 80
+    published: "80"
+    protocol: tcp
+  - mode: ingress
+    target: 81
+    published: "81"
+    protocol: tcp
+volumes:
+  - type: volume
+    target: /v
+    volume: {}
+  - type: bind
+    source: /shop/z
+    target: /w
+    bind:
+      create_host_path: true
+"#,
+    );
+}
+
+#[test]
+fn reset_and_override_act_on_what_came_before() {
+    check(
+        "=== compose.yaml
+services:
+  a: {image: x, network_mode: none, hostname: h, cap_add: [A], environment: {K: 1, L: 2}, dns: [1.1.1.1]}
+=== compose.override.yaml
+services:
+  a:
+    hostname: !reset null
+    cap_add: !override [B]
+    environment: {K: !reset null}
+    dns: !reset []
+=== compose.third.yaml
+services:
+  a: {dns: 2.2.2.2}
+",
+        "cap_add:\n  - B\ndns:\n  - 2.2.2.2\nenvironment:\n  L: \"2\"\nimage: x\nnetwork_mode: none\n",
+    );
+}
+
+#[test]
+fn documents_of_one_file_are_merged() {
+    check(
+        "services:\n  a: {image: x, network_mode: none}\n---\nservices:\n  a: {image: z}\n",
+        "image: z\nnetwork_mode: none\n",
+    );
+}
+
+#[test]
+fn logging_options_meet_only_under_one_driver() {
+    let files = |driver: &str| {
+        format!(
+            "=== compose.yaml\nservices:\n  a: {{image: x, network_mode: none, logging: {{driver: local, options: {{max-file: 2}}}}}}\n\
+             === compose.override.yaml\nservices:\n  a: {{logging: {{driver: {driver}, options: {{max-size: 1m}}}}}}\n"
+        )
+    };
+    check(
+        &files("local"),
+        "image: x\nlogging:\n  driver: local\n  options:\n    max-file: \"2\"\n    max-size: 1m\nnetwork_mode: none\n",
+    );
+    check(
+        &files("none"),
+        "image: x\nlogging:\n  driver: none\n  options:\n    max-size: 1m\nnetwork_mode: none\n",
+    );
+}
+
+#[test]
+fn merge_keys_give_what_is_not_there() {
+    check(
+        "x-one: &one {hostname: h1, user: u1}\nx-two: &two {user: u2, domainname: d2}\n\
+         services:\n  a: {<<: [*one, *two], image: x, network_mode: none, hostname: own}\n",
+        "domainname: d2\nhostname: own\nimage: x\nnetwork_mode: none\nuser: u1\n",
+    );
+}
+
+#[test]
+fn extends_starts_from_another_service() {
+    check(
+        "=== compose.yaml
+services:
+  a: {extends: {file: sub/common.yaml, service: base}, hostname: own}
+=== sub/common.yaml
+services:
+  root: {image: x, network_mode: none, volumes: ['./data:/data'], environment: {A: 1, B: 1}}
+  base: {extends: root, hostname: theirs, environment: {B: 2}}
+  broken: {nonsense: true}
+",
+        r#"environment:
+  A: "1"
+  B: "2"
+hostname: own
+image: x
+network_mode: none
+volumes:
+  - type: bind
+    source: /shop/sub/data
+    target: /data
+    bind:
+      create_host_path: true
+"#,
+    );
+}
+
+#[test]
+fn include_brings_another_project_with_its_own_directory_and_variables() {
+    let case = Case::new(
+        "=== compose.yaml
+include: [sub/other.yaml]
+services:
+  a: {image: x, depends_on: [b]}
+=== sub/other.yaml
+services:
+  b: {image: 'y:$TAG', volumes: ['./d:/d', 'v:/v']}
+volumes: {v: }
+=== sub/.env
+TAG=7
+",
+    );
+    let stack = case.project().stack;
+    let b = &stack.services["b"].container;
+    assert_eq!(b.image, "y:7");
+    assert!(format!("{:?}", b.mounts).contains("/shop/sub/d"));
+    assert!(stack.volumes.contains_key("v"));
+}
+
+#[test]
+fn include_in_a_circle_is_refused() {
+    let failure = Case::new(
+        "=== compose.yaml\ninclude: [one.yaml]\n=== one.yaml\ninclude: [two.yaml]\n=== two.yaml\ninclude: [one.yaml]\n",
+    )
+    .load()
+    .unwrap_err();
+    assert!(
+        titles(&failure.errors)
+            .contains("files include each other: /shop/one.yaml → /shop/two.yaml → /shop/one.yaml"),
+        "{failure}"
+    );
+}
+
+#[track_caller]
+fn check_profiles(profiles: &[&str], services: &[&str], expected: &str) {
+    let mut case = Case::new(
+        "services:\n  a: {image: x}\n  b: {image: x, profiles: [p]}\n  c: {image: x, profiles: [q], depends_on: {b: {condition: service_started, required: false}}}\n",
+    );
+    case.options.profiles = profiles.iter().map(|it| (*it).to_owned()).collect();
+    case.options.services = services.iter().map(|it| (*it).to_owned()).collect();
+    let shown = match case.load() {
+        Ok(project) => project
+            .stack
+            .services
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(" "),
+        Err(failure) => titles(&failure.errors),
+    };
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn profiles_decide_what_is_on() {
+    check_profiles(&[], &[], "a");
+    check_profiles(&["p"], &[], "a b");
+    check_profiles(&["*"], &[], "a b c");
+    check_profiles(&[], &["c"], "a c");
+    check_profiles(&[], &["d"], "no such service: d\n");
+}
