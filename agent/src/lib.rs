@@ -17,6 +17,7 @@ pub mod api;
 pub mod container;
 pub mod dns;
 pub mod image;
+mod namespace;
 pub mod network;
 pub mod secret;
 pub mod volume;

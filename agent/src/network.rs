@@ -1,9 +1,31 @@
 //! Networks on this host: bridges, interfaces of containers, published ports, balancing, isolation.
+//!
+//!      container A            container B              outside
+//!     ┌───────────┐          ┌───────────┐               │
+//!     │ eth0      │          │ eth0      │               │ eth0
+//!     └──┬────────┘          └──┬────────┘          ┌────┴─────┐
+//!        │ whv…                 │ whv…              │ forward, │
+//!     ───┴──────────────────────┴───── wh-… ────────┤ dnat,    │
+//!                 bridge (gateway address)          │ masquer. │
+//!                                                   └──────────┘
+//!
+//! | module | what it keeps |
+//! |---|---|
+//! | [`address`] | names of kernel objects, derived from identifiers |
+//! | [`record`] | what a later agent must know, on disk |
+//! | [`bridge`], [`connect`] | bridges and interfaces, through [`netlink`] |
+//! | [`firewall`], [`nftables`], [`watch`] | rule text (pure), its writer, and who else touches it |
+//! | [`ports`], [`holder`] | published ports, and who has them |
+//! | [`balance`] | virtual addresses (pure) |
+//!
+//! Everything that happens, happens in the network namespace of the thread that calls. IPv4 only:
+//! IPv6 is switched off on our bridges and in containers, so that nothing goes around the rules.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::Ipv4Net;
 use scheduler::assignment::{AssignedInterface, AssignedNetwork};
@@ -12,8 +34,27 @@ use scheduler::model::id::{ContainerId, NetworkId};
 use serde::{Deserialize, Serialize};
 
 pub use address::Instance;
+pub use nftables::NftError;
+
+use crate::namespace::NetworkNamespace;
+use firewall::Firewall;
+use netlink::Netlink;
+use nftables::Nftables;
+use ports::Held;
+use record::{ContainerRecord, NetworkRecord, Records};
 
 mod address;
+mod balance;
+mod bridge;
+mod connect;
+mod conntrack;
+mod firewall;
+mod holder;
+mod netlink;
+mod nftables;
+mod ports;
+mod record;
+mod watch;
 
 /// Where the driver keeps its things.
 #[derive(Clone, Debug)]
@@ -68,37 +109,105 @@ pub enum PortHolder {
     Unknown,
 }
 
-/// Drives the networks of this host, in the network namespace of the calling thread.
-pub struct Networks {}
+/// Drives the networks of this host.
+pub struct Networks {
+    instance: Instance,
+    records: Records,
+    netlink: Netlink,
+    nftables: Nftables,
+    known: Mutex<Known>,
+}
+
+/// What is on this host, as the records say, and what dies with this process.
+#[derive(Default)]
+struct Known {
+    networks: BTreeMap<NetworkId, NetworkRecord>,
+    containers: BTreeMap<ContainerId, ContainerRecord>,
+    held: HashMap<ContainerId, Vec<Held>>,
+    /// The rules for virtual addresses in each container's namespace.
+    balanced: HashMap<ContainerId, String>,
+}
 
 impl Networks {
     /// Opens the driver, takes over what an earlier agent left, and puts the firewall in place.
+    ///
+    /// # Errors
+    ///
+    /// When the state directory cannot be used, or the kernel or `nft` refuses the rules.
     pub async fn open(config: NetworksConfig) -> Result<Arc<Self>, NetworkError> {
-        let _ = config;
-        Err(NetworkError::Unfinished)
+        let read = || {
+            let records = Records::open(&config.state_dir)?;
+            let known = Known {
+                networks: records.networks()?,
+                containers: records.containers()?,
+                ..Known::default()
+            };
+            Ok((records, known))
+        };
+        let (records, known) = read().map_err(|source| NetworkError::Records {
+            path: config.state_dir.clone(),
+            source,
+        })?;
+        let netlink = Netlink::open().map_err(kernel("open a netlink socket"))?;
+        let nftables = Nftables::open(config.instance.table(), known.firewall()).await?;
+        Ok(Arc::new(Self {
+            instance: config.instance,
+            records,
+            netlink,
+            nftables,
+            known: Mutex::new(known),
+        }))
     }
 
     /// Networks that have a bridge here.
     pub async fn observe(&self) -> Result<Vec<ObservedNetwork>, NetworkError> {
-        Err(NetworkError::Unfinished)
+        bridge::observe(&self.netlink, &self.instance).await
     }
 
     /// Makes the network's bridge, its address and its rules; repairs what is missing.
+    ///
+    /// # Errors
+    ///
+    /// Among others [`NetworkError::BridgeTaken`] when the chosen bridge is somebody else's, and
+    /// [`NetworkError::Overlap`] when another network here has a part of the subnet.
     pub async fn ensure(&self, network: &AssignedNetwork) -> Result<(), NetworkError> {
-        let _ = network;
-        Err(NetworkError::Unfinished)
+        let record = self.check_network(network)?;
+        ports::enable_forwarding().map_err(kernel("switch on IPv4 forwarding"))?;
+        // A network that changed its bridge's name leaves the old one behind.
+        let before = self.known().networks.get(&network.id).cloned();
+        if let Some(before) = before.filter(|before| before.bridge != record.bridge) {
+            self.netlink
+                .delete(&before.bridge)
+                .await
+                .map_err(kernel("delete an outdated bridge"))?;
+        }
+        // The rules come first: there is no moment in which the bridge works without them.
+        self.keep_network(&record)?;
+        self.change(|known| known.networks.insert(record.id.clone(), record.clone()))
+            .await?;
+        bridge::ensure(&self.netlink, &self.instance, &record).await
     }
 
     /// Deletes the network's bridge and rules; nothing happens when they are gone already.
     pub async fn remove(&self, id: &NetworkId) -> Result<(), NetworkError> {
-        let _ = id;
-        Err(NetworkError::Unfinished)
+        let bridge = self
+            .known()
+            .networks
+            .get(id)
+            .map(|record| record.bridge.clone());
+        bridge::remove(&self.netlink, &self.instance, id, bridge.as_deref()).await?;
+        self.change(|known| known.networks.remove(id)).await?;
+        self.records
+            .drop_network(id)
+            .map_err(kernel("forget a network"))
     }
 
     /// Gives the container in the namespace of `pid` exactly these interfaces, and binds its ports.
     ///
     /// Call it between `create` and `start`, and again when a running container's networks change.
-    /// The networks must have been ensured. On error nothing of it is left.
+    /// The networks must have been ensured. On error nothing of a new connection is left. Ports
+    /// that are bound already stay; they lead to the interface with the default route, or the first
+    /// one that is not on an internal network. Without such an interface no port is bound.
     pub async fn connect(
         &self,
         container: &ContainerId,
@@ -106,14 +215,39 @@ impl Networks {
         endpoints: &[Endpoint<'_>],
         ports: &[PublishedPort],
     ) -> Result<Connected, NetworkError> {
-        let _ = (container, pid, endpoints, ports);
-        Err(NetworkError::Unfinished)
+        let namespace = namespace_of(pid)?;
+        let before = self.known().containers.get(container).cloned();
+        let result = self
+            .connect_in(container, &namespace, endpoints, ports, before.as_ref())
+            .await;
+        if result.is_err() && before.is_none() {
+            for endpoint in endpoints {
+                let veth = self.instance.veth(container, &endpoint.network.id);
+                let _ = self.netlink.delete(&veth).await;
+            }
+            let _ = self.disconnect(container).await;
+        }
+        result
     }
 
     /// Removes the container's ports, rules and interfaces; it may be gone already.
     pub async fn disconnect(&self, container: &ContainerId) -> Result<(), NetworkError> {
-        let _ = container;
-        Err(NetworkError::Unfinished)
+        let record = self.known().containers.get(container).cloned();
+        let removed =
+            connect::remove(&self.netlink, &self.instance, container, record.as_ref()).await;
+        self.change(|known| {
+            known.balanced.remove(container);
+            known.held.remove(container);
+            known.containers.remove(container)
+        })
+        .await?;
+        if let Some(address) = record.and_then(|record| record.forward_to) {
+            conntrack::forget(&[address]);
+        }
+        self.records
+            .drop_container(container)
+            .map_err(kernel("forget a container"))?;
+        removed
     }
 
     /// Makes the virtual addresses of these networks work inside the container's namespace.
@@ -125,35 +259,168 @@ impl Networks {
         pid: u32,
         networks: &[&AssignedNetwork],
     ) -> Result<(), NetworkError> {
-        let _ = (container, pid, networks);
-        Err(NetworkError::Unfinished)
+        let rules = balance::rules(networks);
+        let before = self.known().balanced.get(container).cloned();
+        if before.as_deref().unwrap_or_default() == rules {
+            return Ok(());
+        }
+        let namespace = namespace_of(pid)?;
+        let text = balance::replace(&rules);
+        let gone = balance::gone(before.as_deref().unwrap_or_default(), &rules);
+        let load = move || {
+            let loaded = nftables::load_here(&text);
+            conntrack::forget(&gone);
+            Ok(loaded)
+        };
+        namespace
+            .run(load)
+            .await
+            .map_err(kernel("enter the container's network namespace"))??;
+        self.known().balanced.insert(container.clone(), rules);
+        Ok(())
     }
 
     /// Fails with [`NetworkError::PortInUse`] when one of the ports could not be bound now.
     pub async fn check_ports(&self, ports: &[PublishedPort]) -> Result<(), NetworkError> {
-        let _ = ports;
-        Err(NetworkError::Unfinished)
+        ports.iter().try_for_each(|port| self.hold(port).map(drop))
     }
 
     /// Takes over a running container that an earlier agent connected: binds its ports again.
     ///
-    /// `None` when nothing is known of it.
+    /// `None` when nothing is known of it. A port that somebody took meanwhile is left to the rules,
+    /// which still lead to the container, and logged.
     pub async fn adopt(&self, container: &ContainerId) -> Result<Option<Connected>, NetworkError> {
-        let _ = container;
-        Err(NetworkError::Unfinished)
+        let mut known = self.known();
+        let Some(record) = known.containers.get(container) else {
+            return Ok(None);
+        };
+        let ports = record.ports.clone();
+        if !known.held.contains_key(container) {
+            let mut held = Vec::new();
+            for port in &ports {
+                match ports::hold_again(port) {
+                    Ok(port) => held.push(port),
+                    Err(error) => {
+                        tracing::warn!(container = container.short(), %error, "a published port is not held")
+                    }
+                }
+            }
+            known.held.insert(container.clone(), held);
+        }
+        Ok(Some(Connected { ports }))
     }
 
     /// Containers that have something here; those that do not run any more are to be disconnected.
     pub fn containers(&self) -> Vec<ContainerId> {
-        Vec::new()
+        self.known().containers.keys().cloned().collect()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is known, and returns when the firewall follows it.
+    async fn change<T>(&self, change: impl FnOnce(&mut Known) -> T) -> Result<T, NetworkError> {
+        let result = {
+            let mut known = self.known();
+            let result = change(&mut known);
+            self.nftables.want(known.firewall());
+            result
+        };
+        self.nftables.commit().await?;
+        Ok(result)
+    }
+
+    /// Everything of a network that ends in rule text or a kernel object is checked here.
+    fn check_network(&self, network: &AssignedNetwork) -> Result<NetworkRecord, NetworkError> {
+        let bridge = match &network.bridge_name {
+            Some(name) => name.clone(),
+            None => self.instance.bridge(&network.id),
+        };
+        if !address::is_interface_name(&bridge) {
+            return Err(NetworkError::InvalidName { name: bridge });
+        }
+        if !network.subnet.contains(&network.gateway) {
+            return Err(NetworkError::GatewayOutside {
+                gateway: network.gateway,
+                subnet: network.subnet,
+            });
+        }
+        let record = NetworkRecord::new(network, bridge);
+        let known = self.known();
+        let overlap = known.networks.values().find(|other| {
+            other.id != record.id
+                && (other.subnet.contains(&record.subnet) || record.subnet.contains(&other.subnet))
+        });
+        match overlap {
+            Some(other) => Err(NetworkError::Overlap {
+                subnet: record.subnet,
+                other: other.name.clone(),
+            }),
+            None => Ok(record),
+        }
+    }
+
+    fn keep_network(&self, record: &NetworkRecord) -> Result<(), NetworkError> {
+        if self.known().networks.get(&record.id) == Some(record) {
+            return Ok(());
+        }
+        self.records
+            .keep_network(record)
+            .map_err(kernel("record a network"))
+    }
+
+    /// Binds a port, naming our own container when that has it.
+    fn hold(&self, wanted: &PublishedPort) -> Result<Held, NetworkError> {
+        let error = match ports::hold(wanted) {
+            Err(NetworkError::PortInUse {
+                host_ip,
+                port,
+                protocol,
+                holder,
+            }) => {
+                let known = self.known();
+                let ours = known.containers.values().find(|record| {
+                    known.held.contains_key(&record.id)
+                        && record
+                            .ports
+                            .iter()
+                            .any(|bound| (bound.port, bound.protocol) == (port, protocol))
+                });
+                let holder = ours.map_or(holder, |record| PortHolder::Container(record.id.clone()));
+                NetworkError::PortInUse {
+                    host_ip,
+                    port,
+                    protocol,
+                    holder,
+                }
+            }
+            result => return result,
+        };
+        Err(error)
+    }
+}
+
+impl Known {
+    fn firewall(&self) -> Firewall {
+        Firewall::of(&self.networks, &self.containers)
+    }
+}
+
+/// The namespace of a container's process; never our own, which would be changed for the worse.
+fn namespace_of(pid: u32) -> Result<NetworkNamespace, NetworkError> {
+    let namespace =
+        NetworkNamespace::of(pid).map_err(|source| NetworkError::NoNamespace { pid, source })?;
+    match namespace.is_ours() {
+        Ok(false) => Ok(namespace),
+        Ok(true) => Err(NetworkError::HostNamespace { pid }),
+        Err(source) => Err(NetworkError::NoNamespace { pid, source }),
     }
 }
 
 /// Why a network or a connection could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
-    #[error("networks are not finished")]
-    Unfinished,
     #[error("port {port}/{} on {host_ip} is already in use on the host{}", protocol.as_str(), describe(holder))]
     PortInUse {
         host_ip: Ipv4Addr,
@@ -172,8 +439,36 @@ pub enum NetworkError {
     NotOurAddress { address: IpAddr },
     #[error("cannot publish on {address}: published ports are IPv4 only")]
     Ipv6Port { address: IpAddr },
+    #[error("`{name}` cannot name an interface: 1 to 15 of letters, digits, `-`, `_` and `.`")]
+    InvalidName { name: String },
+    #[error("`{mac}` is no hardware address of a single interface")]
+    InvalidMac { mac: String },
+    #[error("gateway {gateway} is not in subnet {subnet}")]
+    GatewayOutside { gateway: Ipv4Addr, subnet: Ipv4Net },
+    #[error("subnet {subnet} overlaps with that of network `{other}`")]
+    Overlap { subnet: Ipv4Net, other: String },
+    #[error("interface `{bridge}` exists and does not belong to this network")]
+    BridgeTaken { bridge: String },
+    #[error("network `{network}` is full on this host: a bridge takes 1023 interfaces")]
+    BridgeFull { network: String },
+    #[error("network `{network}` is not set up on this host")]
+    UnknownNetwork { network: String },
+    #[error("process {pid} has no network namespace to connect")]
+    NoNamespace { pid: u32, source: io::Error },
+    #[error("process {pid} is in the host's network namespace")]
+    HostNamespace { pid: u32 },
+    #[error("cannot use state directory {path}")]
+    Records { path: PathBuf, source: io::Error },
+    #[error("cannot load firewall rules")]
+    Firewall(#[from] NftError),
     #[error("cannot {action}")]
     Kernel { action: String, source: io::Error },
+}
+
+/// Wraps an error of the kernel with what was tried.
+fn kernel(action: impl Into<String>) -> impl FnOnce(io::Error) -> NetworkError {
+    let action = action.into();
+    move |source| NetworkError::Kernel { action, source }
 }
 
 fn describe(holder: &PortHolder) -> String {
@@ -183,3 +478,6 @@ fn describe(holder: &PortHolder) -> String {
         PortHolder::Unknown => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

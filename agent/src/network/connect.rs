@@ -1,0 +1,276 @@
+//! Interfaces of one container: pairs with one end on a bridge and the other in its namespace.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd};
+
+use scheduler::model::container::PublishedPort;
+use scheduler::model::id::ContainerId;
+
+use super::address::{Instance, is_interface_name, parse_mac};
+use super::netlink::{Isolation, Netlink, VethPair};
+use super::ports::Held;
+use super::record::{ContainerRecord, InterfaceRecord};
+use super::{Connected, Endpoint, NetworkError, Networks, kernel};
+use crate::namespace::NetworkNamespace;
+
+impl Networks {
+    /// Makes what is missing, removes what is too much, and then binds ports.
+    pub(super) async fn connect_in(
+        &self,
+        container: &ContainerId,
+        namespace: &NetworkNamespace,
+        endpoints: &[Endpoint<'_>],
+        ports: &[PublishedPort],
+        before: Option<&ContainerRecord>,
+    ) -> Result<Connected, NetworkError> {
+        let wanted = self.interfaces(container, endpoints)?;
+        let old = before.map_or(&[][..], |record| &record.interfaces);
+        for interface in old.iter().filter(|interface| !wanted.contains(interface)) {
+            self.netlink
+                .delete(&interface.veth)
+                .await
+                .map_err(kernel("remove an interface"))?;
+        }
+        let inside = enter(namespace).await?;
+        for (endpoint, interface) in endpoints.iter().zip(&wanted) {
+            if !old.contains(interface) {
+                self.make(container, namespace, endpoint, interface).await?;
+            }
+            configure(&inside, endpoint).await?;
+        }
+        let forward_to = forward_to(endpoints);
+        let held = self.hold_all(container, ports, forward_to)?;
+        self.finish(container, wanted, forward_to, held).await
+    }
+
+    /// What will be made, checked: all of it ends in rule text.
+    fn interfaces(
+        &self,
+        container: &ContainerId,
+        endpoints: &[Endpoint<'_>],
+    ) -> Result<Vec<InterfaceRecord>, NetworkError> {
+        let record = |endpoint: &Endpoint<'_>| {
+            let Endpoint { interface, network } = endpoint;
+            if !is_interface_name(&interface.name) {
+                return Err(NetworkError::InvalidName {
+                    name: interface.name.clone(),
+                });
+            }
+            if parse_mac(&interface.mac).is_none() {
+                return Err(NetworkError::InvalidMac {
+                    mac: interface.mac.clone(),
+                });
+            }
+            Ok(InterfaceRecord {
+                network: network.id.clone(),
+                veth: self.instance.veth(container, &network.id),
+                name: interface.name.clone(),
+                address: interface.address,
+                mac: interface.mac.clone(),
+            })
+        };
+        endpoints.iter().map(record).collect()
+    }
+
+    async fn make(
+        &self,
+        container: &ContainerId,
+        namespace: &NetworkNamespace,
+        endpoint: &Endpoint<'_>,
+        interface: &InterfaceRecord,
+    ) -> Result<(), NetworkError> {
+        let network = self.known().networks.get(&interface.network).cloned();
+        let unknown = || NetworkError::UnknownNetwork {
+            network: endpoint.network.name.clone(),
+        };
+        let network = network.ok_or_else(unknown)?;
+        let bridge = self
+            .netlink
+            .link(&network.bridge)
+            .await
+            .map_err(kernel("look up a bridge"))?;
+        let pair = VethPair {
+            host_name: &interface.veth,
+            alias: self.instance.alias(container.as_str()),
+            bridge: bridge.ok_or_else(unknown)?.index,
+            isolation: if network.inter_container {
+                Isolation::Open
+            } else {
+                Isolation::Isolated
+            },
+            name: &interface.name,
+            mac: parse_mac(&interface.mac).ok_or_else(|| NetworkError::InvalidMac {
+                mac: interface.mac.clone(),
+            })?,
+            mtu: network.mtu,
+        };
+        let fd = namespace.as_fd().as_raw_fd();
+        let mut made = self.netlink.add_veth(&pair, fd).await;
+        if made
+            .as_ref()
+            .is_err_and(|error| error.raw_os_error() == Some(libc::EEXIST))
+        {
+            // Left over from a run that ended in between.
+            self.netlink
+                .delete(&interface.veth)
+                .await
+                .map_err(kernel("remove an old interface"))?;
+            made = self.netlink.add_veth(&pair, fd).await;
+        }
+        made.map_err(|source| match source.raw_os_error() {
+            Some(libc::EXFULL) => NetworkError::BridgeFull {
+                network: network.name.clone(),
+            },
+            _ => kernel(format!("connect to network `{}`", network.name))(source),
+        })
+    }
+
+    /// Binds the ports that are not bound yet. The sockets are dropped again on error.
+    fn hold_all(
+        &self,
+        container: &ContainerId,
+        ports: &[PublishedPort],
+        forward_to: Option<Ipv4Addr>,
+    ) -> Result<Vec<Held>, NetworkError> {
+        if forward_to.is_none() {
+            if !ports.is_empty() {
+                tracing::warn!(
+                    container = container.short(),
+                    "no way in: ports are not published on internal networks"
+                );
+            }
+            return Ok(Vec::new());
+        }
+        // Bound by an earlier call, or by an agent before this one.
+        if self.known().held.contains_key(container) {
+            return Ok(Vec::new());
+        }
+        ports.iter().map(|port| self.hold(port)).collect()
+    }
+
+    /// Writes it down and lets the firewall know.
+    async fn finish(
+        &self,
+        container: &ContainerId,
+        interfaces: Vec<InterfaceRecord>,
+        forward_to: Option<Ipv4Addr>,
+        held: Vec<Held>,
+    ) -> Result<Connected, NetworkError> {
+        let record = {
+            let known = self.known();
+            let mut ports: Vec<_> = held.iter().map(|held| held.port.clone()).collect();
+            if let Some(held) = known.held.get(container) {
+                ports.extend(held.iter().map(|held| held.port.clone()));
+            }
+            ContainerRecord {
+                id: container.clone(),
+                interfaces,
+                forward_to,
+                ports,
+            }
+        };
+        self.records
+            .keep_container(&record)
+            .map_err(kernel("record a container"))?;
+        let ports = record.ports.clone();
+        self.change(|known| {
+            known.containers.insert(container.clone(), record);
+            known
+                .held
+                .entry(container.clone())
+                .or_default()
+                .extend(held);
+        })
+        .await?;
+        Ok(Connected { ports })
+    }
+}
+
+/// Deletes the host's ends, and with them the container's; without a record they are searched for.
+pub(super) async fn remove(
+    netlink: &Netlink,
+    instance: &Instance,
+    container: &ContainerId,
+    record: Option<&ContainerRecord>,
+) -> Result<(), NetworkError> {
+    let names: Vec<String> = match record {
+        Some(record) => record
+            .interfaces
+            .iter()
+            .map(|interface| interface.veth.clone())
+            .collect(),
+        None => {
+            let alias = instance.alias(container.as_str());
+            let links = netlink.links().await.map_err(kernel("list interfaces"))?;
+            links
+                .into_iter()
+                .filter(|link| link.alias.as_deref() == Some(&alias))
+                .map(|link| link.name)
+                .collect()
+        }
+    };
+    let mut result = Ok(());
+    for name in names {
+        let deleted = netlink.delete(&name).await;
+        result = result.and(deleted.map_err(kernel(format!("remove interface `{name}`"))));
+    }
+    result
+}
+
+/// Where published ports lead: the interface that also carries the answers to the outside.
+fn forward_to(endpoints: &[Endpoint<'_>]) -> Option<Ipv4Addr> {
+    let mut outward = endpoints
+        .iter()
+        .filter(|endpoint| !endpoint.network.internal);
+    let first = outward.clone().next();
+    let chosen = outward
+        .find(|endpoint| endpoint.interface.default_gateway.is_some())
+        .or(first);
+    chosen.map(|endpoint| endpoint.interface.address)
+}
+
+/// Prepares the namespace: loopback up, no IPv6 on the interfaces to come.
+async fn enter(namespace: &NetworkNamespace) -> Result<Netlink, NetworkError> {
+    let prepare = || {
+        for key in ["accept_ra", "disable_ipv6"] {
+            let value = if key == "disable_ipv6" { "1" } else { "0" };
+            // `default`, not `all`: programs may listen on ::1.
+            match std::fs::write(format!("/proc/sys/net/ipv6/conf/default/{key}"), value) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Netlink::open()
+    };
+    let action = "enter the container's network namespace";
+    let inside = namespace.run(prepare).await.map_err(kernel(action))?;
+    // Loopback is the first interface of every namespace.
+    inside
+        .set_up(1)
+        .await
+        .map_err(kernel("bring up the container's loopback interface"))?;
+    Ok(inside)
+}
+
+/// Address, link and route inside the namespace; each may be there already.
+async fn configure(inside: &Netlink, endpoint: &Endpoint<'_>) -> Result<(), NetworkError> {
+    let interface = endpoint.interface;
+    let name = &interface.name;
+    let failed = |what: &str| kernel(format!("{what} interface `{name}` of the container"));
+    let link = inside.link(name).await.map_err(failed("look up"))?;
+    let missing = || failed("find")(io::Error::from_raw_os_error(libc::ENODEV));
+    let index = link.ok_or_else(missing)?.index;
+    inside
+        .add_address(index, interface.address, interface.prefix_len)
+        .await
+        .map_err(failed("address"))?;
+    inside.set_up(index).await.map_err(failed("bring up"))?;
+    match interface.default_gateway {
+        Some(gateway) => inside
+            .add_default_route(gateway)
+            .await
+            .map_err(failed("route through")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,268 @@
+//! The few things that are asked of rtnetlink, each one round trip to the kernel.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::RawFd;
+
+use futures::TryStreamExt;
+use ipnet::Ipv4Net;
+use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::link::{
+    InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
+    LinkAttribute, LinkFlags, LinkMessage,
+};
+use rtnetlink::{
+    AddressMessageBuilder, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth,
+    RouteMessageBuilder,
+};
+
+/// A netlink socket in one network namespace.
+pub(super) struct Netlink(Handle);
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) name: String,
+    pub(super) alias: Option<String>,
+}
+
+/// A pair of interfaces: one end on a bridge here, the other in a container.
+#[derive(Debug)]
+pub(super) struct VethPair<'a> {
+    pub(super) host_name: &'a str,
+    pub(super) alias: String,
+    /// Index of the bridge.
+    pub(super) bridge: u32,
+    pub(super) isolation: Isolation,
+    pub(super) name: &'a str,
+    pub(super) mac: [u8; 6],
+    pub(super) mtu: Option<u32>,
+}
+
+/// Whether a port of a bridge reaches other ports, or only the bridge itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Isolation {
+    Open,
+    Isolated,
+}
+
+impl Netlink {
+    /// A socket in the namespace of the calling thread.
+    pub(super) fn open() -> io::Result<Self> {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        // Ends by itself when the handle is dropped.
+        tokio::spawn(connection);
+        Ok(Self(handle))
+    }
+
+    /// The interface of that name; `None` when there is none.
+    pub(super) async fn link(&self, name: &str) -> io::Result<Option<Link>> {
+        let mut links = self.0.link().get().match_name(name.to_owned()).execute();
+        match links.try_next().await.map_err(into_io) {
+            Ok(link) => Ok(link.map(read_link)),
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All interfaces.
+    pub(super) async fn links(&self) -> io::Result<Vec<Link>> {
+        let links: Vec<LinkMessage> = self
+            .0
+            .link()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .map_err(into_io)?;
+        Ok(links.into_iter().map(read_link).collect())
+    }
+
+    /// Makes a bridge, still down.
+    pub(super) async fn add_bridge(
+        &self,
+        name: &str,
+        mac: [u8; 6],
+        mtu: Option<u32>,
+    ) -> io::Result<()> {
+        // Snooping of group traffic only costs timers here: there is no IPv6 and hardly any multicast.
+        let mut bridge = LinkMessageBuilder::<LinkBridge>::new(name)
+            .append_info_data(InfoBridge::MulticastSnooping(false))
+            .address(mac.to_vec());
+        if let Some(mtu) = mtu {
+            bridge = bridge.mtu(mtu);
+        }
+        self.0
+            .link()
+            .add(bridge.build())
+            .execute()
+            .await
+            .map_err(into_io)
+    }
+
+    /// Says whose the interface is, and brings it up.
+    pub(super) async fn claim(&self, index: u32, alias: String) -> io::Result<()> {
+        let link = LinkUnspec::new_with_index(index).alias(alias).up().build();
+        self.0.link().change(link).execute().await.map_err(into_io)
+    }
+
+    pub(super) async fn set_up(&self, index: u32) -> io::Result<()> {
+        let link = LinkUnspec::new_with_index(index).up().build();
+        self.0.link().change(link).execute().await.map_err(into_io)
+    }
+
+    /// Makes both ends at once: the far one is born in the namespace, under its final name.
+    pub(super) async fn add_veth(&self, pair: &VethPair<'_>, namespace: RawFd) -> io::Result<()> {
+        let peer = far_end(pair, namespace);
+        let mut near = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+            .name(pair.host_name)
+            .controller(pair.bridge)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .up();
+        if let Some(mtu) = pair.mtu {
+            near = near.mtu(mtu);
+        }
+        self.0
+            .link()
+            .add(near.build())
+            .execute()
+            .await
+            .map_err(into_io)?;
+        // Neither an alias nor a port's options can be given at birth.
+        let isolated = pair.isolation == Isolation::Isolated;
+        let port = LinkUnspec::new_with_name(pair.host_name)
+            .alias(pair.alias.clone())
+            .set_port_kind(InfoPortKind::Bridge)
+            .set_port_data(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(
+                isolated,
+            )]))
+            .build();
+        self.0.link().change(port).execute().await.map_err(into_io)
+    }
+
+    /// Deletes an interface; it may be gone already.
+    pub(super) async fn delete(&self, name: &str) -> io::Result<()> {
+        let link = LinkUnspec::new_with_name(name).build();
+        match self
+            .0
+            .link()
+            .del_with_message(link)
+            .execute()
+            .await
+            .map_err(into_io)
+        {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// The IPv4 addresses of an interface.
+    pub(super) async fn addresses(&self, index: u32) -> io::Result<Vec<Ipv4Net>> {
+        let mut addresses = Vec::new();
+        let mut dump = self
+            .0
+            .address()
+            .get()
+            .set_link_index_filter(index)
+            .execute();
+        while let Some(message) = dump.try_next().await.map_err(into_io)? {
+            // Old kernels ignore the filter.
+            if message.header.index != index {
+                continue;
+            }
+            for attribute in &message.attributes {
+                if let AddressAttribute::Local(std::net::IpAddr::V4(address)) = attribute
+                    && let Ok(net) = Ipv4Net::new(*address, message.header.prefix_len)
+                {
+                    addresses.push(net);
+                }
+            }
+        }
+        Ok(addresses)
+    }
+
+    pub(super) async fn delete_address(&self, index: u32, address: Ipv4Net) -> io::Result<()> {
+        let message = AddressMessageBuilder::<Ipv4Addr>::new()
+            .index(index)
+            .address(address.addr(), address.prefix_len())
+            .build();
+        self.0
+            .address()
+            .del(message)
+            .execute()
+            .await
+            .map_err(into_io)
+    }
+
+    /// Adds an address; it may be there already.
+    pub(super) async fn add_address(
+        &self,
+        index: u32,
+        address: Ipv4Addr,
+        prefix_len: u8,
+    ) -> io::Result<()> {
+        match self
+            .0
+            .address()
+            .add(index, address.into(), prefix_len)
+            .execute()
+            .await
+            .map_err(into_io)
+        {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            result => result,
+        }
+    }
+
+    pub(super) async fn add_default_route(&self, gateway: Ipv4Addr) -> io::Result<()> {
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .gateway(gateway)
+            .build();
+        self.0
+            .route()
+            .add(route)
+            .replace()
+            .execute()
+            .await
+            .map_err(into_io)
+    }
+}
+
+/// The container's end of a pair.
+fn far_end(pair: &VethPair<'_>, namespace: RawFd) -> LinkMessage {
+    let mut peer = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(pair.name)
+        .address(pair.mac.to_vec())
+        .setns_by_fd(namespace);
+    if let Some(mtu) = pair.mtu {
+        peer = peer.mtu(mtu);
+    }
+    let mut peer = peer.build();
+    peer.header.flags.remove(LinkFlags::Up);
+    peer
+}
+
+fn read_link(message: LinkMessage) -> Link {
+    let mut link = Link {
+        index: message.header.index,
+        name: String::new(),
+        alias: None,
+    };
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
+            _ => {}
+        }
+    }
+    link
+}
+
+/// The kernel's error number where there is one, so that callers can tell cases apart.
+fn into_io(error: rtnetlink::Error) -> io::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io(),
+        other => io::Error::other(other),
+    }
+}

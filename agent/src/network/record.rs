@@ -1,0 +1,174 @@
+//! What a later agent must know, one small file each: networks and connected containers.
+//!
+//! The kernel keeps bridges, interfaces and rules when the agent dies; these files say what they
+//! are for. They hold for one boot only: the first agent after a reboot empties the directory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use ipnet::Ipv4Net;
+use scheduler::assignment::AssignedNetwork;
+use scheduler::model::id::{ContainerId, NetworkId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::BoundPort;
+
+/// The part of a network that becomes kernel objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct NetworkRecord {
+    pub(super) id: NetworkId,
+    pub(super) name: String,
+    pub(super) bridge: String,
+    pub(super) subnet: Ipv4Net,
+    pub(super) gateway: Ipv4Addr,
+    pub(super) internal: bool,
+    pub(super) inter_container: bool,
+    pub(super) masquerade: bool,
+    pub(super) mtu: Option<u32>,
+}
+
+impl NetworkRecord {
+    pub(super) fn new(network: &AssignedNetwork, bridge: String) -> Self {
+        Self {
+            id: network.id.clone(),
+            name: network.name.clone(),
+            bridge,
+            subnet: network.subnet.trunc(),
+            gateway: network.gateway,
+            internal: network.internal,
+            inter_container: network.inter_container,
+            masquerade: network.masquerade,
+            mtu: network.mtu,
+        }
+    }
+}
+
+/// What a container has here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ContainerRecord {
+    pub(super) id: ContainerId,
+    pub(super) interfaces: Vec<InterfaceRecord>,
+    /// The address to which the published ports lead.
+    pub(super) forward_to: Option<Ipv4Addr>,
+    pub(super) ports: Vec<BoundPort>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct InterfaceRecord {
+    pub(super) network: NetworkId,
+    /// The host's end.
+    pub(super) veth: String,
+    pub(super) name: String,
+    pub(super) address: Ipv4Addr,
+    pub(super) mac: String,
+}
+
+/// The directory of records.
+pub(super) struct Records {
+    networks: PathBuf,
+    containers: PathBuf,
+}
+
+impl Records {
+    /// Opens the directory; one of an earlier boot is emptied first.
+    pub(super) fn open(root: &Path) -> io::Result<Self> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        let records = Self {
+            networks: root.join("networks"),
+            containers: root.join("containers"),
+        };
+        if fs::read_to_string(root.join("boot_id")).ok().as_deref() != Some(&boot) {
+            for directory in [&records.networks, &records.containers] {
+                match fs::remove_dir_all(directory) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        fs::create_dir_all(&records.networks)?;
+        fs::create_dir_all(&records.containers)?;
+        fs::write(root.join("boot_id"), boot)?;
+        Ok(records)
+    }
+
+    pub(super) fn networks(&self) -> io::Result<BTreeMap<NetworkId, NetworkRecord>> {
+        let records: Vec<NetworkRecord> = read_all(&self.networks)?;
+        Ok(records
+            .into_iter()
+            .map(|record| (record.id.clone(), record))
+            .collect())
+    }
+
+    pub(super) fn containers(&self) -> io::Result<BTreeMap<ContainerId, ContainerRecord>> {
+        let records: Vec<ContainerRecord> = read_all(&self.containers)?;
+        Ok(records
+            .into_iter()
+            .map(|record| (record.id.clone(), record))
+            .collect())
+    }
+
+    pub(super) fn keep_network(&self, record: &NetworkRecord) -> io::Result<()> {
+        write(&self.networks, record.id.as_str(), record)
+    }
+
+    pub(super) fn keep_container(&self, record: &ContainerRecord) -> io::Result<()> {
+        write(&self.containers, record.id.as_str(), record)
+    }
+
+    pub(super) fn drop_network(&self, id: &NetworkId) -> io::Result<()> {
+        remove(&self.networks, id.as_str())
+    }
+
+    pub(super) fn drop_container(&self, id: &ContainerId) -> io::Result<()> {
+        remove(&self.containers, id.as_str())
+    }
+}
+
+fn read_all<T: DeserializeOwned>(directory: &Path) -> io::Result<Vec<T>> {
+    let mut records = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        match serde_json::from_slice(&fs::read(&path)?) {
+            Ok(record) => records.push(record),
+            // Written by rename, so it is of another version: what it describes is made again.
+            Err(error) => tracing::warn!(path = %path.display(), %error, "ignoring a record"),
+        }
+    }
+    Ok(records)
+}
+
+/// Replaces a record at once; it need not survive a power cut, which takes what it describes too.
+fn write(directory: &Path, id: &str, record: &impl Serialize) -> io::Result<()> {
+    let path = file(directory, id)?;
+    let temporary = path.with_extension("new");
+    fs::write(&temporary, serde_json::to_vec(record)?)?;
+    fs::rename(&temporary, &path)
+}
+
+fn remove(directory: &Path, id: &str) -> io::Result<()> {
+    match fs::remove_file(file(directory, id)?) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+fn file(directory: &Path, id: &str) -> io::Result<PathBuf> {
+    if id.is_empty()
+        || !id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("`{id}` is no identifier"),
+        ));
+    }
+    Ok(directory.join(format!("{id}.json")))
+}
