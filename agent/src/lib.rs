@@ -14,10 +14,16 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod api;
+pub mod clock;
 pub mod container;
 pub mod dns;
+pub mod fetch;
+pub mod host;
 pub mod image;
 mod namespace;
 pub mod network;
+pub mod node;
+pub mod plan;
+pub mod report;
 pub mod secret;
 pub mod volume;

@@ -1,0 +1,448 @@
+//! Everything that a start needs and that can be had before: the image, the volumes and their
+//! contents, secrets, `/etc` files, and the bundle that says it all.
+
+use std::path::{Path, PathBuf};
+
+use scheduler::model::container::{FileGrant, LogDriver, MountSource, NamespaceMode, NetworkMode};
+use scheduler::model::id::ContainerId;
+use tracing::info;
+
+use super::{LinuxHost, hosts};
+use crate::container::spec::{
+    self, EtcFiles, ImageConfig, Namespace, Namespaces, ResolvedMount, ResolvedSource, SpecInput,
+};
+use crate::container::user::{self, UserFiles};
+use crate::container::{Bundle, LogFiles, LogOptions, Phase, Stdin, device};
+use crate::dns;
+use crate::host::{Done, OpError, Run};
+use crate::image::{Image, Platform};
+use crate::secret::SecretFile;
+
+/// Docker's default for its own bounded driver, `local`.
+const LOG_MAX_SIZE: u64 = 20 * 1024 * 1024;
+const LOG_MAX_FILES: u32 = 5;
+
+impl LinuxHost {
+    pub(super) async fn prepare(&self, run: &Run) -> Result<Done, OpError> {
+        let spec = &run.task.spec;
+        let platform = platform(spec.platform.as_deref())?;
+        let fetched = self
+            .drivers
+            .fetcher
+            .fetch(&spec.image, spec.pull_policy, platform.as_ref())
+            .await;
+        let image = fetched.map_err(|error| OpError {
+            reason: error.chain(),
+            exit_code: Some(125),
+        })?;
+        self.write_bundle(run, &image).await?;
+        Ok(Done::Prepared {
+            image_id: image.id.to_string(),
+        })
+    }
+
+    /// The image that a prepared container runs.
+    pub(super) fn image_config(image: &Image) -> Result<ImageConfig, OpError> {
+        ImageConfig::from_json(&image.config_json).map_err(|error| OpError::because(&error))
+    }
+
+    /// Writes the bundle; repeated before a start that joins another container's namespaces.
+    pub(super) async fn write_bundle(&self, run: &Run, image: &Image) -> Result<(), OpError> {
+        let (drivers, spec, id) = (&self.drivers, &run.task.spec, &run.task.container);
+        let config = Self::image_config(image)?;
+        let layers = drivers.images.layers(image);
+        let accounts = UserFiles::from_layers(&layers);
+        let wanted = spec::wanted_user(&config, spec);
+        let user = user::resolve(wanted, &spec.group_add, &accounts)
+            .map_err(|error| OpError::because(&error))?;
+        let mut mounts = self.volumes(run, &config, &layers).await?;
+        mounts.extend(self.files(run).await?);
+        let directory = drivers.containers.directory(id);
+        let hostname = hostname(run);
+        let input = SpecInput {
+            container: spec,
+            image: &config,
+            user,
+            etc: etc_files(run, &hostname, &directory).await?,
+            hostname,
+            mounts,
+            namespaces: self.namespaces(run).await?,
+            devices: devices(run)?,
+            cgroup_path: cgroup(&drivers.cgroup_parent, spec.cgroup_parent.as_deref(), id),
+            terminal_size: None,
+            init: None,
+        };
+        let built = spec::build(&input).map_err(|error| OpError::because(&error))?;
+        for warning in &built.warnings {
+            info!(container = run.task.name, warning);
+        }
+        let bundle = Bundle {
+            spec: built.spec,
+            layers,
+            init: spec.init,
+            log: log_options(run),
+            stdin: match (spec.stdin_open, spec.stdin_once) {
+                (false, _) => Stdin::Closed,
+                (true, false) => Stdin::Open,
+                (true, true) => Stdin::OpenOnce,
+            },
+        };
+        drivers
+            .containers
+            .prepare(id, bundle)
+            .await
+            .map_err(|error| OpError::because(&error))
+    }
+
+    /// Mounts with their sources on this host. New volumes are filled from the image.
+    async fn volumes(
+        &self,
+        run: &Run,
+        config: &ImageConfig,
+        layers: &[PathBuf],
+    ) -> Result<Vec<ResolvedMount>, OpError> {
+        let mut mounts = Vec::new();
+        for mount in &run.task.spec.mounts {
+            let source = match &mount.source {
+                MountSource::Volume {
+                    name,
+                    no_copy,
+                    subpath,
+                } => {
+                    let fill = (!no_copy).then_some(layers);
+                    self.volume(run, name, subpath.as_deref(), fill, &mount.target)
+                        .await?
+                }
+                MountSource::Anonymous { no_copy } => {
+                    let fill = (!no_copy).then_some(layers);
+                    self.anonymous(run, fill, &mount.target).await?
+                }
+                MountSource::Bind {
+                    path,
+                    create,
+                    propagation,
+                    recursive,
+                } => {
+                    bind_source(Path::new(path), *create).await?;
+                    ResolvedSource::Host {
+                        path: path.into(),
+                        recursive: *recursive,
+                        propagation: propagation.clone(),
+                    }
+                }
+                MountSource::Tmpfs {
+                    size,
+                    mode,
+                    uid,
+                    gid,
+                    options,
+                } => ResolvedSource::Tmpfs {
+                    size: *size,
+                    mode: *mode,
+                    uid: *uid,
+                    gid: *gid,
+                    options: options.clone(),
+                },
+            };
+            mounts.push(ResolvedMount {
+                target: mount.target.clone(),
+                read_only: mount.read_only,
+                source,
+            });
+        }
+        for target in &config.volumes {
+            let target = target.trim_end_matches('/');
+            if mounts
+                .iter()
+                .all(|mount| mount.target.trim_end_matches('/') != target)
+            {
+                let source = self.anonymous(run, Some(layers), target).await?;
+                mounts.push(ResolvedMount {
+                    target: target.to_owned(),
+                    read_only: false,
+                    source,
+                });
+            }
+        }
+        Ok(mounts)
+    }
+
+    async fn volume(
+        &self,
+        run: &Run,
+        name: &str,
+        subpath: Option<&str>,
+        fill: Option<&[PathBuf]>,
+        target: &str,
+    ) -> Result<ResolvedSource, OpError> {
+        let volumes = &self.drivers.volumes;
+        if let Some(spec) = run
+            .volumes
+            .iter()
+            .find(|spec| spec.name == name && !spec.external)
+        {
+            let made = volumes.ensure(spec, self.drivers.clock.now()).await;
+            made.map_err(|error| OpError::because(&error))?;
+        }
+        self.attach(name, subpath, fill, target).await
+    }
+
+    async fn anonymous(
+        &self,
+        run: &Run,
+        fill: Option<&[PathBuf]>,
+        target: &str,
+    ) -> Result<ResolvedSource, OpError> {
+        let (id, replaces) = (&run.task.container, run.task.replaces.as_ref());
+        let now = self.drivers.clock.now();
+        let name = self
+            .drivers
+            .volumes
+            .anonymous(id, target, replaces, now)
+            .await;
+        let name = name.map_err(|error| OpError::because(&error))?;
+        self.attach(&name, None, fill, target).await
+    }
+
+    async fn attach(
+        &self,
+        name: &str,
+        subpath: Option<&str>,
+        fill: Option<&[PathBuf]>,
+        target: &str,
+    ) -> Result<ResolvedSource, OpError> {
+        let volumes = &self.drivers.volumes;
+        if let Some(layers) = fill {
+            volumes
+                .populate(name, layers, target)
+                .await
+                .map_err(|error| OpError::because(&error))?;
+        }
+        let path = volumes
+            .attach(name, subpath)
+            .await
+            .map_err(|error| OpError::because(&error))?;
+        Ok(ResolvedSource::Host {
+            path,
+            recursive: true,
+            propagation: None,
+        })
+    }
+
+    /// Secrets and configs, as files in memory.
+    async fn files(&self, run: &Run) -> Result<Vec<ResolvedMount>, OpError> {
+        let spec = &run.task.spec;
+        let mut grants: Vec<(&FileGrant, SecretFile)> = Vec::new();
+        for (what, granted, contents) in [
+            ("secret", &spec.secrets, &run.secrets),
+            ("config", &spec.configs, &run.configs),
+        ] {
+            for grant in granted {
+                let content = contents.get(&grant.source).ok_or_else(|| OpError {
+                    reason: format!("{what} `{}` does not exist", grant.source),
+                    exit_code: Some(125),
+                })?;
+                let file = SecretFile {
+                    content: content.to_vec(),
+                    uid: grant.uid,
+                    gid: grant.gid,
+                    mode: grant.mode,
+                };
+                grants.push((grant, file));
+            }
+        }
+        if grants.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (grants, files): (Vec<_>, Vec<_>) = grants.into_iter().unzip();
+        let paths = self
+            .drivers
+            .secrets
+            .prepare(&run.task.container, &files)
+            .await;
+        let paths = paths.map_err(|error| OpError::because(&error))?;
+        Ok((grants.into_iter().zip(paths))
+            .map(|(grant, path)| ResolvedMount {
+                target: grant.target.clone(),
+                read_only: true,
+                source: ResolvedSource::Host {
+                    path,
+                    recursive: false,
+                    propagation: None,
+                },
+            })
+            .collect())
+    }
+
+    async fn namespaces(&self, run: &Run) -> Result<Namespaces, OpError> {
+        let spec = &run.task.spec;
+        let network = match &spec.network {
+            NetworkMode::Attached(_) | NetworkMode::None => Namespace::Private,
+            NetworkMode::Host => Namespace::Host,
+            NetworkMode::Container(_) | NetworkMode::Service(_) => {
+                self.joined(run, "network", "net").await
+            }
+        };
+        Ok(Namespaces {
+            network,
+            pid: self.namespace(run, &spec.pid, "pid", "pid").await,
+            ipc: self.namespace(run, &spec.ipc, "ipc", "ipc").await,
+            uts: self.namespace(run, &spec.uts, "uts", "uts").await,
+            cgroup: self.namespace(run, &spec.cgroup, "cgroup", "cgroup").await,
+            shm: matches!(spec.ipc, NamespaceMode::Host).then(|| PathBuf::from("/dev/shm")),
+        })
+    }
+
+    async fn namespace(&self, run: &Run, mode: &NamespaceMode, key: &str, file: &str) -> Namespace {
+        match mode {
+            NamespaceMode::Private | NamespaceMode::Shareable => Namespace::Private,
+            NamespaceMode::Host => Namespace::Host,
+            NamespaceMode::Container(_) | NamespaceMode::Service(_) => {
+                self.joined(run, key, file).await
+            }
+        }
+    }
+
+    /// Private for as long as the other container does not run: the bundle is written again
+    /// right before the start, which waits for it.
+    async fn joined(&self, run: &Run, key: &str, file: &str) -> Namespace {
+        let Some(other) = run.task.joins.get(key) else {
+            return Namespace::Private;
+        };
+        match self
+            .drivers
+            .containers
+            .observe(other)
+            .await
+            .map(|seen| seen.phase)
+        {
+            Some(Phase::Running { pid, .. }) => {
+                Namespace::Join(format!("/proc/{pid}/ns/{file}").into())
+            }
+            _ => Namespace::Private,
+        }
+    }
+}
+
+fn platform(text: Option<&str>) -> Result<Option<Platform>, OpError> {
+    let Some(text) = text else { return Ok(None) };
+    let platform = text
+        .parse::<Platform>()
+        .map_err(|error| OpError::because(&error))?;
+    Ok(Some(platform))
+}
+
+/// Docker: the container's short id, unless the user chose a name, or the host's network.
+fn hostname(run: &Run) -> String {
+    let spec = &run.task.spec;
+    match &spec.hostname {
+        Some(name) => name.clone(),
+        None if matches!(spec.network, NetworkMode::Host) => nix::unistd::gethostname()
+            .map_or_else(
+                |_| "localhost".into(),
+                |name| name.to_string_lossy().into_owned(),
+            ),
+        None => run.task.container.short().to_owned(),
+    }
+}
+
+async fn etc_files(run: &Run, hostname: &str, directory: &Path) -> Result<EtcFiles, OpError> {
+    let spec = &run.task.spec;
+    let host_network = matches!(spec.network, NetworkMode::Host);
+    let (hosts_text, resolv) = if host_network {
+        (
+            read_or_empty("/etc/hosts").await,
+            read_or_empty("/etc/resolv.conf").await,
+        )
+    } else {
+        let own: Vec<_> = run
+            .task
+            .interfaces
+            .iter()
+            .map(|interface| interface.address)
+            .collect();
+        let gateway = run.networks.first().map(|network| network.gateway);
+        let hosts = hosts::hosts(
+            hostname,
+            spec.domainname.as_deref(),
+            &own,
+            &spec.extra_hosts,
+            gateway,
+        );
+        (hosts, dns::resolv_conf(&spec.dns_search, &spec.dns_options))
+    };
+    let write = async |name: &str, text: &str| {
+        let path = directory.join(name);
+        let made = tokio::fs::create_dir_all(directory).await;
+        let written = match made {
+            Ok(()) => tokio::fs::write(&path, text).await,
+            Err(error) => Err(error),
+        };
+        written.map_err(|error| OpError {
+            reason: format!("cannot write {}: {error}", path.display()),
+            exit_code: None,
+        })?;
+        Ok::<_, OpError>(Some(path))
+    };
+    Ok(EtcFiles {
+        hosts: write("hosts", &hosts_text).await?,
+        hostname: write("hostname", &format!("{hostname}\n")).await?,
+        resolv_conf: write("resolv.conf", &resolv).await?,
+    })
+}
+
+async fn read_or_empty(path: &str) -> String {
+    tokio::fs::read_to_string(path).await.unwrap_or_default()
+}
+
+async fn bind_source(path: &Path, create: bool) -> Result<(), OpError> {
+    if tokio::fs::try_exists(path).await.unwrap_or(false) {
+        return Ok(());
+    }
+    let reason = if create {
+        match tokio::fs::create_dir_all(path).await {
+            Ok(()) => return Ok(()),
+            Err(error) => format!("cannot make {}: {error}", path.display()),
+        }
+    } else {
+        format!("bind source path does not exist: {}", path.display())
+    };
+    Err(OpError {
+        reason,
+        exit_code: Some(125),
+    })
+}
+
+fn devices(run: &Run) -> Result<Vec<device::GrantedDevice>, OpError> {
+    let spec = &run.task.spec;
+    if spec.privileged {
+        return device::host_devices().map_err(|error| OpError::because(&error));
+    }
+    let mut granted = Vec::new();
+    for device in &spec.devices {
+        granted.extend(device::granted(device).map_err(|error| OpError::because(&error))?);
+    }
+    Ok(granted)
+}
+
+fn cgroup(parent: &Path, chosen: Option<&str>, id: &ContainerId) -> PathBuf {
+    match chosen {
+        Some(chosen) => Path::new("/")
+            .join(chosen.trim_start_matches('/'))
+            .join(id.as_str()),
+        None => parent.join(id.as_str()),
+    }
+}
+
+fn log_options(run: &Run) -> LogOptions {
+    let logging = &run.task.spec.logging;
+    LogOptions {
+        files: match logging.driver {
+            LogDriver::None => None,
+            LogDriver::File => Some(LogFiles {
+                max_size: logging.max_size.unwrap_or(LOG_MAX_SIZE),
+                max_files: logging.max_file.unwrap_or(LOG_MAX_FILES),
+            }),
+        },
+    }
+}

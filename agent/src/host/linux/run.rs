@@ -1,0 +1,230 @@
+//! From a bundle to a running, connected container, and back to nothing held.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use scheduler::assignment::AssignedNetwork;
+use scheduler::model::container::NetworkMode;
+use scheduler::model::id::{ContainerId, NetworkId};
+use scheduler::model::time::Timestamp;
+
+use super::{LinuxHost, Live};
+use crate::container::spec;
+use crate::container::{ContainerError, Phase};
+use crate::dns::{Upstream, View};
+use crate::host::{Done, OpError, Run};
+use crate::image::Image;
+use crate::network::{BoundPort, Endpoint};
+
+impl LinuxHost {
+    pub(super) async fn start(&self, run: &Run) -> Result<Done, OpError> {
+        let task = &run.task;
+        let image = self.image(run)?;
+        if !task.joins.is_empty() {
+            self.write_bundle(run, &image).await?;
+        }
+        let created = self
+            .drivers
+            .containers
+            .create(&task.container, &task.id)
+            .await;
+        let pid = created.map_err(|error| start_error(&error))?.pid;
+        let started = self.connect_and_open(run, pid).await;
+        match started {
+            Ok((started_at, ports)) => {
+                self.keep(run, &image, pid, started_at)?;
+                Ok(Done::Started {
+                    pid,
+                    started_at,
+                    ports,
+                })
+            }
+            Err(error) => {
+                // Nothing may be left of a start that failed; the failure itself is what counts.
+                let _ = self.drivers.containers.kill(&task.container).await;
+                let _ = self.release(&task.container).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn connect_and_open(
+        &self,
+        run: &Run,
+        pid: u32,
+    ) -> Result<(Timestamp, BTreeMap<String, u16>), OpError> {
+        let id = &run.task.container;
+        let mut ports = BTreeMap::new();
+        if has_own_network(&run.task.spec.network) {
+            let endpoints: Vec<Endpoint<'_>> = (run.task.interfaces.iter())
+                .zip(&run.networks)
+                .map(|(interface, network)| Endpoint { interface, network })
+                .collect();
+            let connected = self
+                .drivers
+                .networks
+                .connect(id, pid, &endpoints, &run.task.spec.ports)
+                .await;
+            ports = bound(&connected.map_err(|error| OpError::because(&error))?.ports);
+            self.serve_names(run, pid).await?;
+        }
+        let started = self
+            .drivers
+            .containers
+            .start(id)
+            .await
+            .map_err(|error| start_error(&error))?;
+        Ok((started, ports))
+    }
+
+    async fn serve_names(&self, run: &Run, pid: u32) -> Result<(), OpError> {
+        let id = &run.task.container;
+        let view = View {
+            networks: ids(&run.networks),
+            upstream: upstream(run),
+        };
+        self.drivers
+            .dns
+            .serve(id, pid, view)
+            .await
+            .map_err(|error| OpError::because(&error))?;
+        let networks: Vec<&AssignedNetwork> = run.networks.iter().map(Arc::as_ref).collect();
+        if networks
+            .iter()
+            .all(|network| network.virtual_addresses.is_empty())
+        {
+            return Ok(());
+        }
+        self.drivers
+            .networks
+            .balance(id, pid, &networks)
+            .await
+            .map_err(|error| OpError::because(&error))
+    }
+
+    /// Takes over a container that an earlier process of this node started.
+    pub(super) async fn adopt(&self, run: &Run) -> Result<Done, OpError> {
+        let id = &run.task.container;
+        let seen = self
+            .drivers
+            .containers
+            .observe(id)
+            .await
+            .map(|seen| seen.phase);
+        let Some(Phase::Running { pid, started_at }) = seen else {
+            // Its end is on the way as an event.
+            return Ok(Done::Plainly);
+        };
+        let mut ports = BTreeMap::new();
+        if has_own_network(&run.task.spec.network) {
+            let adopted = self
+                .drivers
+                .networks
+                .adopt(id)
+                .await
+                .map_err(|error| OpError::because(&error))?;
+            ports = bound(&adopted.unwrap_or_default().ports);
+            self.serve_names(run, pid).await?;
+        }
+        let image = self.image(run)?;
+        self.keep(run, &image, pid, started_at)?;
+        Ok(Done::Started {
+            pid,
+            started_at,
+            ports,
+        })
+    }
+
+    /// Remembers a running container, and watches its health.
+    fn keep(
+        &self,
+        run: &Run,
+        image: &Image,
+        pid: u32,
+        started_at: Timestamp,
+    ) -> Result<(), OpError> {
+        let config = Self::image_config(image)?;
+        let spec = &run.task.spec;
+        let live = Live {
+            pid,
+            networks: ids(&run.networks),
+            stop_signal: spec::stop_signal(&config, spec)
+                .map_err(|error| OpError::because(&error))?,
+            probe: spec::effective_healthcheck(&config, spec)
+                .map(|check| self.watch_health(run, check, started_at)),
+        };
+        if let Some(Live {
+            probe: Some(probe), ..
+        }) = self.live().insert(run.task.container.clone(), live)
+        {
+            probe.abort();
+        }
+        Ok(())
+    }
+
+    /// Gives back what an ended container holds. Can be repeated, and goes on after an error.
+    pub(super) async fn release(&self, container: &ContainerId) -> Result<(), OpError> {
+        if let Some(Live {
+            probe: Some(probe), ..
+        }) = self.live().remove(container)
+        {
+            probe.abort();
+        }
+        self.drivers.dns.stop(container).await;
+        let disconnected = self.drivers.networks.disconnect(container).await;
+        let wiped = self.drivers.secrets.remove(container).await;
+        disconnected.map_err(|error| OpError::because(&error))?;
+        wiped.map_err(|error| OpError::because(&error))
+    }
+
+    fn image(&self, run: &Run) -> Result<Arc<Image>, OpError> {
+        self.drivers
+            .images
+            .resolve(&run.task.spec.image)
+            .map_err(|error| OpError::because(&error))
+    }
+}
+
+fn has_own_network(mode: &NetworkMode) -> bool {
+    match mode {
+        NetworkMode::Attached(_) | NetworkMode::None => true,
+        NetworkMode::Host | NetworkMode::Container(_) | NetworkMode::Service(_) => false,
+    }
+}
+
+fn ids(networks: &[Arc<AssignedNetwork>]) -> Vec<NetworkId> {
+    networks.iter().map(|network| network.id.clone()).collect()
+}
+
+fn upstream(run: &Run) -> Upstream {
+    if run.networks.iter().all(|network| network.internal) {
+        return Upstream::Nowhere;
+    }
+    match run.task.spec.dns.as_slice() {
+        [] => Upstream::Host,
+        servers => Upstream::Servers(servers.to_vec()),
+    }
+}
+
+fn bound(ports: &[BoundPort]) -> BTreeMap<String, u16> {
+    ports
+        .iter()
+        .map(|port| {
+            (
+                format!("{}/{}", port.target, port.protocol.as_str()),
+                port.port,
+            )
+        })
+        .collect()
+}
+
+fn start_error(error: &ContainerError) -> OpError {
+    let exit_code = match error {
+        ContainerError::Start { code, .. } => Some(*code),
+        _ => None,
+    };
+    OpError {
+        exit_code,
+        ..OpError::because(error)
+    }
+}

@@ -1,0 +1,116 @@
+//! A host without a kernel: operations succeed at once, unless a test says otherwise.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use scheduler::assignment::AssignedNetwork;
+use scheduler::model::time::Timestamp;
+use tokio::sync::mpsc;
+
+use super::{Done, Host, HostEvent, Observed, Op, OpError};
+use crate::container::Exit;
+
+pub struct SimulatedHost {
+    found: Observed,
+    script: Mutex<Script>,
+    events: mpsc::Sender<HostEvent>,
+}
+
+#[derive(Default)]
+struct Script {
+    /// By image: why a container cannot be prepared.
+    missing_images: BTreeMap<String, String>,
+    /// Images that are being fetched for ever.
+    endless_images: Vec<String>,
+    done: Vec<String>,
+}
+
+impl SimulatedHost {
+    pub fn new(found: Observed) -> (Self, mpsc::Receiver<HostEvent>) {
+        let (events, receiver) = mpsc::channel(64);
+        (
+            Self {
+                found,
+                script: Mutex::default(),
+                events,
+            },
+            receiver,
+        )
+    }
+
+    pub fn refuse_image(&self, image: &str, reason: &str) {
+        self.script()
+            .missing_images
+            .insert(image.to_owned(), reason.to_owned());
+    }
+
+    pub fn never_finish_image(&self, image: &str) {
+        self.script().endless_images.push(image.to_owned());
+    }
+
+    /// What has been done so far, a word each.
+    pub fn log(&self) -> Vec<String> {
+        self.script().done.clone()
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Host for SimulatedHost {
+    async fn observe(&self) -> Result<Observed, OpError> {
+        Ok(self.found.clone())
+    }
+
+    async fn execute(&self, op: &Op) -> Result<Done, OpError> {
+        let done = match op {
+            Op::Prepare(run) => {
+                let image = &run.task.spec.image;
+                if let Some(reason) = self.script().missing_images.get(image) {
+                    return Err(OpError {
+                        reason: reason.clone(),
+                        exit_code: None,
+                    });
+                }
+                let endless = self.script().endless_images.contains(image);
+                if endless {
+                    std::future::pending::<()>().await;
+                }
+                Done::Prepared {
+                    image_id: format!("sha256:{image}"),
+                }
+            }
+            Op::Start(_) | Op::Adopt(_) => Done::Started {
+                pid: 1,
+                started_at: Timestamp::EPOCH,
+                ports: BTreeMap::new(),
+            },
+            Op::Signal { container, .. } | Op::Kill(container) => {
+                let exit = Exit {
+                    code: 143,
+                    oom_killed: false,
+                    started_at: Some(Timestamp::EPOCH),
+                    finished_at: Timestamp::EPOCH,
+                    error: None,
+                };
+                // The simulated process runs under the task whose number is in its container's name.
+                let task = scheduler::model::id::TaskId::new(format!("{container}:1"));
+                let event = HostEvent::Ended {
+                    container: container.clone(),
+                    task,
+                    exit,
+                };
+                let _ = self.events.send(event).await;
+                Done::Plainly
+            }
+            _ => Done::Plainly,
+        };
+        self.script()
+            .done
+            .push(format!("{:?}", op.subject()) + " " + crate::node::name(op));
+        Ok(done)
+    }
+
+    async fn announce(&self, _networks: &[AssignedNetwork]) {}
+}

@@ -1,0 +1,474 @@
+//! The node loop: observe → plan → execute → report, until nothing differs.
+//!
+//!     assignment ─┐                         ┌─► operation (one for each subject at a time)
+//!     host event ─┼─► [`plan`] ─────────────┤
+//!     operation ──┘                         └─► report, if a status has changed
+//!
+//! The loop owns what has been observed; operations run beside it and come back as messages. It
+//! starts with what the host shows, so a start after a crash is like any other turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use scheduler::assignment::Assignment;
+use scheduler::model::id::TaskId;
+use scheduler::model::task::{DesiredState, TaskStatus};
+use scheduler::model::time::Timestamp;
+use scheduler::report::Report;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::AbortHandle;
+use tracing::{debug, info, warn};
+
+use crate::clock::Clock;
+use crate::container::Exit;
+use crate::host::{
+    Done, Host, HostEvent, Observed, Op, OpError, Phase, SeenContainer, Stopping, Subject,
+};
+use crate::plan::{Wanted, plan};
+use crate::report::{self, Activity};
+
+/// Operations at a time. More would only wait for each other in the kernel (mounts, netlink).
+const PARALLEL_OPERATIONS: usize = 16;
+/// First wait after a failed operation; it doubles up to the last.
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// What the loop listens to.
+pub struct Sources {
+    pub assignments: watch::Receiver<Option<Arc<Assignment>>>,
+    pub events: mpsc::Receiver<HostEvent>,
+    pub reports: mpsc::Sender<Report>,
+    /// Becomes true when the node is to stop; containers are left alone.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// Runs until told to stop.
+///
+/// # Errors
+///
+/// Returns why the host could not be looked at in the first place.
+pub async fn run<H: Host>(host: Arc<H>, clock: Clock, mut sources: Sources) -> Result<(), OpError> {
+    let observed = host.observe().await?;
+    let (done, mut finished) = mpsc::channel(PARALLEL_OPERATIONS * 2);
+    let mut node = Node {
+        host,
+        clock,
+        wanted: None,
+        observed,
+        busy: BTreeMap::new(),
+        begun: 0,
+        told: BTreeSet::new(),
+        failures: BTreeMap::new(),
+        reported: BTreeMap::new(),
+        permits: Arc::new(Semaphore::new(PARALLEL_OPERATIONS)),
+        done,
+    };
+    let first = sources.assignments.borrow_and_update().clone();
+    node.accept(first).await;
+    loop {
+        let wake_at = node.turn();
+        let report = node.report();
+        if !report.is_empty() && sources.reports.send(report).await.is_err() {
+            return Ok(());
+        }
+        let wake = async {
+            match wake_at {
+                Some(at) => tokio::time::sleep_until(clock.instant(at).into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = sources.assignments.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+                let assignment = sources.assignments.borrow_and_update().clone();
+                node.accept(assignment).await;
+            }
+            Some(event) = sources.events.recv() => node.note(event),
+            Some(finished) = finished.recv() => node.finish(finished),
+            () = wake => {}
+            () = stopped(&mut sources.shutdown) => return Ok(()),
+        }
+        // Whatever else has happened meanwhile belongs into the same turn.
+        while let Ok(event) = sources.events.try_recv() {
+            node.note(event);
+        }
+        while let Ok(finished) = finished.try_recv() {
+            node.finish(finished);
+        }
+    }
+}
+
+/// Returns when the node is to stop, or when nobody is left who could say so.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+struct Node<H> {
+    host: Arc<H>,
+    clock: Clock,
+    /// `None` until the first assignment: nothing is touched before.
+    wanted: Option<Wanted>,
+    observed: Observed,
+    busy: BTreeMap<Subject, Busy>,
+    begun: u64,
+    /// Removals that were reported since the last assignment.
+    told: BTreeSet<String>,
+    failures: BTreeMap<Subject, Failures>,
+    reported: BTreeMap<TaskId, TaskStatus>,
+    permits: Arc<Semaphore>,
+    done: mpsc::Sender<Finished>,
+}
+
+/// Failures in a row on one subject.
+struct Failures {
+    count: u32,
+    retry_at: Timestamp,
+}
+
+/// An operation that is under way.
+struct Busy {
+    /// Tells this operation from an abandoned one on the same subject.
+    number: u64,
+    activity: Activity,
+    task: Option<TaskId>,
+    abort: AbortHandle,
+}
+
+struct Finished {
+    number: u64,
+    op: Op,
+    result: Result<Done, OpError>,
+}
+
+impl<H: Host> Node<H> {
+    async fn accept(&mut self, assignment: Option<Arc<Assignment>>) {
+        let Some(assignment) = assignment else { return };
+        let current = self
+            .wanted
+            .as_ref()
+            .map(|wanted| wanted.assignment.generation);
+        if current.is_some_and(|generation| assignment.generation < generation) {
+            return;
+        }
+        let wanted = Wanted::new(assignment);
+        self.host.announce(&wanted.assignment.networks).await;
+        self.wanted = Some(wanted);
+        self.told.clear();
+        self.abandon();
+    }
+
+    /// Starts every step that can be taken now; returns when to look again.
+    fn turn(&mut self) -> Option<Timestamp> {
+        let now = self.clock.now();
+        let wanted = self.wanted.as_ref()?;
+        let plan = plan(wanted, &self.observed, now);
+        let mut wake_at = plan.wake_at;
+        for step in plan.steps {
+            let subject = step.op.subject();
+            if self.busy.contains_key(&subject) {
+                continue;
+            }
+            if let Some(failures) = self.failures.get(&subject)
+                && now < failures.retry_at
+            {
+                wake_at = Some(wake_at.map_or(failures.retry_at, |at| at.min(failures.retry_at)));
+                continue;
+            }
+            debug!(?subject, because = step.because, "step");
+            self.begin(subject, step.op, now);
+        }
+        wake_at
+    }
+
+    fn begin(&mut self, subject: Subject, op: Op, now: Timestamp) {
+        if let (Op::Signal { container, .. } | Op::Kill(container), Some(seen)) =
+            (&op, self.container_mut(&subject))
+        {
+            debug!(%container, "ending");
+            let killed = matches!(op, Op::Kill(_));
+            let since = seen.stop.as_ref().map_or(now, |stop| stop.since);
+            seen.stop = Some(Stopping { since, killed });
+        }
+        let activity = Activity::of(&op);
+        let task = match &op {
+            Op::Prepare(run) => Some(run.task.id.clone()),
+            _ => None,
+        };
+        self.begun += 1;
+        let number = self.begun;
+        let (host, done, permits) = (self.host.clone(), self.done.clone(), self.permits.clone());
+        let running = tokio::spawn(async move {
+            // An end must never wait behind starts that may themselves wait for it.
+            let _permit = match op {
+                Op::Prepare(_) | Op::Start(_) => permits.acquire().await.ok(),
+                _ => None,
+            };
+            let result = host.execute(&op).await;
+            // The loop has gone only when the process ends.
+            let _ = done.send(Finished { number, op, result }).await;
+        });
+        self.busy.insert(
+            subject,
+            Busy {
+                number,
+                activity,
+                task,
+                abort: running.abort_handle(),
+            },
+        );
+    }
+
+    /// A preparation may take as long as a registry likes: it ends when nobody wants it any longer.
+    fn abandon(&mut self) {
+        let Some(wanted) = &self.wanted else { return };
+        let unwanted = |subject: &Subject, busy: &Busy| {
+            let Subject::Container(container) = subject else {
+                return false;
+            };
+            busy.task.is_some()
+                && wanted.task(container).is_none_or(|task| {
+                    task.desired >= DesiredState::Shutdown || busy.task.as_ref() != Some(&task.id)
+                })
+        };
+        let subjects: Vec<Subject> = self
+            .busy
+            .iter()
+            .filter(|(subject, busy)| unwanted(subject, busy))
+            .map(|(s, _)| s.clone())
+            .collect();
+        for subject in subjects {
+            let (Some(busy), Subject::Container(container)) = (self.busy.remove(&subject), subject)
+            else {
+                continue;
+            };
+            busy.abort.abort();
+            self.observed
+                .containers
+                .insert(container, SeenContainer::new(busy.task, Phase::Bare));
+        }
+    }
+
+    fn finish(&mut self, Finished { number, op, result }: Finished) {
+        let subject = op.subject();
+        if self
+            .busy
+            .get(&subject)
+            .is_none_or(|busy| busy.number != number)
+        {
+            // It was abandoned, and ended before it could be stopped.
+            return;
+        }
+        self.busy.remove(&subject);
+        match result {
+            Ok(done) => {
+                self.failures.remove(&subject);
+                self.succeed(op, done);
+            }
+            Err(error) => self.fail(&subject, op, error),
+        }
+    }
+
+    fn succeed(&mut self, op: Op, done: Done) {
+        match (op, done) {
+            (Op::EnsureNetwork(network), _) => {
+                self.observed
+                    .networks
+                    .insert(network.id.clone(), Some(network));
+            }
+            (Op::RemoveNetwork(id), _) => {
+                self.observed.networks.remove(&id);
+            }
+            (Op::EnsureVolume(spec), _) => {
+                self.observed.volumes.insert(spec.name.clone(), spec);
+            }
+            (Op::RemoveVolume(name), _) => {
+                self.observed.volumes.remove(&name);
+            }
+            (Op::Prepare(run), done) => {
+                let mut seen = SeenContainer::new(Some(run.task.id.clone()), Phase::Prepared);
+                if let Done::Prepared { image_id } = done {
+                    seen.image_id = Some(image_id);
+                }
+                self.observed
+                    .containers
+                    .insert(run.task.container.clone(), seen);
+            }
+            (
+                Op::Start(run) | Op::Adopt(run),
+                Done::Started {
+                    pid,
+                    started_at,
+                    ports,
+                },
+            ) => {
+                if let Some(seen) = self.observed.containers.get_mut(&run.task.container) {
+                    seen.ports = ports;
+                    // Its end may have been noticed before its start was.
+                    if matches!(seen.phase, Phase::Prepared | Phase::Found { .. }) {
+                        seen.phase = Phase::Running { pid, started_at };
+                    }
+                }
+            }
+            (Op::Release(id), _) => {
+                if let Some(seen) = self.observed.containers.get_mut(&id)
+                    && let Phase::Ended(exit) = &seen.phase
+                {
+                    seen.phase = Phase::Released(exit.clone());
+                }
+            }
+            (Op::Remove { container, .. }, _) => {
+                self.observed.containers.remove(&container);
+            }
+            (Op::Start(_) | Op::Adopt(_) | Op::Signal { .. } | Op::Kill(_), _) => {}
+        }
+    }
+
+    /// What cannot be prepared or started is the task's fault and told to the scheduler, which
+    /// decides about another try; everything else is tried again later.
+    fn fail(&mut self, subject: &Subject, op: Op, error: OpError) {
+        let now = self.clock.now();
+        match op {
+            Op::Prepare(run) => {
+                info!(container = %run.task.name, %error, "cannot be prepared");
+                let phase = Phase::Rejected {
+                    reason: error.reason,
+                };
+                let seen = SeenContainer::new(Some(run.task.id.clone()), phase);
+                self.observed
+                    .containers
+                    .insert(run.task.container.clone(), seen);
+            }
+            Op::Start(run) => {
+                info!(container = %run.task.name, %error, "cannot be started");
+                if let Some(seen) = self.observed.containers.get_mut(&run.task.container) {
+                    seen.phase = Phase::Ended(Exit {
+                        code: error.exit_code.unwrap_or(125),
+                        oom_killed: false,
+                        started_at: None,
+                        finished_at: now,
+                        error: Some(error.reason),
+                    });
+                }
+            }
+            op => {
+                let failures = self.failures.entry(subject.clone()).or_insert(Failures {
+                    count: 0,
+                    retry_at: now,
+                });
+                let wait = FIRST_RETRY
+                    .saturating_mul(1 << failures.count.min(16))
+                    .min(LAST_RETRY);
+                failures.count += 1;
+                failures.retry_at = now.plus(wait);
+                warn!(?subject, %error, ?wait, "operation failed: {}", name(&op));
+            }
+        }
+    }
+
+    fn note(&mut self, event: HostEvent) {
+        match event {
+            HostEvent::Ended {
+                container,
+                task,
+                exit,
+            } => {
+                if let Some(seen) = self.observed.containers.get_mut(&container)
+                    && seen.task.as_ref() == Some(&task)
+                {
+                    seen.phase = Phase::Ended(exit);
+                }
+            }
+            HostEvent::Health {
+                container,
+                task,
+                health,
+            } => {
+                if let Some(seen) = self.observed.containers.get_mut(&container)
+                    && seen.task.as_ref() == Some(&task)
+                {
+                    seen.health = Some(health);
+                }
+            }
+        }
+    }
+
+    fn container_mut(&mut self, subject: &Subject) -> Option<&mut SeenContainer> {
+        match subject {
+            Subject::Container(id) => self.observed.containers.get_mut(id),
+            Subject::Network(_) | Subject::Volume(_) => None,
+        }
+    }
+
+    /// Whatever has changed since the last report.
+    fn report(&mut self) -> Report {
+        let Some(wanted) = &self.wanted else {
+            return Report::default();
+        };
+        let now = self.clock.now();
+        let mut report = Report::default();
+        let mut reported = BTreeMap::new();
+        for task in &wanted.assignment.tasks {
+            let subject = Subject::Container(task.container.clone());
+            let activity = self
+                .busy
+                .get(&subject)
+                .map_or(Activity::Nothing, |busy| busy.activity);
+            let gone = !self.observed.containers.contains_key(&task.container)
+                && !self.busy.contains_key(&subject);
+            if gone
+                && task.desired == DesiredState::Remove
+                && self.told.insert(task.container.to_string())
+            {
+                report.removed_containers.push(task.container.clone());
+            }
+            let previous = self.reported.remove(&task.id);
+            let Some(mut status) = report::status(task, &self.observed, activity, now) else {
+                reported.extend(previous.map(|status| (task.id.clone(), status)));
+                continue;
+            };
+            match previous {
+                Some(previous) if report::same(&previous, &status) => status = previous,
+                previous => {
+                    // A probe or a new reason does not bring it into another state.
+                    if let Some(previous) =
+                        previous.filter(|previous| previous.state == status.state)
+                    {
+                        status.at = previous.at;
+                    }
+                    report.tasks.push((task.id.clone(), status.clone()));
+                }
+            }
+            reported.insert(task.id.clone(), status);
+        }
+        for volume in &wanted.assignment.volumes {
+            let gone = volume.remove && !self.observed.volumes.contains_key(&volume.spec.name);
+            if gone && self.told.insert(volume.spec.name.clone()) {
+                report.removed_volumes.push(volume.spec.name.clone());
+            }
+        }
+        self.reported = reported;
+        report
+    }
+}
+
+pub(crate) fn name(op: &Op) -> &'static str {
+    match op {
+        Op::EnsureNetwork(_) => "make a network",
+        Op::RemoveNetwork(_) => "remove a network",
+        Op::EnsureVolume(_) => "make a volume",
+        Op::RemoveVolume(_) => "remove a volume",
+        Op::Prepare(_) => "prepare a container",
+        Op::Start(_) => "start a container",
+        Op::Adopt(_) => "take over a container",
+        Op::Signal { .. } => "signal a container",
+        Op::Kill(_) => "kill a container",
+        Op::Release(_) => "release a container",
+        Op::Remove { .. } => "remove a container",
+    }
+}
+
+#[cfg(test)]
+mod tests;

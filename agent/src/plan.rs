@@ -1,0 +1,407 @@
+//! What this node does next: a pure function of what is wanted, what is seen, and the time.
+//!
+//! A plan holds only steps that can be taken now. Whatever a step needs first (a network before
+//! a start, an end before a removal) is seen as missing, and its own step is in the plan; when
+//! that has been taken the node looks again. So nothing is remembered between plans, and a plan
+//! made after a crash is right by the same rule.
+//!
+//!     absent ─Prepare─► prepared ─Start─► running ─Signal, Kill─► ended ─Release─► released ─Remove─► absent
+//!                          ▲                                                          │
+//!                          └──────────────── Prepare, for a new task ─────────────────┘
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use scheduler::assignment::{AssignedNetwork, AssignedTask, Assignment};
+use scheduler::model::container::MountSource;
+use scheduler::model::id::ContainerId;
+use scheduler::model::task::{DesiredState, StopOrder};
+use scheduler::model::time::Timestamp;
+use scheduler::model::volume::VolumeSpec;
+
+use crate::host::{AnonymousVolumes, Observed, Op, Phase, Run, SeenContainer};
+
+/// Docker's wait between the stop signal and the kill.
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
+/// Steps that can be taken now, in any order or all at once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// When to look again though nothing has happened.
+    pub wake_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    pub op: Op,
+    /// Why, for people.
+    pub because: String,
+}
+
+/// Decides what to do next.
+pub fn plan(wanted: &Wanted, observed: &Observed, now: Timestamp) -> Plan {
+    let mut planner = Planner {
+        wanted,
+        observed,
+        now,
+        plan: Plan::default(),
+    };
+    planner.networks();
+    planner.volumes();
+    for task in &wanted.assignment.tasks {
+        planner.container(task, observed.containers.get(&task.container));
+    }
+    planner.strays();
+    planner.plan
+}
+
+/// An assignment with what is looked up in it again and again.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    pub assignment: Arc<Assignment>,
+    pub networks: Vec<Arc<AssignedNetwork>>,
+    secrets: BTreeMap<String, Arc<[u8]>>,
+    configs: BTreeMap<String, Arc<[u8]>>,
+    tasks: BTreeMap<ContainerId, usize>,
+}
+
+impl Wanted {
+    pub fn new(assignment: Arc<Assignment>) -> Self {
+        let shared = |files: &BTreeMap<String, Vec<u8>>| {
+            files
+                .iter()
+                .map(|(name, bytes)| (name.clone(), Arc::from(bytes.as_slice())))
+                .collect()
+        };
+        Self {
+            networks: assignment.networks.iter().cloned().map(Arc::new).collect(),
+            secrets: shared(&assignment.secrets),
+            configs: shared(&assignment.configs),
+            tasks: (assignment.tasks.iter().enumerate())
+                .map(|(index, task)| (task.container.clone(), index))
+                .collect(),
+            assignment,
+        }
+    }
+
+    pub fn task(&self, container: &ContainerId) -> Option<&Arc<AssignedTask>> {
+        self.tasks
+            .get(container)
+            .and_then(|index| self.assignment.tasks.get(*index))
+    }
+
+    /// Everything that one container needs of the assignment.
+    fn run(&self, task: &Arc<AssignedTask>) -> Run {
+        let granted = |all: &BTreeMap<String, Arc<[u8]>>,
+                       grants: &[scheduler::model::container::FileGrant]| {
+            (grants.iter())
+                .filter_map(|grant| Some((grant.source.clone(), all.get(&grant.source)?.clone())))
+                .collect()
+        };
+        Run {
+            networks: (task.interfaces.iter())
+                .filter_map(|interface| {
+                    self.networks
+                        .iter()
+                        .find(|n| n.id == interface.network)
+                        .cloned()
+                })
+                .collect(),
+            volumes: task
+                .spec
+                .mounts
+                .iter()
+                .filter_map(|mount| self.volume(&mount.source))
+                .collect(),
+            secrets: granted(&self.secrets, &task.spec.secrets),
+            configs: granted(&self.configs, &task.spec.configs),
+            task: task.clone(),
+        }
+    }
+
+    /// The definition of a mounted volume; a plain local one when nobody declared it.
+    fn volume(&self, source: &MountSource) -> Option<VolumeSpec> {
+        let MountSource::Volume { name, .. } = source else {
+            return None;
+        };
+        let declared = self
+            .assignment
+            .volumes
+            .iter()
+            .find(|volume| volume.spec.name == *name);
+        Some(declared.map_or_else(
+            || VolumeSpec {
+                name: name.clone(),
+                ..VolumeSpec::default()
+            },
+            |volume| volume.spec.clone(),
+        ))
+    }
+}
+
+struct Planner<'a> {
+    wanted: &'a Wanted,
+    observed: &'a Observed,
+    now: Timestamp,
+    plan: Plan,
+}
+
+impl Planner<'_> {
+    fn networks(&mut self) {
+        for network in &self.wanted.networks {
+            match self.observed.networks.get(&network.id) {
+                Some(Some(made)) if same_bridge(made, network) => {}
+                Some(Some(_)) => self.step(
+                    Op::EnsureNetwork(network.clone()),
+                    "its definition has changed",
+                ),
+                Some(None) => self.step(
+                    Op::EnsureNetwork(network.clone()),
+                    "it was found after a start",
+                ),
+                None => self.step(
+                    Op::EnsureNetwork(network.clone()),
+                    "it is assigned and missing",
+                ),
+            }
+        }
+        for id in self.observed.networks.keys() {
+            let assigned = self.wanted.networks.iter().any(|network| network.id == *id);
+            if !assigned && !self.is_connected(id) {
+                self.step(Op::RemoveNetwork(id.clone()), "no longer assigned");
+            }
+        }
+    }
+
+    /// A container that is still there may hold an interface on the network.
+    fn is_connected(&self, id: &scheduler::model::id::NetworkId) -> bool {
+        self.observed.containers.iter().any(|(container, seen)| {
+            (seen.phase.is_alive() || matches!(seen.phase, Phase::Ended(_)))
+                && self
+                    .wanted
+                    .task(container)
+                    .is_none_or(|task| task.interfaces.iter().any(|i| i.network == *id))
+        })
+    }
+
+    fn volumes(&mut self) {
+        for volume in &self.wanted.assignment.volumes {
+            let seen = self.observed.volumes.contains_key(&volume.spec.name);
+            match (volume.remove, seen) {
+                (true, true) => self.step(
+                    Op::RemoveVolume(volume.spec.name.clone()),
+                    "a person asked for it",
+                ),
+                (false, false) if !volume.spec.external => {
+                    self.step(
+                        Op::EnsureVolume(volume.spec.clone()),
+                        "it is assigned and missing",
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn container(&mut self, task: &Arc<AssignedTask>, seen: Option<&SeenContainer>) {
+        let Some(seen) = seen else {
+            if task.desired <= DesiredState::Running {
+                self.prepare(task, "it is assigned and missing");
+            }
+            return;
+        };
+        let of_this_task = seen.task.as_ref() == Some(&task.id);
+        match (&seen.phase, task.desired) {
+            (Phase::Found { .. }, _) if of_this_task => self.adopt(task),
+            (
+                Phase::Found { .. } | Phase::Running { .. },
+                DesiredState::Shutdown | DesiredState::Remove,
+            ) => {
+                self.end(
+                    &task.container,
+                    seen,
+                    task.stop.as_ref(),
+                    grace(task),
+                    "it must not run any longer",
+                );
+            }
+            (Phase::Found { .. } | Phase::Running { .. }, _) if !of_this_task => {
+                self.end(
+                    &task.container,
+                    seen,
+                    None,
+                    grace(task),
+                    "a newer run takes its place",
+                );
+            }
+            (Phase::Found { .. } | Phase::Running { .. }, _) => {}
+            (Phase::Ended(_), _) => self.step(Op::Release(task.container.clone()), "it has ended"),
+            (_, DesiredState::Shutdown) => {}
+            (_, DesiredState::Remove) => {
+                self.remove(&task.container, task.stop.as_ref(), "a removal was decided")
+            }
+            (Phase::Bare, _) => self.prepare(task, "it is not prepared"),
+            (Phase::Prepared | Phase::Released(_) | Phase::Rejected { .. }, _) if !of_this_task => {
+                self.prepare(task, "a new run is wanted");
+            }
+            (Phase::Prepared, DesiredState::Running) => self.start(task),
+            (Phase::Prepared | Phase::Released(_) | Phase::Rejected { .. }, _) => {}
+        }
+    }
+
+    /// Containers that nobody wants are ended and deleted.
+    fn strays(&mut self) {
+        for (id, seen) in &self.observed.containers {
+            if self.wanted.task(id).is_some() {
+                continue;
+            }
+            match seen.phase {
+                Phase::Found { .. } | Phase::Running { .. } => {
+                    self.end(id, seen, None, DEFAULT_GRACE, "no longer assigned");
+                }
+                Phase::Ended(_) => self.step(Op::Release(id.clone()), "it has ended"),
+                Phase::Bare | Phase::Prepared | Phase::Released(_) | Phase::Rejected { .. } => {
+                    self.remove(id, None, "no longer assigned");
+                }
+            }
+        }
+    }
+
+    fn prepare(&mut self, task: &Arc<AssignedTask>, because: &str) {
+        self.step(Op::Prepare(Arc::new(self.wanted.run(task))), because);
+    }
+
+    fn start(&mut self, task: &Arc<AssignedTask>) {
+        if self.now < task.start_after {
+            return self.wake(task.start_after);
+        }
+        if waits_for(task, self.observed).is_none() {
+            self.step(
+                Op::Start(Arc::new(self.wanted.run(task))),
+                "it is prepared, and wanted running",
+            );
+        }
+    }
+
+    /// Its networks come first: they must be known before its names are served.
+    fn adopt(&mut self, task: &Arc<AssignedTask>) {
+        if waits_for(task, self.observed).is_none() {
+            self.step(
+                Op::Adopt(Arc::new(self.wanted.run(task))),
+                "it runs since before this process began",
+            );
+        }
+    }
+
+    fn end(
+        &mut self,
+        id: &ContainerId,
+        seen: &SeenContainer,
+        order: Option<&StopOrder>,
+        grace: Duration,
+        because: &str,
+    ) {
+        let grace = match order.and_then(|order| order.grace_seconds) {
+            Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+            None => Some(grace),
+        };
+        match &seen.stop {
+            None => {
+                let signal = order.and_then(|order| order.signal.clone());
+                self.step(
+                    Op::Signal {
+                        container: id.clone(),
+                        signal,
+                    },
+                    because,
+                );
+            }
+            Some(stopping) if !stopping.killed => {
+                // A negative grace is Docker's "wait for ever".
+                let Some(grace) = grace else { return };
+                let deadline = stopping.since.plus(grace);
+                if self.now >= deadline {
+                    self.step(
+                        Op::Kill(id.clone()),
+                        "it has not ended within its grace period",
+                    );
+                } else {
+                    self.wake(deadline);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn remove(&mut self, id: &ContainerId, order: Option<&StopOrder>, because: &str) {
+        let volumes = match order {
+            Some(order) if order.remove_volumes => AnonymousVolumes::Remove,
+            _ => AnonymousVolumes::Keep,
+        };
+        self.step(
+            Op::Remove {
+                container: id.clone(),
+                volumes,
+            },
+            because,
+        );
+    }
+
+    fn step(&mut self, op: Op, because: &str) {
+        self.plan.steps.push(Step {
+            op,
+            because: because.to_owned(),
+        });
+    }
+
+    fn wake(&mut self, at: Timestamp) {
+        self.plan.wake_at = Some(self.plan.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// What a prepared container still waits for on this host, in words.
+pub fn waits_for(task: &AssignedTask, observed: &Observed) -> Option<String> {
+    for interface in &task.interfaces {
+        if !matches!(observed.networks.get(&interface.network), Some(Some(_))) {
+            return Some(format!("waiting for network {}", interface.network.short()));
+        }
+    }
+    for (namespace, container) in &task.joins {
+        let running =
+            (observed.containers.get(container)).is_some_and(|seen| seen.phase.is_alive());
+        if !running {
+            return Some(format!(
+                "waiting for container {} whose {namespace} namespace it joins",
+                container.short()
+            ));
+        }
+    }
+    None
+}
+
+fn grace(task: &AssignedTask) -> Duration {
+    task.spec.stop_grace.unwrap_or(DEFAULT_GRACE)
+}
+
+/// Names and virtual addresses change all the time and need no new bridge.
+fn same_bridge(a: &AssignedNetwork, b: &AssignedNetwork) -> bool {
+    let bridge = |n: &AssignedNetwork| {
+        (
+            n.subnet,
+            n.gateway,
+            n.internal,
+            n.mtu,
+            n.bridge_name.clone(),
+            n.inter_container,
+            n.masquerade,
+        )
+    };
+    bridge(a) == bridge(b)
+}
+
+#[cfg(test)]
+pub(crate) mod drawing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,33 @@
+//! Tasks for tests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use scheduler::assignment::AssignedTask;
+use scheduler::model::container::ContainerSpec;
+use scheduler::model::id::{ContainerId, TaskId};
+use scheduler::model::task::DesiredState;
+use scheduler::model::time::Timestamp;
+
+/// A task such as `web:1`: task 1 of container `web`.
+pub(crate) fn task(id: &str, desired: DesiredState) -> AssignedTask {
+    let container = id.split(':').next().unwrap();
+    AssignedTask {
+        id: TaskId::new(id),
+        container: ContainerId::new(container),
+        name: container.into(),
+        service: container.into(),
+        stack: None,
+        slot: 1,
+        spec: Arc::new(ContainerSpec::default()),
+        labels: BTreeMap::new(),
+        desired,
+        stop: None,
+        interfaces: Vec::new(),
+        joins: BTreeMap::new(),
+        replaces: None,
+        restarts: 0,
+        start_after: Timestamp::EPOCH,
+        created_at: Timestamp::EPOCH,
+    }
+}

@@ -1,0 +1,294 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use scheduler::assignment::{
+    AssignedInterface, AssignedNetwork, AssignedTask, AssignedVolume, Assignment,
+};
+use scheduler::model::id::{ContainerId, NetworkId, TaskId};
+use scheduler::model::task::{DesiredState, StopOrder};
+use scheduler::model::time::Timestamp;
+use scheduler::model::volume::VolumeSpec;
+
+use super::{Wanted, drawing, plan};
+use crate::container::Exit;
+use crate::host::{Observed, Op, Phase, SeenContainer, Stopping};
+
+/// Draws a situation and compares the steps: `wanted` is a line of tasks such as
+/// `web:2=running` (container `web`, its task 2), `seen` a line such as `web:1=ended`; both may
+/// name networks (`net`) and volumes (`vol`, `vol=remove`).
+#[track_caller]
+fn check(wanted: &str, seen: &str, expected: &str) {
+    check_at(0, wanted, seen, expected);
+}
+
+#[track_caller]
+fn check_at(seconds: u64, wanted: &str, seen: &str, expected: &str) {
+    let wanted = Wanted::new(Arc::new(draw_assignment(wanted)));
+    let plan = plan(&wanted, &draw_observed(seen), second(seconds));
+    let mut steps: Vec<String> = plan.steps.iter().map(|step| name(&step.op)).collect();
+    steps.extend(
+        plan.wake_at
+            .map(|at| format!("wake at {}", at.as_nanos() / 1_000_000_000)),
+    );
+    assert_eq!(steps.join(", "), expected);
+}
+
+fn second(n: u64) -> Timestamp {
+    Timestamp::from_nanos(n * 1_000_000_000)
+}
+
+fn name(op: &Op) -> String {
+    match op {
+        Op::EnsureNetwork(network) => format!("make {}", network.name),
+        Op::RemoveNetwork(id) => format!("unmake {id}"),
+        Op::EnsureVolume(spec) => format!("make {}", spec.name),
+        Op::RemoveVolume(name) => format!("unmake {name}"),
+        Op::Prepare(run) => format!("prepare {}", run.task.id),
+        Op::Start(run) => format!("start {}", run.task.id),
+        Op::Adopt(run) => format!("adopt {}", run.task.id),
+        Op::Signal { container, signal } => {
+            format!(
+                "signal {container}{}",
+                signal
+                    .as_deref()
+                    .map(|s| format!(" {s}"))
+                    .unwrap_or_default()
+            )
+        }
+        Op::Kill(container) => format!("kill {container}"),
+        Op::Release(container) => format!("release {container}"),
+        Op::Remove { container, .. } => format!("remove {container}"),
+    }
+}
+
+fn draw_assignment(drawing: &str) -> Assignment {
+    let mut assignment = Assignment::default();
+    for word in drawing.split_whitespace() {
+        let (left, right) = word.split_once('=').unwrap_or((word, ""));
+        match (left, right) {
+            ("net", _) => assignment.networks.push(network("net")),
+            ("vol", "external") => assignment.volumes.push(AssignedVolume {
+                spec: VolumeSpec {
+                    name: "vol".into(),
+                    external: true,
+                    ..VolumeSpec::default()
+                },
+                remove: false,
+            }),
+            ("vol", state) => assignment.volumes.push(AssignedVolume {
+                spec: VolumeSpec {
+                    name: "vol".into(),
+                    ..VolumeSpec::default()
+                },
+                remove: state == "remove",
+            }),
+            (left, state) => assignment.tasks.push(Arc::new(draw_words(left, state))),
+        }
+    }
+    if assignment.networks.is_empty() {
+        return assignment;
+    }
+    let interface = AssignedInterface {
+        network: NetworkId::new("net"),
+        name: "eth0".into(),
+        address: [10, 0, 0, 2].into(),
+        prefix_len: 24,
+        mac: "02:42:0a:00:00:02".into(),
+        default_gateway: None,
+    };
+    for task in &mut assignment.tasks {
+        Arc::make_mut(task).interfaces.push(interface.clone());
+    }
+    assignment
+}
+
+fn draw_words(left: &str, state: &str) -> AssignedTask {
+    let (state, start_after) = state.split_once('@').unwrap_or((state, "0"));
+    let (state, order) = state
+        .split_once('!')
+        .map_or((state, None), |(state, order)| (state, Some(order)));
+    let desired = match state {
+        "ready" => DesiredState::Ready,
+        "running" => DesiredState::Running,
+        "shutdown" => DesiredState::Shutdown,
+        "remove" => DesiredState::Remove,
+        other => panic!("no such desired state: {other}"),
+    };
+    let stop = order.map(|order| StopOrder {
+        signal: order.parse::<i64>().is_err().then(|| order.to_owned()),
+        grace_seconds: order.parse().ok(),
+        remove_volumes: false,
+    });
+    AssignedTask {
+        stop,
+        start_after: second(start_after.parse().unwrap()),
+        ..drawing::task(left, desired)
+    }
+}
+
+fn network(name: &str) -> AssignedNetwork {
+    AssignedNetwork {
+        id: NetworkId::new(name),
+        name: name.into(),
+        subnet: "10.0.0.0/24".parse().unwrap(),
+        gateway: [10, 0, 0, 1].into(),
+        internal: false,
+        mtu: None,
+        bridge_name: None,
+        inter_container: true,
+        masquerade: true,
+        names: BTreeMap::new(),
+        virtual_addresses: Vec::new(),
+    }
+}
+
+fn draw_observed(drawing: &str) -> Observed {
+    let mut observed = Observed::default();
+    for word in drawing.split_whitespace() {
+        let (left, state) = word.split_once('=').unwrap_or((word, ""));
+        match (left, state) {
+            ("net", "found") => drop(observed.networks.insert(NetworkId::new("net"), None)),
+            ("net", _) => drop(
+                observed
+                    .networks
+                    .insert(NetworkId::new("net"), Some(Arc::new(network("net")))),
+            ),
+            ("vol", _) => drop(observed.volumes.insert("vol".into(), VolumeSpec::default())),
+            (left, state) => {
+                let container = left.split(':').next().unwrap();
+                let seen = draw_container(left, state);
+                observed
+                    .containers
+                    .insert(ContainerId::new(container), seen);
+            }
+        }
+    }
+    observed
+}
+
+fn draw_container(left: &str, state: &str) -> SeenContainer {
+    let exit = Exit {
+        code: 0,
+        oom_killed: false,
+        started_at: None,
+        finished_at: second(0),
+        error: None,
+    };
+    let (state, stop) = state
+        .split_once('!')
+        .map_or((state, None), |(state, stop)| (state, Some(stop)));
+    let phase = match state {
+        "bare" => Phase::Bare,
+        "prepared" => Phase::Prepared,
+        "found" => Phase::Found {
+            started_at: second(0),
+        },
+        "running" => Phase::Running {
+            pid: 7,
+            started_at: second(0),
+        },
+        "ended" => Phase::Ended(exit),
+        "released" => Phase::Released(exit),
+        "rejected" => Phase::Rejected {
+            reason: "no such image".into(),
+        },
+        other => panic!("no such phase: {other}"),
+    };
+    let mut seen = SeenContainer::new(Some(TaskId::new(left)), phase);
+    seen.stop = stop.map(|stop| Stopping {
+        since: second(0),
+        killed: stop == "killed",
+    });
+    seen
+}
+
+#[test]
+fn a_container_is_prepared_and_then_started() {
+    check("web:1=running", "", "prepare web:1");
+    check("web:1=ready", "", "prepare web:1");
+    check("web:1=ready", "web:1=prepared", "");
+    check("web:1=running", "web:1=prepared", "start web:1");
+    check("web:1=running", "web:1=running", "");
+    check("web:1=running", "web:1=bare", "prepare web:1");
+}
+
+#[test]
+fn a_start_waits_for_its_network_and_its_time() {
+    check("net web:1=running", "", "make net, prepare web:1");
+    check("net web:1=running", "web:1=prepared", "make net");
+    check("net web:1=running", "net=found web:1=prepared", "make net");
+    check("net web:1=running", "net web:1=prepared", "start web:1");
+    check_at(4, "web:1=running@5", "web:1=prepared", "wake at 5");
+    check_at(5, "web:1=running@5", "web:1=prepared", "start web:1");
+}
+
+#[test]
+fn what_failed_is_not_tried_again_without_a_new_task() {
+    check("web:1=running", "web:1=rejected", "");
+    check("web:2=running", "web:1=rejected", "prepare web:2");
+    check("web:1=running", "web:1=released", "");
+    check("web:2=running", "web:1=released", "prepare web:2");
+}
+
+#[test]
+fn an_end_is_asked_for_and_then_enforced() {
+    check("web:1=shutdown", "web:1=running", "signal web");
+    check(
+        "web:1=shutdown!SIGINT",
+        "web:1=running",
+        "signal web SIGINT",
+    );
+    check_at(9, "web:1=shutdown", "web:1=running!asked", "wake at 10");
+    check_at(10, "web:1=shutdown", "web:1=running!asked", "kill web");
+    check_at(99, "web:1=shutdown", "web:1=running!killed", "");
+    check_at(3, "web:1=shutdown!3", "web:1=running!asked", "kill web");
+    check_at(999, "web:1=shutdown!-1", "web:1=running!asked", "");
+}
+
+#[test]
+fn an_older_run_ends_before_a_newer_one_is_prepared() {
+    check("web:2=running", "web:1=running", "signal web");
+    check("web:2=running", "web:1=ended", "release web");
+    check("web:2=running", "web:1=released", "prepare web:2");
+}
+
+#[test]
+fn an_ended_container_is_released_and_kept_until_its_removal() {
+    check("web:1=running", "web:1=ended", "release web");
+    check("web:1=shutdown", "web:1=ended", "release web");
+    check("web:1=shutdown", "web:1=released", "");
+    check("web:1=remove", "web:1=running", "signal web");
+    check("web:1=remove", "web:1=ended", "release web");
+    check("web:1=remove", "web:1=released", "remove web");
+    check("web:1=remove", "web:1=prepared", "remove web");
+    check("web:1=remove", "", "");
+    check("web:1=shutdown", "", "");
+}
+
+#[test]
+fn after_a_start_running_containers_are_taken_over_and_strays_removed() {
+    check("web:1=running", "web:1=found", "adopt web:1");
+    check("net web:1=running", "net=found web:1=found", "make net");
+    check("web:2=running", "web:1=found", "signal web");
+    check("", "web:1=found", "signal web");
+    check("", "web:1=ended", "release web");
+    check("", "web:1=bare", "remove web");
+}
+
+#[test]
+fn a_network_is_removed_when_nothing_is_connected() {
+    check("", "net", "unmake net");
+    check("", "net web:1=running", "signal web");
+    check("", "net web:1=ended", "release web");
+    check("", "net web:1=released", "unmake net, remove web");
+}
+
+#[test]
+fn data_is_deleted_only_when_the_assignment_says_so() {
+    check("vol", "", "make vol");
+    check("vol", "vol", "");
+    check("", "vol", "");
+    check("vol=remove", "vol", "unmake vol");
+    check("vol=remove", "", "");
+    check("vol=external", "", "");
+}
