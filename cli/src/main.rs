@@ -1,9 +1,70 @@
+//! `wharfie`: the command line of wharfie, and the node itself (`wharfie agent`).
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`args`], [`commands`] | what can be asked for; a file for each command |
+//! | [`project`] | which files, variables and name a command is about |
+//! | [`connect`], [`docker`] | the client of the node's socket, and the answers it reads |
+//! | [`deploy`], [`follow`], [`progress`] | asks for a change, waits for it, shows it |
+//! | [`log`], [`session`], [`terminal`] | what containers say, and talking to them |
+//! | [`output`], [`error`] | everything that is printed |
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod args;
+mod commands;
+mod connect;
+mod deploy;
+mod docker;
+mod error;
+mod follow;
+mod log;
+mod output;
+mod progress;
+mod project;
+mod session;
+mod terminal;
+
+use std::ffi::OsString;
 use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Cli;
+use crate::commands::{Command, Outcome};
+use crate::error::Failure;
+use crate::project::Context;
 
 fn main() -> ExitCode {
     // Before anything else: a shim must not start threads, and reads no arguments of ours.
     if agent::container::shim::is_shim() {
         return agent::container::shim::run();
     }
-    ExitCode::SUCCESS
+    let Cli { global, command } = Cli::parse_from(without_compose(std::env::args_os()));
+    let colour = project::colour(global.ansi, output::stderr_is_terminal());
+    let outcome = run(global, command);
+    terminal::restore();
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => ExitCode::from(failure.report(colour)),
+    }
+}
+
+fn run(global: args::Global, command: Command) -> Outcome {
+    let mut runtime = match command {
+        // A node serves many at once; a command waits for one thing after the other.
+        Command::Agent(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = runtime.enable_all().build().map_err(Failure::from)?;
+    let outcome = runtime.block_on(async { command.run(&Context::new(global)?).await });
+    // A thread that still reads standard input must not keep the program from ending.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Drops the word `compose` from `wharfie compose up`, for fingers that are used to it.
+fn without_compose(args: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    args.enumerate()
+        .filter(|(index, arg)| *index != 1 || arg != "compose")
+        .map(|(_, arg)| arg)
 }

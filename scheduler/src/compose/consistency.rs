@@ -117,10 +117,6 @@ impl Service<'_> {
             let (Some(one), Some(other)) = (self.node.get(short), at(self.node, long)) else {
                 continue;
             };
-            // Zero is the same as nothing, except for containers.
-            if short != "scale" && [one, other].iter().any(|it| is_zero(it)) {
-                continue;
-            }
             let same = match (self.node.get_float(short), other.as_float()) {
                 (Some(one), Some(other)) => one == other,
                 _ => one.value == other.value,
@@ -161,7 +157,7 @@ impl Service<'_> {
         }
     }
 
-    /// A volume and a tmpfs cannot share a target.
+    /// Two mounts cannot share a target.
     fn targets(&mut self) {
         let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
         let volumes = self
@@ -173,7 +169,14 @@ impl Service<'_> {
             let Some(target) = volume.get_str("target") else {
                 continue;
             };
-            seen.insert(target, volume.span);
+            if let Some(earlier) = seen.insert(target, volume.span) {
+                let title = format!(
+                    "two volumes of service `{}` are mounted at {target}",
+                    self.name
+                );
+                self.problems.error(volume.span, title);
+                self.problems.relate(earlier, "the first one");
+            }
         }
         for tmpfs in self.node.get("tmpfs").map(Node::items).unwrap_or_default() {
             let target = tmpfs
@@ -228,10 +231,10 @@ impl Service<'_> {
                 self.health(name, entry, services);
                 continue;
             }
+            if entry.node.get_bool("required") == Some(false) {
+                continue;
+            }
             if let Some(profiles) = selection.disabled.get(name) {
-                if entry.node.get_bool("required") == Some(false) {
-                    continue;
-                }
                 let title = format!(
                     "service `{}` depends on `{name}`, which is not active",
                     self.name
@@ -285,10 +288,6 @@ impl Node {
             _ => None,
         }
     }
-}
-
-fn is_zero(node: &Node) -> bool {
-    node.as_float() == Some(0.0) || node.as_str() == Some("0")
 }
 
 /// The node under a path such as `deploy.replicas`.

@@ -1,0 +1,93 @@
+//! The command line: what comes before the command, and which commands there are.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use crate::commands::Command;
+use crate::connect::Endpoint;
+
+/// Runs compose.yaml stacks with its own container engine.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wharfie",
+    version,
+    propagate_version = false,
+    max_term_width = 100
+)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that stand before the command.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Global {
+    /// Compose file; may be repeated, `-` is standard input
+    #[arg(short, long = "file", value_name = "PATH")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Name of the project
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) project_name: Option<String>,
+    /// Enable a profile; may be repeated
+    #[arg(long = "profile", value_name = "NAME")]
+    pub(crate) profiles: Vec<String>,
+    /// File of variables for the Compose file; may be repeated
+    #[arg(long = "env-file", value_name = "PATH")]
+    pub(crate) env_files: Vec<PathBuf>,
+    /// Directory that relative paths start from [default: that of the first Compose file]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) project_directory: Option<PathBuf>,
+    /// How progress is shown
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        env = "COMPOSE_PROGRESS",
+        hide_env = true
+    )]
+    pub(crate) progress: ProgressMode,
+    /// When colours are used
+    #[arg(
+        long,
+        value_enum,
+        default_value = "auto",
+        env = "COMPOSE_ANSI",
+        hide_env = true
+    )]
+    pub(crate) ansi: Ansi,
+    /// Node to talk to
+    #[arg(
+        short = 'H',
+        long,
+        value_name = "ADDRESS",
+        env = "WHARFIE_HOST",
+        hide_env_values = true,
+        default_value = "unix:///run/wharfie/wharfie.sock"
+    )]
+    pub(crate) host: Endpoint,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    // A board on a terminal, lines elsewhere
+    Auto,
+    // A board that is drawn anew
+    Tty,
+    // A line for each event
+    Plain,
+    // A JSON object for each event
+    Json,
+    // Nothing
+    Quiet,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ansi {
+    Auto,
+    Always,
+    Never,
+}

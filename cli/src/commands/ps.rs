@@ -1,0 +1,200 @@
+//! `ps`: the containers of the stack.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Outcome;
+use super::ls::Format;
+use crate::docker::{self, Container};
+use crate::error::Failure;
+use crate::output::{self, Table, ellipsis};
+use crate::project::Context;
+use scheduler::compose::Steps;
+
+mod json;
+mod ports;
+
+/// List containers
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Show ended ones, and those of `run`, too
+    #[arg(short, long)]
+    all: bool,
+    /// Print only ids
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print only the names of services
+    #[arg(long)]
+    services: bool,
+    /// Show containers in this state; may be repeated
+    #[arg(long, value_name = "STATE")]
+    status: Vec<State>,
+    /// The same as --status, written `status=STATE`
+    #[arg(long, value_name = "status=STATE", value_parser = parse_filter)]
+    filter: Vec<State>,
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// Print long texts whole
+    #[arg(long)]
+    no_trunc: bool,
+    /// Show containers of services that are not in the file
+    #[arg(
+        long,
+        default_value_t = true,
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    orphans: bool,
+    /// Services to list [default: all]
+    names: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum State {
+    Paused,
+    Restarting,
+    Removing,
+    Running,
+    Dead,
+    Created,
+    Exited,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Removing => "removing",
+            Self::Running => "running",
+            Self::Dead => "dead",
+            Self::Created => "created",
+            Self::Exited => "exited",
+        }
+    }
+}
+
+fn parse_filter(text: &str) -> Result<State, String> {
+    let state = text
+        .strip_prefix("status=")
+        .ok_or("the only filter is status=STATE")?;
+    clap::ValueEnum::from_str(state, true)
+}
+
+impl Args {
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        let project = context.project_name()?;
+        let known = match self.orphans {
+            true => None,
+            false => {
+                let steps = Steps {
+                    read_contents: false,
+                    ..Steps::default()
+                };
+                let loaded = context.load(&[], steps)?;
+                Some(loaded.stack.services.into_keys().collect::<BTreeSet<_>>())
+            }
+        };
+        let mut found = match context.existing_node().await? {
+            Some(client) => docker::containers(&client, &project).await?,
+            None => Vec::new(),
+        };
+        if let Some(unknown) = self
+            .names
+            .iter()
+            .find(|name| !found.iter().any(|it| it.service() == *name))
+        {
+            return Err(Failure::new(format!("no such service: {unknown}")));
+        }
+        found.retain(|it| {
+            self.shows(it)
+                && known
+                    .as_ref()
+                    .is_none_or(|known| known.contains(it.service()))
+        });
+        self.print(&found);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn shows(&self, container: &Container) -> bool {
+        let states: Vec<_> = self
+            .status
+            .iter()
+            .chain(&self.filter)
+            .map(|it| it.word())
+            .collect();
+        let in_state = match (states.is_empty(), self.all) {
+            (false, _) => states.contains(&container.state.as_str()),
+            (true, true) => true,
+            (true, false) => {
+                matches!(
+                    container.state.as_str(),
+                    "running" | "restarting" | "paused"
+                ) && !container.is_one_off()
+            }
+        };
+        let is_named =
+            self.names.is_empty() || self.names.iter().any(|it| it == container.service());
+        in_state && is_named
+    }
+
+    fn print(&self, containers: &[Container]) {
+        if self.quiet {
+            containers.iter().for_each(|it| output::line(&it.id));
+        } else if self.services {
+            let services: BTreeSet<_> = containers.iter().map(Container::service).collect();
+            services.into_iter().for_each(output::line);
+        } else if self.format == Format::Json {
+            containers
+                .iter()
+                .for_each(|it| output::line(json::object(it, self.no_trunc).to_string()));
+        } else {
+            output::result(table(containers, Timestamp::now(), self.no_trunc));
+        }
+    }
+}
+
+const HEADER: [&str; 7] = [
+    "NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS",
+];
+/// Characters of the command that Docker shows.
+const COMMAND_WIDTH: usize = 20;
+
+fn table(containers: &[Container], now: Timestamp, whole: bool) -> String {
+    let mut table = Table::new(10, &HEADER);
+    for it in containers {
+        table.row(vec![
+            it.name().to_owned(),
+            it.image.clone(),
+            command(it, whole),
+            it.service().to_owned(),
+            format!("{} ago", age(it.created, now)),
+            it.status.clone(),
+            ports::show(&it.ports),
+        ]);
+    }
+    table.render()
+}
+
+/// The command in quotes, cut unless it is wanted whole.
+fn command(container: &Container, whole: bool) -> String {
+    let shown = match whole {
+        true => container.command.clone(),
+        false => ellipsis(&container.command, COMMAND_WIDTH),
+    };
+    format!("\"{}\"", shown.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// How long ago, in Docker's words.
+pub(super) fn age(created: i64, now: Timestamp) -> String {
+    let seconds = now.as_second().saturating_sub(created);
+    output::duration(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests;

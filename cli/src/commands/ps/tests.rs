@@ -1,0 +1,60 @@
+use super::*;
+use crate::docker::Port;
+
+fn port(ip: &str, public_port: u16, private_port: u16) -> Port {
+    Port {
+        ip: ip.to_owned(),
+        public_port,
+        private_port,
+        protocol: "tcp".to_owned(),
+    }
+}
+
+#[track_caller]
+fn check_ports(ports: &[Port], expected: &str) {
+    assert_eq!(ports::show(ports), expected);
+}
+
+#[test]
+fn ports_in_a_row_are_one_range() {
+    check_ports(&[], "");
+    check_ports(&[port("", 0, 80)], "80/tcp");
+    check_ports(
+        &[port("0.0.0.0", 8081, 81), port("0.0.0.0", 8080, 80)],
+        "0.0.0.0:8080-8081->80-81/tcp",
+    );
+    check_ports(
+        &[port("::", 8080, 80), port("0.0.0.0", 8080, 80)],
+        "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp",
+    );
+    check_ports(
+        &[port("0.0.0.0", 9000, 80), port("0.0.0.0", 8080, 81)],
+        "0.0.0.0:9000->80/tcp, 0.0.0.0:8080->81/tcp",
+    );
+}
+
+#[test]
+fn health_and_exit_code_are_read_off_the_status() {
+    assert_eq!(json::exit_code("Exited (3) 2 minutes ago"), 3);
+    assert_eq!(json::exit_code("Up 2 minutes"), 0);
+    assert_eq!(json::health("Up 2 minutes (healthy)"), "healthy");
+    assert_eq!(json::health("Up 2 seconds (health: starting)"), "starting");
+    assert_eq!(json::health("Up 2 seconds"), "");
+}
+
+#[test]
+fn the_table_is_that_of_compose() {
+    let container: Container = serde_json::from_value(serde_json::json!({
+        "Id": "0123456789abcdef", "Names": ["/shop-web-1"], "Image": "nginx:1.27",
+        "Command": "/docker-entrypoint.sh nginx -g", "Created": 1000,
+        "Ports": [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}],
+        "Labels": {"com.docker.compose.service": "web"}, "State": "running",
+        "Status": "Up 2 minutes (healthy)", "Mounts": null, "NetworkSettings": null
+    }))
+    .unwrap();
+    let now = Timestamp::from_second(1150).unwrap();
+    insta::assert_snapshot!(table(&[container], now, false), @r#"
+    NAME         IMAGE        COMMAND                  SERVICE   CREATED         STATUS                   PORTS
+    shop-web-1   nginx:1.27   "/docker-entrypoint.…"   web       2 minutes ago   Up 2 minutes (healthy)   0.0.0.0:8080->80/tcp
+    "#);
+}

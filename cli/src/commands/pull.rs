@@ -1,0 +1,194 @@
+//! `pull`: fetches the images of services.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use futures::future::join_all;
+
+use super::Outcome;
+use crate::connect::{ApiError, Client, credentials, url};
+use crate::deploy::{self, with_dependencies};
+use crate::docker::{Image, ProgressLine};
+use crate::error::Failure;
+use crate::output;
+use crate::progress::{Event, Kind, Progress};
+use crate::project::Context;
+
+/// Pull the images of services
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Go on when an image cannot be pulled
+    #[arg(long)]
+    ignore_pull_failures: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+    /// Pull for the services that these depend on, too
+    #[arg(long)]
+    include_deps: bool,
+    #[arg(long, value_enum, default_value = "always")]
+    policy: Policy,
+    /// Services to pull for [default: all]
+    services: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Policy {
+    Always,
+    // Only images that are not there
+    Missing,
+}
+
+impl Args {
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        let project = context.load_with(&self.services)?;
+        let client = context.node().await?;
+        let services = match self.include_deps || self.services.is_empty() {
+            true => with_dependencies(&project.stack, &self.services),
+            false => self.services.clone(),
+        };
+        let mut images: Vec<&str> = services
+            .iter()
+            .filter_map(|it| project.stack.services.get(it))
+            .map(|it| it.container.image.as_str())
+            .filter(|it| !it.is_empty())
+            .collect();
+        images.sort_unstable();
+        images.dedup();
+        if self.policy == Policy::Missing {
+            let present: Vec<Image> = client.get("/images/json").await?;
+            images.retain(|image| !present.iter().any(|it| has_tag(it, image)));
+        }
+        let mut progress = match self.quiet {
+            true => Progress::Quiet,
+            false => context.progress("Pulling"),
+        };
+        let failures = deploy::interruptible(pull_all(&client, &images, &mut progress)).await?;
+        if failures.is_empty() || self.ignore_pull_failures {
+            failures
+                .iter()
+                .for_each(|it| output::note(format!("warning: {it}")));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(Failure::new(failures.join("\n")))
+    }
+}
+
+fn has_tag(image: &Image, wanted: &str) -> bool {
+    let (repository, tag) = super::image::repository_and_tag(wanted);
+    image
+        .repo_tags
+        .iter()
+        .any(|it| *it == format!("{repository}:{tag}"))
+        || image.repo_digests.iter().any(|it| it == wanted)
+}
+
+/// Pulls the images side by side; returns why some could not be.
+async fn pull_all(
+    client: &Client,
+    images: &[&str],
+    progress: &mut Progress,
+) -> Result<Vec<String>, Failure> {
+    let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let pulls = join_all(images.iter().map(|image| {
+        let sender = sender.clone();
+        async move {
+            let say = |event: Event| {
+                // The receiver lives as long as the pulls.
+                let _ = sender.send(event);
+            };
+            match pull(client, image, &say).await {
+                Ok(()) => {
+                    say(event(image, "Pulled", Kind::Done, String::new()));
+                    None
+                }
+                Err(error) => {
+                    say(event(image, "Error", Kind::Error, error.to_string()));
+                    Some(format!("cannot pull {image}: {error}"))
+                }
+            }
+        }
+    }));
+    drop(sender);
+    let mut frames = tokio::time::interval(std::time::Duration::from_millis(100));
+    tokio::pin!(pulls);
+    let failures = loop {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => progress.show(event),
+            failures = &mut pulls => break failures,
+            _ = frames.tick() => progress.redraw(),
+        }
+    };
+    while let Ok(event) = events.try_recv() {
+        progress.show(event);
+    }
+    progress.redraw();
+    Ok(failures.into_iter().flatten().collect())
+}
+
+/// Why one image could not be pulled.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PullError {
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Pulls one image and says how far it is.
+pub(super) async fn pull(
+    client: &Client,
+    image: &str,
+    say: &dyn Fn(Event),
+) -> Result<(), PullError> {
+    say(event(image, "Pulling", Kind::Working, String::new()));
+    let (repository, tag) = match image.split_once('@') {
+        Some((repository, digest)) => (repository.to_owned(), digest.to_owned()),
+        None => super::image::repository_and_tag(image),
+    };
+    let path = url(
+        "/images/create",
+        &[("fromImage", &repository), ("tag", &tag)],
+    );
+    let headers = [("X-Registry-Auth", credentials::for_image(image))];
+    let mut lines = client
+        .post_lines::<ProgressLine>(&path, &headers, None)
+        .await?;
+    let mut layers: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    while let Some(line) = lines.next().await? {
+        if !line.error.is_empty() {
+            return Err(PullError::Refused(line.error));
+        }
+        if line.status == "Downloading" && line.detail.total > 0 {
+            layers.insert(line.id, (line.detail.current, line.detail.total));
+        }
+        let sum = layers
+            .values()
+            .fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+        if sum.1 > 0 {
+            let details = format!(
+                "{} / {}",
+                output::decimal_size(sum.0),
+                output::decimal_size(sum.1)
+            );
+            let bytes = Some(sum);
+            say(Event {
+                bytes,
+                ..event(image, "Pulling", Kind::Working, details)
+            });
+        }
+    }
+    Ok(())
+}
+
+fn event(image: &str, word: &'static str, kind: Kind, details: String) -> Event {
+    Event {
+        id: format!("Image {image}"),
+        word,
+        kind,
+        details,
+        bytes: None,
+    }
+}

@@ -1,0 +1,347 @@
+//! `run`: a container of its own, after the model of a service.
+//!
+//!     load ─► POST run ─► its dependencies come up ─► attach ─► wait ─► start ─► talk ─► exit code
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use agent::api::x::{RunCreated, RunRequest};
+use hyper::Method;
+use scheduler::compose;
+use scheduler::model::container::ContainerSpec;
+use scheduler::model::service::{RestartPolicy, ServiceMode, ServiceSpec};
+use scheduler::model::task::TaskState;
+use scheduler::status::{ContainerStatus, ServicePhase, StackStatus};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Outcome;
+use super::exec::{exit_code, refused, with_values};
+use super::up::Pull;
+use crate::connect::{Client, credentials, url};
+use crate::deploy;
+use crate::docker::Waited;
+use crate::error::Failure;
+use crate::follow::{self, Verdict, stack_path};
+use crate::output;
+use crate::progress::{Differ, Intent};
+use crate::project::Context;
+use crate::session::{self, Input, Terminal};
+
+mod arguments;
+
+/// Run a one-off command on a service
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Remove the container when it has ended
+    #[arg(long)]
+    rm: bool,
+    /// Run in the background and print the container's name
+    #[arg(short, long)]
+    detach: bool,
+    /// Environment variable; may be repeated
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    env: Vec<String>,
+    /// Program to run instead of the image's
+    #[arg(long, value_name = "COMMAND")]
+    entrypoint: Option<String>,
+    /// Name of the container
+    #[arg(long)]
+    name: Option<String>,
+    /// Do not start the services that it depends on
+    #[arg(long)]
+    no_deps: bool,
+    /// Publish a port; may be repeated
+    #[arg(short, long, value_name = "PORT")]
+    publish: Vec<String>,
+    /// Publish the ports of the service
+    #[arg(short = 'P', long)]
+    service_ports: bool,
+    /// Do not use a terminal
+    #[arg(short = 'T', long = "no-tty", alias = "no-TTY")]
+    no_tty: bool,
+    /// User to run as
+    #[arg(short, long)]
+    user: Option<String>,
+    /// Mount a directory or a volume; may be repeated
+    #[arg(short, long, value_name = "SOURCE:TARGET[:ro]")]
+    volume: Vec<String>,
+    /// Directory to run in
+    #[arg(short, long, value_name = "PATH")]
+    workdir: Option<String>,
+    /// Label of the container; may be repeated
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    label: Vec<String>,
+    /// Let others reach it by the service's names
+    #[arg(long)]
+    use_aliases: bool,
+    /// Keep standard input open; it is anyway, unless in the background
+    #[arg(short, long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    interactive: bool,
+    /// Add a capability; may be repeated
+    #[arg(long, value_name = "NAME")]
+    cap_add: Vec<String>,
+    /// Drop a capability; may be repeated
+    #[arg(long, value_name = "NAME")]
+    cap_drop: Vec<String>,
+    /// When images are pulled [default: as the file says]
+    #[arg(long, value_enum)]
+    pull: Option<Pull>,
+    /// Say nothing about pulls
+    #[arg(long)]
+    quiet_pull: bool,
+    service: String,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+impl Args {
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        let project = context.load_with(std::slice::from_ref(&self.service))?;
+        let Some(service) = project.stack.services.get(&self.service) else {
+            return Err(Failure::new(format!("no such service: {}", self.service)));
+        };
+        let terminal = match self.detach {
+            true => Terminal::No,
+            false => session::wants_terminal(self.no_tty),
+        };
+        let spec = self.spec(service, &project, terminal)?;
+        let client = context.node().await?;
+        let before = follow::status(&client, &project.name).await?;
+        let images = project
+            .stack
+            .services
+            .values()
+            .map(|it| it.container.image.as_str());
+        let request = RunRequest {
+            registry_auth: credentials::for_images(images),
+            spec,
+            name: self.name.clone(),
+            no_deps: self.no_deps,
+            use_aliases: self.use_aliases,
+            stack: project.stack,
+        };
+        let path = stack_path(&project.name, "/run");
+        let created: RunCreated = client
+            .send_json(Method::POST, &path, &request)
+            .await
+            .map_err(refused)?;
+        self.prepare(context, &client, &project.name, &created, &before)
+            .await?;
+        if self.detach {
+            client
+                .order(Method::POST, &container_path(&created, "/start"))
+                .await
+                .map_err(refused)?;
+            output::line(&created.name);
+            return Ok(ExitCode::SUCCESS);
+        }
+        self.attach(&client, &created, terminal).await
+    }
+
+    /// The service's definition with the command line's changes.
+    fn spec(
+        &self,
+        service: &ServiceSpec,
+        project: &compose::Project,
+        terminal: Terminal,
+    ) -> Result<ServiceSpec, Failure> {
+        let mut container = ContainerSpec::clone(&service.container);
+        if let Some(entrypoint) = &self.entrypoint {
+            container.entrypoint = Some(arguments::split(entrypoint)?);
+            container.command = None;
+        }
+        if !self.command.is_empty() {
+            container.command = Some(self.command.clone());
+        }
+        container
+            .environment
+            .extend(with_values(&self.env).iter().map(|it| pair(it, Some)));
+        container
+            .labels
+            .extend(self.label.iter().map(|it| pair(it, |value| value)));
+        container.user = self.user.clone().or(container.user);
+        container.working_dir = self.workdir.clone().or(container.working_dir);
+        container.cap_add.extend(self.cap_add.iter().cloned());
+        container.cap_drop.extend(self.cap_drop.iter().cloned());
+        container.tty = terminal == Terminal::Yes;
+        container.stdin_open = self.interactive && !self.detach;
+        container.stdin_once = container.stdin_open;
+        container.pull_policy = self
+            .pull
+            .and_then(Pull::policy)
+            .unwrap_or(container.pull_policy);
+        // Two containers cannot publish the same ports: only those that were asked for.
+        if !self.service_ports {
+            container.ports.clear();
+        }
+        for port in &self.publish {
+            container.ports.extend(arguments::ports(port)?);
+        }
+        for volume in &self.volume {
+            let mount = arguments::mount(volume, &project.stack)?;
+            container.mounts.retain(|it| it.target != mount.target);
+            container.mounts.push(mount);
+        }
+        Ok(ServiceSpec {
+            container: Arc::new(container),
+            mode: ServiceMode::Standalone {
+                auto_remove: self.rm,
+            },
+            container_name: None,
+            restart: RestartPolicy::default(),
+            ..service.clone()
+        })
+    }
+
+    /// Waits until its dependencies are there and it can be started.
+    async fn prepare(
+        &self,
+        context: &Context,
+        client: &Client,
+        stack: &str,
+        created: &RunCreated,
+        before: &StackStatus,
+    ) -> Result<(), Failure> {
+        let mut differ = Differ::new(before, Intent::Up);
+        if self.quiet_pull {
+            differ.hide_pulls();
+        }
+        let mut progress = context.progress("Creating");
+        let goal = |status: &StackStatus| is_ready(status, created);
+        let converge = follow::converge(
+            client,
+            stack,
+            created.revision,
+            &mut differ,
+            &mut progress,
+            goal,
+        );
+        let (verdict, status) = deploy::interruptible(converge).await?;
+        let Verdict::Failed(_) = verdict else {
+            return Ok(());
+        };
+        match find(&status, created) {
+            Some(own) if own.state.is_terminal() => {
+                let reason = own.reason.clone();
+                Err(Failure::new(format!(
+                    "container {} could not be made: {reason}",
+                    created.name
+                ))
+                .code(125))
+            }
+            _ => deploy::finish(client, &verdict, &status).await.map(|_| ()),
+        }
+    }
+
+    async fn attach(&self, client: &Client, created: &RunCreated, terminal: Terminal) -> Outcome {
+        let input = match self.interactive {
+            true => Input::Forwarded,
+            false => Input::None,
+        };
+        let stdin = if input == Input::Forwarded { "1" } else { "0" };
+        let query = [
+            ("stream", "1"),
+            ("stdin", stdin),
+            ("stdout", "1"),
+            ("stderr", "1"),
+        ];
+        let attach = url(&container_path(created, "/attach"), &query);
+        let connection = client.hijack(&attach, &serde_json::Value::Null).await?;
+        let condition = if self.rm { "removed" } else { "next-exit" };
+        let wait = url(
+            &container_path(created, "/wait"),
+            &[("condition", condition)],
+        );
+        // The wait must be under way before the start, or a short program's end is missed.
+        let ended = client.post_lines::<Waited>(&wait, &[], None).await?;
+        client
+            .order(Method::POST, &container_path(created, "/start"))
+            .await
+            .map_err(refused)?;
+        let resize = container_path(created, "/resize");
+        let talk = session::talk(client, connection, terminal, input, &resize);
+        let forward = forward_signals(client, created);
+        tokio::select! {
+            talked = talk => talked?,
+            failed = forward => return Err(failed),
+        }
+        finish(client, created, ended).await
+    }
+}
+
+async fn finish(
+    client: &Client,
+    created: &RunCreated,
+    mut ended: crate::connect::JsonLines<Waited>,
+) -> Outcome {
+    tokio::select! {
+        waited = ended.next() => {
+            let code = waited?.map_or(1, |it| it.status_code);
+            Ok(exit_code(i32::try_from(code).unwrap_or(1)))
+        }
+        failed = forward_signals(client, created) => Err(failed),
+    }
+}
+
+/// Passes on what would have ended us. Returns only when signals cannot be had.
+async fn forward_signals(client: &Client, created: &RunCreated) -> Failure {
+    let listen = || -> std::io::Result<_> {
+        Ok((
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+            signal(SignalKind::quit())?,
+        ))
+    };
+    let (mut interrupt, mut terminate, mut hangup, mut quit) = match listen() {
+        Ok(signals) => signals,
+        Err(error) => return error.into(),
+    };
+    loop {
+        let name = tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+            _ = hangup.recv() => "SIGHUP",
+            _ = quit.recv() => "SIGQUIT",
+        };
+        let path = url(&container_path(created, "/kill"), &[("signal", name)]);
+        // It may have ended just now; the wait tells.
+        let _ = client.order(Method::POST, &path).await;
+    }
+}
+
+/// `KEY=VALUE`; a key alone has an empty value.
+fn pair<V>(text: &str, value: impl Fn(String) -> V) -> (String, V) {
+    let (key, text) = text.split_once('=').unwrap_or((text, ""));
+    (key.to_owned(), value(text.to_owned()))
+}
+
+fn container_path(created: &RunCreated, below: &str) -> String {
+    format!("/containers/{}{below}", created.id)
+}
+
+fn find<'a>(status: &'a StackStatus, created: &RunCreated) -> Option<&'a ContainerStatus> {
+    let mut containers = status.services.iter().flat_map(|it| &it.containers);
+    containers.find(|it| it.id.as_str() == created.id)
+}
+
+fn is_ready(status: &StackStatus, created: &RunCreated) -> Verdict {
+    match find(status, created).map(|it| it.state) {
+        Some(TaskState::Ready | TaskState::Starting | TaskState::Running | TaskState::Complete) => {
+            Verdict::Reached
+        }
+        Some(state) if state.is_terminal() => Verdict::Failed(Vec::new()),
+        Some(_) | None => {
+            let failed = status
+                .services
+                .iter()
+                .filter(|it| it.phase == ServicePhase::Failed);
+            let failed: Vec<_> = failed.map(|it| it.name.clone()).collect();
+            if failed.is_empty() {
+                Verdict::NotYet
+            } else {
+                Verdict::Failed(failed)
+            }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Asks the node to change a stack, follows the change, and tells what went wrong with it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use agent::api::x::{Accepted, ServicesRequest};
+use hyper::Method;
+use scheduler::model::stack::Stack;
+use scheduler::model::task::TaskState;
+use scheduler::status::{ContainerStatus, ServicePhase, StackStatus};
+use serde::Serialize;
+
+use crate::commands::Outcome;
+use crate::connect::{ApiError, Client};
+use crate::error::{Failure, INTERRUPTED};
+use crate::follow::{self, Verdict, stack_path};
+use crate::log::{Query, Reader};
+use crate::output;
+use crate::progress::{Differ, Intent};
+use crate::project::Context;
+
+/// Lines of a failed container's log that are shown.
+const SHOWN_LINES: u64 = 10;
+
+/// Sends a request about a stack and prints the warnings that come back.
+pub(crate) async fn ask(
+    client: &Client,
+    method: Method,
+    path: &str,
+    body: &impl Serialize,
+) -> Result<Accepted, ApiError> {
+    let accepted: Accepted = client.send_json(method, path, body).await?;
+    for warning in &accepted.warnings {
+        output::note(format!("warning: {warning}"));
+    }
+    Ok(accepted)
+}
+
+/// The services and everything that they need, in the order of their names. All when none is named.
+pub(crate) fn with_dependencies(stack: &Stack, services: &[String]) -> Vec<String> {
+    let mut found: BTreeSet<String> = BTreeSet::new();
+    let mut open: Vec<&String> = match services.is_empty() {
+        true => stack.services.keys().collect(),
+        false => services.iter().collect(),
+    };
+    while let Some(name) = open.pop() {
+        if let Some(service) = stack.services.get(name)
+            && found.insert(name.clone())
+        {
+            open.extend(service.depends_on.keys());
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// `start`, `stop`, `restart`, `kill`: a request about services that exist, and the way to its end.
+pub(crate) struct ServiceAction {
+    /// The last part of the path.
+    pub(crate) verb: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) intent: Intent,
+    pub(crate) request: ServicesRequest,
+}
+
+impl ServiceAction {
+    pub(crate) async fn run(
+        self,
+        context: &Context,
+        goal: impl Fn(&StackStatus, &[String]) -> Verdict,
+    ) -> Outcome {
+        let project = context.project_name()?;
+        let Some(client) = context.existing_node().await? else {
+            return Err(nothing_found(&project));
+        };
+        let before = follow::status(&client, &project).await?;
+        let services = self.request.services.clone();
+        check_services(&before, &services)?;
+        if before.services.iter().all(|it| it.containers.is_empty()) {
+            return Err(nothing_found(&project));
+        }
+        let path = stack_path(&project, &format!("/{}", self.verb));
+        let accepted = ask(&client, Method::POST, &path, &self.request).await?;
+        let mut differ = Differ::new(&before, self.intent);
+        let mut progress = context.progress(self.title);
+        let converge = follow::converge(
+            &client,
+            &project,
+            accepted.revision,
+            &mut differ,
+            &mut progress,
+            |stack| goal(stack, &services),
+        );
+        let (verdict, status) = interruptible(converge).await?;
+        finish(&client, &verdict, &status).await
+    }
+}
+
+fn nothing_found(project: &str) -> Failure {
+    Failure::new(format!("no container found for project \"{project}\""))
+        .hint("Start it with `wharfie up -d`.")
+}
+
+/// Services named on the command line must exist in what runs.
+pub(crate) fn check_services(status: &StackStatus, services: &[String]) -> Result<(), Failure> {
+    let exists = |name: &String| status.services.iter().any(|it| it.name == *name);
+    match services.iter().find(|name| !exists(name)) {
+        Some(unknown) => Err(Failure::new(format!("no such service: {unknown}"))),
+        None => Ok(()),
+    }
+}
+
+/// Waits for the future, or for Ctrl-C: what was asked for then goes on without us.
+pub(crate) async fn interruptible<T, E: Into<Failure>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        done = work => done.map_err(Into::into),
+        _ = tokio::signal::ctrl_c() => {
+            output::note("");
+            Err(Failure::silent(INTERRUPTED))
+        }
+    }
+}
+
+/// Success, or what failed, in what container, and who waited for it.
+pub(crate) async fn finish(client: &Client, verdict: &Verdict, status: &StackStatus) -> Outcome {
+    match verdict {
+        Verdict::Failed(services) => Err(failure(client, services, status).await),
+        Verdict::Reached | Verdict::NotYet => Ok(std::process::ExitCode::SUCCESS),
+    }
+}
+
+/// Prints the end of the log of every container that failed, and says why the stack is not up.
+async fn failure(client: &Client, services: &[String], status: &StackStatus) -> Failure {
+    for name in services {
+        for container in culprits(status, name) {
+            show_log(client, container).await;
+        }
+    }
+    Failure::new(story(services, status))
+        .hint("The containers are kept: see `wharfie ps -a` and `wharfie logs`.")
+}
+
+fn culprits<'a>(
+    status: &'a StackStatus,
+    service: &str,
+) -> impl Iterator<Item = &'a ContainerStatus> {
+    let service = status.services.iter().find(|it| it.name == service);
+    service
+        .into_iter()
+        .flat_map(|it| &it.containers)
+        .filter(|it| {
+            let is_unhealthy = it
+                .health
+                .as_ref()
+                .is_some_and(|it| it.status == scheduler::model::task::HealthStatus::Unhealthy);
+            matches!(it.state, TaskState::Failed | TaskState::Rejected) || is_unhealthy
+        })
+}
+
+/// `service migrate failed: container shop-migrate-1 exited with code 3; web was waiting for it`
+fn story(services: &[String], status: &StackStatus) -> String {
+    let mut parts = Vec::new();
+    for name in services {
+        let Some(service) = status.services.iter().find(|it| it.name == *name) else {
+            continue;
+        };
+        let mut part = format!("service {name} failed");
+        match culprits(status, name).next() {
+            Some(it) if it.state == TaskState::Failed && it.exit_code.is_some() => {
+                let code = it.exit_code.unwrap_or_default();
+                let _ = write!(part, ": container {} exited with code {code}", it.name);
+            }
+            Some(it) if !it.state.is_terminal() => {
+                let _ = write!(part, ": container {} is unhealthy", it.name);
+                if let Some(health) = &it.health {
+                    let _ = write!(part, " ({})", crate::progress::probes(health));
+                }
+            }
+            Some(it) => {
+                let _ = write!(part, ": container {}: {}", it.name, it.reason);
+            }
+            None => {
+                let _ = write!(part, ": {}", service.reason);
+            }
+        }
+        let waiting: Vec<_> = status
+            .services
+            .iter()
+            .filter(|it| it.depends_on.contains(name) && it.phase != ServicePhase::Settled)
+            .map(|it| it.name.as_str())
+            .collect();
+        if let Some((last, others)) = waiting.split_last() {
+            let names = if others.is_empty() {
+                format!("{last} was")
+            } else {
+                format!("{} and {last} were", others.join(", "))
+            };
+            let _ = write!(part, "; {names} waiting for it");
+        }
+        parts.push(part);
+    }
+    parts.join("\n")
+}
+
+async fn show_log(client: &Client, container: &ContainerStatus) {
+    let query = Query {
+        tail: Some(SHOWN_LINES),
+        ..Query::default()
+    };
+    let lines = async {
+        Reader::open(client, container.id.as_str(), &query)
+            .await?
+            .all()
+            .await
+    };
+    // A container that never was has no log; the story says why.
+    let Ok(lines) = lines.await else { return };
+    if lines.is_empty() {
+        return;
+    }
+    output::note(format!("the end of the log of {}:", container.name));
+    for line in lines {
+        output::note(format!("  {}", String::from_utf8_lossy(&line.text)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,350 @@
+//! From two pictures of a stack to the words that say what happened in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use scheduler::model::task::{DesiredState, HealthStatus, TaskState};
+use scheduler::status::{
+    ContainerStatus, PullStatus, ResourceStatus, ServicePhase, ServiceStatus, StackStatus,
+};
+
+use super::{Event, Kind};
+
+/// What the command is about; decides which words are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// `up -d`, `start`: being started is enough where nobody depends on health.
+    Up,
+    /// `up --wait`: health matters everywhere.
+    UpAndWait,
+    Restart,
+    Stop,
+    Kill,
+}
+
+/// Turns pictures into events, each said once.
+pub(crate) struct Differ {
+    intent: Intent,
+    before: BTreeMap<String, ContainerStatus>,
+    /// Ids of what was there before.
+    known: BTreeSet<String>,
+    said: BTreeMap<String, Event>,
+    pulls: Pulls,
+}
+
+/// Whether pulls are spoken of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pulls {
+    Shown,
+    Hidden,
+}
+
+impl Differ {
+    /// `before` is how the stack was when the command began.
+    pub(crate) fn new(before: &StackStatus, intent: Intent) -> Self {
+        let containers = before
+            .services
+            .iter()
+            .flat_map(|service| &service.containers);
+        Self {
+            intent,
+            before: containers.map(|it| (it.name.clone(), it.clone())).collect(),
+            known: ids(before),
+            said: BTreeMap::new(),
+            pulls: Pulls::Shown,
+        }
+    }
+
+    /// `--quiet-pull`
+    pub(crate) fn hide_pulls(&mut self) {
+        self.pulls = Pulls::Hidden;
+    }
+
+    /// What is new in this picture.
+    pub(crate) fn events(&mut self, now: &StackStatus) -> Vec<Event> {
+        let mut events = Vec::new();
+        events.extend(
+            now.networks
+                .iter()
+                .filter_map(|it| self.resource("Network", it)),
+        );
+        events.extend(
+            now.volumes
+                .iter()
+                .filter_map(|it| self.resource("Volume", it)),
+        );
+        if self.pulls == Pulls::Shown {
+            events.extend(now.pulls.iter().map(pull));
+        }
+        events.extend(self.pulled(now));
+        for service in &now.services {
+            let containers = shown(service).into_iter();
+            events.extend(containers.filter_map(|it| self.container(now, service, it)));
+        }
+        events.extend(self.removed(now));
+        events.retain(|event| self.is_news(event));
+        events
+    }
+
+    fn is_news(&mut self, event: &Event) -> bool {
+        if self.said.get(&event.id) == Some(event) {
+            return false;
+        }
+        self.said.insert(event.id.clone(), event.clone());
+        true
+    }
+
+    /// Things that were there, or were spoken of, and are gone.
+    fn removed(&self, now: &StackStatus) -> Vec<Event> {
+        let present = ids(now);
+        let spoken_of = self.said.keys().filter(|id| !id.starts_with("Image "));
+        let all: BTreeSet<&String> = self.known.iter().chain(spoken_of).collect();
+        let gone = all.into_iter().filter(|id| !present.contains(*id));
+        gone.map(|id| event(id.clone(), "Removed", Kind::Done, ""))
+            .collect()
+    }
+
+    /// Pulls that were spoken of and are over. One that failed is told by its containers.
+    fn pulled(&self, now: &StackStatus) -> Vec<Event> {
+        let over = self
+            .said
+            .values()
+            .filter(|said| said.word == "Pulling")
+            .filter(|said| {
+                !now.pulls
+                    .iter()
+                    .any(|pull| said.id.strip_prefix("Image ") == Some(&pull.image))
+            });
+        over.map(|said| event(said.id.clone(), "Pulled", Kind::Done, ""))
+            .collect()
+    }
+
+    fn resource(&self, prefix: &str, now: &ResourceStatus) -> Option<Event> {
+        let id = format!("{prefix} {}", now.name);
+        match (now.removing, self.known.contains(&id)) {
+            (true, _) => Some(event(id, "Removing", Kind::Working, "")),
+            (false, false) => Some(event(id, "Created", Kind::Done, "")),
+            (false, true) => None,
+        }
+    }
+
+    fn container(
+        &self,
+        stack: &StackStatus,
+        service: &ServiceStatus,
+        now: &ContainerStatus,
+    ) -> Option<Event> {
+        let before = self.before.get(&now.name);
+        let id = format!("Container {}", now.name);
+        let say = |word, kind, details: &str| Some(event(id.clone(), word, kind, details));
+        match now.desired {
+            DesiredState::Remove if now.state.is_terminal() => say("Removing", Kind::Working, ""),
+            DesiredState::Remove => say(self.stopping(), Kind::Working, ""),
+            DesiredState::Shutdown if !now.state.is_terminal() => {
+                say(self.stopping(), Kind::Working, "")
+            }
+            DesiredState::Shutdown => {
+                let was_over =
+                    before.is_some_and(|it| it.task == now.task && it.state.is_terminal());
+                let word = if self.intent == Intent::Kill {
+                    "Killed"
+                } else {
+                    "Stopped"
+                };
+                if was_over {
+                    None
+                } else {
+                    say(word, Kind::Done, "")
+                }
+            }
+            DesiredState::Ready => match now.state {
+                TaskState::Ready => say("Created", Kind::Done, ""),
+                TaskState::Failed | TaskState::Rejected => say("Error", Kind::Error, &now.reason),
+                _ => say("Creating", Kind::Working, ""),
+            },
+            DesiredState::Running => self.starting(stack, service, now, before),
+        }
+    }
+
+    fn stopping(&self) -> &'static str {
+        match self.intent {
+            Intent::Kill => "Killing",
+            Intent::Restart => "Restarting",
+            Intent::Up | Intent::UpAndWait | Intent::Stop => "Stopping",
+        }
+    }
+
+    fn starting(
+        &self,
+        stack: &StackStatus,
+        service: &ServiceStatus,
+        now: &ContainerStatus,
+        before: Option<&ContainerStatus>,
+    ) -> Option<Event> {
+        let id = format!("Container {}", now.name);
+        let is_replacement = before.is_some_and(|it| it.id != now.id);
+        let (word, kind, details) = match now.state {
+            TaskState::New | TaskState::Pending if service.phase == ServicePhase::Waiting => {
+                ("Waiting", Kind::Working, service.reason.clone())
+            }
+            _ if self.intent == Intent::Restart && now.state < TaskState::Running => {
+                ("Restarting", Kind::Working, String::new())
+            }
+            TaskState::New | TaskState::Pending | TaskState::Assigned | TaskState::Preparing => (
+                if is_replacement {
+                    "Recreate"
+                } else {
+                    "Creating"
+                },
+                Kind::Working,
+                String::new(),
+            ),
+            TaskState::Ready => (
+                if is_replacement {
+                    "Recreated"
+                } else {
+                    "Created"
+                },
+                Kind::Working,
+                String::new(),
+            ),
+            TaskState::Starting => ("Starting", Kind::Working, String::new()),
+            TaskState::Running => self.running(stack, service, now, before),
+            TaskState::Complete => ("Exited", Kind::Done, String::new()),
+            TaskState::Shutdown => ("Stopped", Kind::Done, String::new()),
+            TaskState::Failed | TaskState::Rejected | TaskState::Orphaned => {
+                if service.phase == ServicePhase::Failed {
+                    ("Error", Kind::Error, now.reason.clone())
+                } else {
+                    ("Restarting", Kind::Warning, now.reason.clone())
+                }
+            }
+        };
+        Some(event(id, word, kind, &details))
+    }
+
+    fn running(
+        &self,
+        stack: &StackStatus,
+        service: &ServiceStatus,
+        now: &ContainerStatus,
+        before: Option<&ContainerStatus>,
+    ) -> (&'static str, Kind, String) {
+        let is_awaited = self.intent == Intent::UpAndWait
+            || stack.services.iter().any(|other| {
+                other.phase == ServicePhase::Waiting && other.depends_on.contains(&service.name)
+            })
+            || self
+                .said
+                .get(&format!("Container {}", now.name))
+                .is_some_and(|it| it.word == "Waiting");
+        match &now.health {
+            Some(health) if is_awaited => match health.status {
+                HealthStatus::Starting => ("Waiting", Kind::Working, probes(health)),
+                HealthStatus::Healthy => ("Healthy", Kind::Done, String::new()),
+                HealthStatus::Unhealthy => ("Unhealthy", Kind::Error, probes(health)),
+            },
+            _ if service.has_healthcheck && is_awaited && now.health.is_none() => {
+                ("Waiting", Kind::Working, String::new())
+            }
+            _ => {
+                let has_run_before = self.intent != Intent::Restart
+                    && before
+                        .is_some_and(|it| it.task == now.task && it.state == TaskState::Running);
+                (
+                    if has_run_before { "Running" } else { "Started" },
+                    Kind::Done,
+                    String::new(),
+                )
+            }
+        }
+    }
+}
+
+/// `probe 3/5: connection refused`; empty before the first probe that failed.
+pub(crate) fn probes(health: &scheduler::model::task::Health) -> String {
+    if health.failing_streak == 0 {
+        return String::new();
+    }
+    let count = format!("probe {}/{}", health.failing_streak, health.retries);
+    match &health.last_probe {
+        Some(said) => format!("{count}: {said}"),
+        None => count,
+    }
+}
+
+/// One container for each name: the new one, where an old one is still being replaced by it.
+fn shown(service: &ServiceStatus) -> Vec<&ContainerStatus> {
+    let mut by_name: BTreeMap<&str, &ContainerStatus> = BTreeMap::new();
+    for container in service.containers.iter() {
+        let is_better = by_name.get(container.name.as_str()).is_none_or(|other| {
+            let rank = |it: &ContainerStatus| (it.desired != DesiredState::Remove, it.current);
+            rank(container) > rank(other)
+        });
+        if is_better {
+            by_name.insert(&container.name, container);
+        }
+    }
+    by_name.into_values().collect()
+}
+
+/// The ids of everything in a picture.
+fn ids(stack: &StackStatus) -> BTreeSet<String> {
+    let containers = stack
+        .services
+        .iter()
+        .flat_map(|service| &service.containers);
+    containers
+        .map(|it| format!("Container {}", it.name))
+        .chain(
+            stack
+                .networks
+                .iter()
+                .map(|it| format!("Network {}", it.name)),
+        )
+        .chain(stack.volumes.iter().map(|it| format!("Volume {}", it.name)))
+        .collect()
+}
+
+fn pull(now: &PullStatus) -> Event {
+    Event {
+        bytes: Some((now.current, now.total)),
+        ..event(
+            format!("Image {}", now.image),
+            "Pulling",
+            Kind::Working,
+            &layers(now),
+        )
+    }
+}
+
+/// One braille cell for each layer: full when it is there.
+fn layers(pull: &PullStatus) -> String {
+    let cell = |state: &String| match state.as_str() {
+        "Pull complete" | "Already exists" => '⣿',
+        "Download complete" | "Extracting" | "Verifying Checksum" => '⣶',
+        "Downloading" => '⣤',
+        _ => '⣀',
+    };
+    if pull.layers.is_empty() {
+        return String::new();
+    }
+    let cells: String = pull.layers.values().map(cell).collect();
+    match pull.total {
+        0 => format!("[{cells}]"),
+        total => format!(
+            "[{cells}] {} / {}",
+            crate::output::decimal_size(pull.current),
+            crate::output::decimal_size(total)
+        ),
+    }
+}
+
+fn event(id: String, word: &'static str, kind: Kind, details: &str) -> Event {
+    Event {
+        id,
+        word,
+        kind,
+        details: details.to_owned(),
+        bytes: None,
+    }
+}

@@ -1,0 +1,275 @@
+use std::time::Duration;
+
+use scheduler::model::id::{ContainerId, TaskId};
+use scheduler::model::task::{DesiredState, Health, HealthStatus, TaskState};
+use scheduler::model::time::Timestamp;
+use scheduler::status::{
+    ContainerStatus, ResourceStatus, ServicePhase, ServiceStatus, StackStatus,
+};
+
+use super::*;
+use crate::terminal::Size;
+
+/// A stack from a drawing: `web:running db:starting/waiting`, `-` for nothing.
+///
+/// A word is `service:state[.task][!][/phase]`; `!` is a health check that is still failing, `+` a
+/// healthy one, and `x` before the state says that the container is to be removed.
+pub(crate) fn stack(drawing: &str) -> StackStatus {
+    let mut stack = StackStatus {
+        name: "shop".to_owned(),
+        ..StackStatus::default()
+    };
+    for word in drawing.split_whitespace().filter(|it| *it != "-") {
+        match word.split_once(':') {
+            None => stack.networks.push(ResourceStatus {
+                name: word.trim_start_matches('x').to_owned(),
+                removing: word.starts_with('x'),
+            }),
+            Some((name, rest)) => stack.services.push(service(name, rest)),
+        }
+    }
+    stack
+}
+
+fn service(name: &str, drawing: &str) -> ServiceStatus {
+    let (container, phase) = drawing.split_once('/').unwrap_or((drawing, "settled"));
+    let phase: ServicePhase = serde_json::from_value(phase.into()).unwrap();
+    ServiceStatus {
+        name: name.to_owned(),
+        image: "img".to_owned(),
+        wanted: 1,
+        phase,
+        reason: if phase == ServicePhase::Settled {
+            String::new()
+        } else {
+            "the reason".to_owned()
+        },
+        depends_on: if name == "web" {
+            vec!["db".to_owned()]
+        } else {
+            Vec::new()
+        },
+        has_healthcheck: container.ends_with(['!', '+']),
+        attach: true,
+        containers: vec![self::container(name, container)],
+    }
+}
+
+fn container(service: &str, drawing: &str) -> ContainerStatus {
+    let health = match drawing.chars().last() {
+        Some('!') => Some((HealthStatus::Starting, 3)),
+        Some('+') => Some((HealthStatus::Healthy, 0)),
+        _ => None,
+    };
+    let (removed, drawing) = match drawing.strip_prefix('x') {
+        Some(rest) => (true, rest),
+        None => (false, drawing),
+    };
+    let (state, task) = drawing
+        .trim_end_matches(['!', '+'])
+        .split_once('.')
+        .unwrap_or((drawing.trim_end_matches(['!', '+']), "1"));
+    let state: TaskState = serde_json::from_value(state.into()).unwrap();
+    ContainerStatus {
+        id: ContainerId::new(format!("{service}-{task}")),
+        task: TaskId::new(format!("{service}-{task}")),
+        name: format!("shop-{service}-1"),
+        slot: 1,
+        node: None,
+        state,
+        desired: match (removed, state) {
+            (true, _) => DesiredState::Remove,
+            (false, TaskState::Shutdown) => DesiredState::Shutdown,
+            (false, _) => DesiredState::Running,
+        },
+        at: Timestamp::EPOCH,
+        reason: "it broke".to_owned(),
+        exit_code: (state == TaskState::Failed).then_some(3),
+        health: health.map(|(status, failing_streak)| Health {
+            status,
+            failing_streak,
+            retries: 5,
+            last_probe: Some("connection refused".to_owned()),
+        }),
+        current: true,
+        one_off: false,
+        restarts: 0,
+    }
+}
+
+/// What is said while the stack goes from picture to picture.
+#[track_caller]
+fn check(intent: Intent, before: &str, pictures: &[&str], expected: &str) {
+    let mut differ = Differ::new(&stack(before), intent);
+    let said: Vec<String> = pictures
+        .iter()
+        .map(|picture| {
+            let events = differ.events(&stack(picture));
+            events
+                .iter()
+                .map(|it| plain(it).trim_start().to_owned())
+                .collect::<Vec<_>>()
+                .join("; ")
+        })
+        .collect();
+    assert_eq!(said.join("\n"), expected);
+}
+
+#[test]
+fn a_new_stack_is_created_and_started() {
+    check(
+        Intent::Up,
+        "-",
+        &[
+            "net web:preparing/progressing",
+            "net web:ready/progressing",
+            "net web:starting/progressing",
+            "net web:running",
+        ],
+        "Network net Created; Container shop-web-1 Creating\nContainer shop-web-1 Created\nContainer shop-web-1 Starting\nContainer shop-web-1 Started",
+    );
+}
+
+#[test]
+fn what_has_been_running_is_running() {
+    check(
+        Intent::Up,
+        "net web:running",
+        &["net web:running"],
+        "Container shop-web-1 Running",
+    );
+}
+
+#[test]
+fn a_picture_that_says_the_same_says_nothing() {
+    check(
+        Intent::Up,
+        "-",
+        &["web:running", "web:running"],
+        "Container shop-web-1 Started\n",
+    );
+}
+
+#[test]
+fn a_changed_container_is_recreated() {
+    check(
+        Intent::Up,
+        "web:running",
+        &["web:preparing.2/progressing", "web:running.2"],
+        "Container shop-web-1 Recreate\nContainer shop-web-1 Started",
+    );
+}
+
+#[test]
+fn one_that_others_wait_for_is_shown_with_its_probes() {
+    check(
+        Intent::Up,
+        "-",
+        &["db:running! web:pending/waiting", "db:running+ web:running"],
+        "Container shop-db-1 Waiting probe 3/5: connection refused; Container shop-web-1 Waiting the reason\n\
+         Container shop-db-1 Healthy; Container shop-web-1 Started",
+    );
+}
+
+#[test]
+fn a_failure_that_is_final_is_an_error_and_any_other_a_restart() {
+    check(
+        Intent::Up,
+        "-",
+        &["web:failed/progressing", "web:failed/failed"],
+        "Container shop-web-1 Restarting it broke\nContainer shop-web-1 Error it broke",
+    );
+}
+
+#[test]
+fn down_says_what_stops_and_what_is_gone() {
+    check(
+        Intent::Stop,
+        "net web:running",
+        &["net web:xrunning", "net web:xshutdown", "xnet", "-"],
+        "Container shop-web-1 Stopping\nContainer shop-web-1 Removing\n\
+         Network net Removing; Container shop-web-1 Removed\nNetwork net Removed",
+    );
+}
+
+#[test]
+fn kill_has_its_own_words() {
+    check(
+        Intent::Kill,
+        "web:running",
+        &["web:shutdown"],
+        "Container shop-web-1 Killed",
+    );
+}
+
+#[test]
+fn an_event_is_an_object_on_a_line() {
+    let event = Event {
+        id: "Image nginx".to_owned(),
+        word: "Pulling",
+        kind: Kind::Working,
+        details: String::new(),
+        bytes: Some((1, 4)),
+    };
+    assert_eq!(
+        machine(&event),
+        r#"{"current":1,"id":"Image nginx","percent":25,"status":"Working","text":"Pulling","total":4}"#
+    );
+}
+
+fn board(columns: u16, rows: u16) -> String {
+    let began = Instant::now();
+    let mut board = tty::Board::new("Running", Colour::Off);
+    let event = |id: &str, word, kind, details: &str| Event {
+        id: id.to_owned(),
+        word,
+        kind,
+        details: details.to_owned(),
+        bytes: None,
+    };
+    board.update(
+        event("Network shop_default", "Created", Kind::Done, ""),
+        began,
+    );
+    board.update(
+        event("Container shop-db-1", "Healthy", Kind::Done, ""),
+        began,
+    );
+    let waiting = "db: probe 1/5: connection refused";
+    board.update(
+        event("Container shop-web-1", "Waiting", Kind::Working, waiting),
+        began,
+    );
+    board
+        .lines(Size { columns, rows }, began + Duration::from_millis(2300))
+        .join("\n")
+}
+
+#[test]
+fn the_board_has_a_header_and_a_line_for_each() {
+    insta::assert_snapshot!(board(80, 24), @r#"
+    [+] Running 2/3
+     ✔ Network shop_default  Created                                           0.0s
+     ✔ Container shop-db-1   Healthy                                           0.0s
+     ⠸ Container shop-web-1  Waiting  db: probe 1/5: connection refused        2.3s
+    "#);
+}
+
+#[test]
+fn details_are_cut_first() {
+    insta::assert_snapshot!(board(50, 24), @r#"
+    [+] Running 2/3
+     ✔ Network shop_default  Created             0.0s
+     ✔ Container shop-db-1   Healthy             0.0s
+     ⠸ Container shop-web-1  Waiting  db: probe… 2.3s
+    "#);
+}
+
+#[test]
+fn what_is_done_gives_way_when_there_are_too_few_rows() {
+    insta::assert_snapshot!(board(80, 4), @r#"
+    [+] Running 2/3
+     ⠸ Container shop-web-1  Waiting  db: probe 1/5: connection refused        2.3s
+     ... 2 more
+    "#);
+}

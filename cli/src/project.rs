@@ -1,0 +1,358 @@
+//! Which project a command is about: its files, its variables, its name.
+//!
+//!     -f │ COMPOSE_FILE │ discovery ─► files ─┐
+//!     environment over .env ──────────────────┼─► scheduler::compose::load ─► Project
+//!     --profile │ COMPOSE_PROFILES ───────────┘
+//!
+//! A command that works on what exists (`ps`, `logs`, `down`) needs only the name, and with
+//! `-p NAME` no file at all.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use scheduler::compose::{
+    self, Color, Files, LoadOptions, Project, Source, Steps, discover, dotenv, render_all,
+};
+
+use crate::args::{Ansi, Global, ProgressMode};
+use crate::connect::{ApiError, Client, node};
+use crate::error::Failure;
+use crate::output::{self, Colour};
+use crate::progress::Progress;
+
+/// Where a node started by a command keeps its data, unless `WHARFIE_DATA_ROOT` says otherwise.
+pub(crate) const DATA_ROOT: &str = "/var/lib/wharfie";
+
+/// What every command is given: the options before it, and the environment.
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    environment: BTreeMap<String, String>,
+    directory: PathBuf,
+}
+
+/// The disk, for the loader.
+struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+}
+
+impl Context {
+    pub(crate) fn new(global: Global) -> Result<Self, Failure> {
+        // Variables that are not text cannot be used in a file of text.
+        let environment = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let directory = std::env::current_dir().context("the working directory cannot be read")?;
+        Ok(Self {
+            global,
+            environment,
+            directory,
+        })
+    }
+
+    /// Colours on standard output.
+    pub(crate) fn colour(&self) -> Colour {
+        colour(self.global.ansi, output::stdout_is_terminal())
+    }
+
+    /// Colours on standard error.
+    pub(crate) fn error_colour(&self) -> Colour {
+        colour(self.global.ansi, output::stderr_is_terminal())
+    }
+
+    /// The way in which progress was asked to be shown, under this verb.
+    pub(crate) fn progress(&self, title: &'static str) -> Progress {
+        Progress::new(self.global.progress, title, self.error_colour())
+    }
+
+    /// Nothing but results is to be printed.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.global.progress == ProgressMode::Quiet
+    }
+
+    /// A client of the node, which must be there.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.global.host.clone())
+    }
+
+    /// A client of a node that answers; it is started if need be.
+    pub(crate) async fn node(&self) -> Result<Client, Failure> {
+        let data_root = self
+            .environment
+            .get("WHARFIE_DATA_ROOT")
+            .map_or(DATA_ROOT, String::as_str);
+        Ok(node::ensure(self.client(), Path::new(data_root)).await?)
+    }
+
+    /// A client of the node; `None` when there is none, and so nothing of anybody.
+    pub(crate) async fn existing_node(&self) -> Result<Option<Client>, Failure> {
+        let client = self.client();
+        match client.probe().await {
+            Ok(()) => Ok(Some(client)),
+            Err(ApiError::Unreachable { source, .. }) if node::is_absent(&source) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Loads the project; the services named on the command line switch their profiles on.
+    pub(crate) fn load(&self, services: &[String], steps: Steps) -> Result<Project, Failure> {
+        let options = self.load_options(services, steps)?;
+        let style = match self.error_colour() {
+            Colour::On => Color::Ansi,
+            Colour::Off => Color::Plain,
+        };
+        let project = compose::load(&options, &Disk).map_err(|failure| {
+            if !failure.warnings.is_empty() {
+                output::note(render_all(&failure.warnings, style));
+            }
+            output::note(failure.render(style));
+            Failure::silent(1)
+        })?;
+        if !project.warnings.is_empty() && !self.is_quiet() {
+            output::note(render_all(&project.warnings, style));
+        }
+        Ok(project)
+    }
+
+    /// Loads the project and checks that it has these services.
+    pub(crate) fn load_with(&self, services: &[String]) -> Result<Project, Failure> {
+        let project = self.load(services, Steps::default())?;
+        match services
+            .iter()
+            .find(|it| !project.stack.services.contains_key(*it))
+        {
+            None => Ok(project),
+            Some(unknown) => {
+                let known: Vec<_> = project.stack.services.keys().map(String::as_str).collect();
+                let failure = Failure::new(format!("no such service: {unknown}"));
+                Err(failure.hint(format!("The services are: {}.", known.join(", "))))
+            }
+        }
+    }
+
+    /// The project's name alone: from `-p`, or else from the files.
+    pub(crate) fn project_name(&self) -> Result<String, Failure> {
+        let environment = self.with_dotenv(&self.base_directory())?;
+        if let Some(name) = self.explicit_name(&environment) {
+            discover::check_project_name(&name)?;
+            return Ok(name);
+        }
+        let steps = Steps {
+            read_contents: false,
+            ..Steps::default()
+        };
+        Ok(self.load(&[], steps)?.name)
+    }
+
+    /// The environment with the variables of the `.env` files.
+    pub(crate) fn load_options(
+        &self,
+        services: &[String],
+        steps: Steps,
+    ) -> Result<LoadOptions, Failure> {
+        let base = self.base_directory();
+        let mut environment = self.with_dotenv(&base)?;
+        let files = self.files(&base, &environment)?;
+        let first = files
+            .first()
+            .filter(|it| it.as_os_str() != "-")
+            .and_then(|it| it.parent());
+        let project_directory = match &self.global.project_directory {
+            Some(directory) => self.directory.join(directory),
+            None => first.map_or_else(|| self.directory.clone(), Path::to_owned),
+        };
+        if project_directory != base {
+            for (key, value) in self.with_dotenv(&project_directory)? {
+                environment.entry(key).or_insert(value);
+            }
+        }
+        let sources = files.into_iter().map(source).collect::<Result<_, _>>()?;
+        Ok(LoadOptions {
+            files: sources,
+            project_directory,
+            project_name: self.explicit_name(&environment),
+            profiles: self.profiles(&environment),
+            environment,
+            services: services.to_vec(),
+            steps,
+        })
+    }
+
+    fn base_directory(&self) -> PathBuf {
+        match &self.global.project_directory {
+            Some(directory) => self.directory.join(directory),
+            None => self.directory.clone(),
+        }
+    }
+
+    fn explicit_name(&self, environment: &BTreeMap<String, String>) -> Option<String> {
+        let from_environment = || {
+            environment
+                .get("COMPOSE_PROJECT_NAME")
+                .filter(|it| !it.is_empty())
+        };
+        self.global
+            .project_name
+            .clone()
+            .or_else(|| from_environment().cloned())
+    }
+
+    fn profiles(&self, environment: &BTreeMap<String, String>) -> Vec<String> {
+        if !self.global.profiles.is_empty() {
+            return self.global.profiles.clone();
+        }
+        let listed = environment
+            .get("COMPOSE_PROFILES")
+            .map_or("", String::as_str);
+        listed
+            .split(',')
+            .map(str::trim)
+            .filter(|it| !it.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn files(
+        &self,
+        base: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Vec<PathBuf>, Failure> {
+        let absolute = |path: PathBuf| match path.as_os_str() == "-" {
+            true => path,
+            false => self.directory.join(path),
+        };
+        if !self.global.files.is_empty() {
+            return Ok(self.global.files.iter().cloned().map(absolute).collect());
+        }
+        if let Some(listed) = environment.get("COMPOSE_FILE").filter(|it| !it.is_empty()) {
+            let separator = environment
+                .get("COMPOSE_PATH_SEPARATOR")
+                .map(String::as_str);
+            return Ok(discover::split_compose_file(listed, separator)
+                .into_iter()
+                .map(absolute)
+                .collect());
+        }
+        let Some(found) = discover::find(base, &|path| path.is_file()) else {
+            return Err(
+                Failure::new("no Compose file found in this directory or above it")
+                    .hint("Write a compose.yaml, or name a file with -f."),
+            );
+        };
+        if let (Some(used), false) = (found.files.first(), found.ignored.is_empty()) {
+            let ignored: Vec<_> = found
+                .ignored
+                .iter()
+                .map(|it| it.display().to_string())
+                .collect();
+            output::note(format!(
+                "warning: {} is used, not {}",
+                used.display(),
+                ignored.join(", ")
+            ));
+        }
+        Ok(found.files)
+    }
+
+    /// The environment over the variables of `--env-file`, or of `.env` in the directory.
+    fn with_dotenv(&self, directory: &Path) -> Result<BTreeMap<String, String>, Failure> {
+        let mut variables = BTreeMap::new();
+        for (path, presence) in self.dotenv_files(directory) {
+            let text = match std::fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && presence == Presence::Optional =>
+                {
+                    continue;
+                }
+                Err(error) => {
+                    return Err(anyhow::Error::new(error)
+                        .context(format!("cannot read env file {}", path.display()))
+                        .into());
+                }
+            };
+            let lookup = |name: &str| {
+                self.environment
+                    .get(name)
+                    .or_else(|| variables.get(name))
+                    .cloned()
+            };
+            let parsed = dotenv::parse(&text, dotenv::Format::Compose, &lookup)
+                .with_context(|| path.display().to_string())?;
+            variables.extend(
+                parsed
+                    .into_iter()
+                    .filter_map(|(key, value)| Some((key, value?))),
+            );
+        }
+        variables.extend(self.environment.clone());
+        Ok(variables)
+    }
+
+    fn dotenv_files(&self, directory: &Path) -> Vec<(PathBuf, Presence)> {
+        if !self.global.env_files.is_empty() {
+            let given = self.global.env_files.iter();
+            return given
+                .map(|it| (self.directory.join(it), Presence::Required))
+                .collect();
+        }
+        if let Some(listed) = self
+            .environment
+            .get("COMPOSE_ENV_FILES")
+            .filter(|it| !it.is_empty())
+        {
+            let listed = listed.split(',');
+            return listed
+                .map(|it| (self.directory.join(it), Presence::Required))
+                .collect();
+        }
+        let disabled = self
+            .environment
+            .get("COMPOSE_DISABLE_ENV_FILE")
+            .map_or("", String::as_str);
+        match disabled {
+            "1" | "true" | "TRUE" | "True" => Vec::new(),
+            _ => vec![(directory.join(".env"), Presence::Optional)],
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Required,
+    Optional,
+}
+
+fn source(path: PathBuf) -> Result<Source, Failure> {
+    if path.as_os_str() != "-" {
+        return Ok(Source { path, text: None });
+    }
+    let mut text = String::new();
+    io::stdin()
+        .read_to_string(&mut text)
+        .context("cannot read the Compose file from standard input")?;
+    Ok(Source {
+        path,
+        text: Some(text),
+    })
+}
+
+/// Colours as asked for; `auto` is on a terminal that does not refuse them.
+pub(crate) fn colour(ansi: Ansi, is_terminal: bool) -> Colour {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty());
+    match ansi {
+        Ansi::Always => Colour::On,
+        Ansi::Auto if is_terminal && !refused => Colour::On,
+        Ansi::Auto | Ansi::Never => Colour::Off,
+    }
+}
