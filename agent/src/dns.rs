@@ -1,16 +1,45 @@
 //! The name server that each container finds at 127.0.0.11.
+//!
+//!     container's namespace                    host's namespace
+//!     127.0.0.11:53 ─► server ─► table: names of the asker's networks ─► answer
+//!                         └────► upstream: the host's name servers ────► answer
+//!
+//! | module | what it knows | pure |
+//! |---|---|---|
+//! | [`table`] | what a name means to whom | yes |
+//! | [`answer`] | questions and answers as bytes | yes |
+//! | [`server`] | the sockets in one container's namespace | |
+//! | [`upstream`] | other name servers | |
+//! | [`hosts`] | `/etc/resolv.conf`, of the host and of containers | partly |
+//!
+//! The sockets are made inside the container's namespace and served by this process. They keep the
+//! namespace alive, so [`Dns::stop`] must be called when the container has ended.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use scheduler::assignment::AssignedNetwork;
 use scheduler::model::id::{ContainerId, NetworkId};
 
+use crate::namespace::NetworkNamespace;
+use hosts::HostResolvers;
+use server::Server;
+use table::Table;
+
+mod answer;
+mod hosts;
+mod server;
+mod table;
+mod upstream;
+
+pub use hosts::resolv_conf;
+
 /// What one container may ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
-    /// Only names of these networks are known to it; the order decides where a name is in several.
+    /// Only names of these networks are known to it; the first one that knows a name answers.
     pub networks: Vec<NetworkId>,
     pub upstream: Upstream,
 }
@@ -27,50 +56,76 @@ pub enum Upstream {
 }
 
 /// The name servers of all containers on this host.
-pub struct Dns {}
+pub struct Dns {
+    table: RwLock<Arc<Table>>,
+    servers: Mutex<HashMap<ContainerId, Server>>,
+    host: HostResolvers,
+}
 
 impl Dns {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self {})
+        Arc::new(Self {
+            table: RwLock::default(),
+            servers: Mutex::default(),
+            host: HostResolvers::new("/etc/resolv.conf".into()),
+        })
     }
 
     /// Tells what names mean from now on: always the whole set of networks.
     pub fn update(&self, networks: &[AssignedNetwork]) {
-        let _ = networks;
+        let table = Arc::new(Table::new(networks));
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
 
     /// Answers at 127.0.0.11:53 (UDP and TCP) in the network namespace of `pid`.
     ///
     /// Its loopback interface must be up: `Networks::connect` comes first. Called again for the
     /// same container it only changes the view.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace is gone, or something in it listens there already.
     pub async fn serve(
         self: &Arc<Self>,
         container: &ContainerId,
         pid: u32,
         view: View,
     ) -> Result<(), DnsError> {
-        let _ = (container, pid, view);
-        Err(DnsError::Unfinished)
+        if let Some(server) = self.servers().get(container) {
+            server.set_view(view);
+            return Ok(());
+        }
+        let failed = |source| DnsError::Listen { pid, source };
+        let namespace = NetworkNamespace::of(pid).map_err(failed)?;
+        let sockets = namespace.run(server::Sockets::bind).await.map_err(failed)?;
+        let server = Server::start(sockets, view, Arc::clone(self));
+        self.servers().insert(container.clone(), server);
+        Ok(())
     }
 
     /// Closes the container's sockets; until then they keep its namespace alive.
     pub async fn stop(&self, container: &ContainerId) {
-        let _ = container;
+        let server = self.servers().remove(container);
+        if let Some(server) = server {
+            server.stop().await;
+        }
+    }
+
+    fn servers(&self) -> std::sync::MutexGuard<'_, HashMap<ContainerId, Server>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// What the container's `/etc/resolv.conf` says.
-///
-/// Without `search`, the host's search list is taken.
-pub fn resolv_conf(search: &[String], options: &[String]) -> String {
-    let _ = (search, options);
-    String::from("nameserver 127.0.0.11\noptions ndots:0\n")
-}
-
+/// Why a container has no name server.
 #[derive(Debug, thiserror::Error)]
 pub enum DnsError {
-    #[error("the name server is not finished")]
-    Unfinished,
     #[error("cannot listen on 127.0.0.11:53 in the network namespace of process {pid}")]
     Listen { pid: u32, source: io::Error },
 }
+
+#[cfg(test)]
+mod tests;

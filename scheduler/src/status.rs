@@ -3,6 +3,8 @@
 //! `up`, `down` and `ps` show it; a watcher gets it anew whenever it changes. It is always whole,
 //! so that a client that missed one has missed nothing.
 
+mod build;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::id::{ContainerId, TaskId};
 use crate::model::task::{DesiredState, Health, TaskState};
 use crate::model::time::Timestamp;
+
+pub use build::of;
 
 /// A stack as it is. A stack that does not exist has no services, networks and volumes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

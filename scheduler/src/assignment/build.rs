@@ -7,6 +7,8 @@
 mod labels;
 mod names;
 
+pub use labels::labels;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -128,7 +130,7 @@ fn assigned(state: &State, service: &Service, task: &Task) -> Option<AssignedTas
         stack: service.stack.clone(),
         slot: task.slot,
         spec: spec.container.clone(),
-        labels: labels::labels(state, service, spec, task),
+        labels: labels(state, service, spec, task),
         desired: task.desired,
         stop: task.stop.clone(),
         interfaces: interfaces(state, &spec.container, &task.attachments),

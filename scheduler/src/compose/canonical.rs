@@ -241,17 +241,31 @@ fn object(attributes: &[Attribute], node: &Node, dollars: Dollars) -> Tree {
     Tree::Map(entries)
 }
 
-/// Docker Compose leaves out what is empty, except where empty has a meaning.
+/// Docker Compose leaves out what is empty, zero or false, except where that has a meaning.
 fn is_worth_printing(name: &str, tree: &Tree) -> bool {
     match tree {
         Tree::Null => false,
         Tree::List(items) => !items.is_empty() || matches!(name, "command" | "entrypoint"),
         Tree::Map(map) => !map.is_empty() || matches!(name, "volume" | "tmpfs" | "bind"),
         Tree::Bool(value) => {
-            *value || !matches!(name, "privileged" | "read_only" | "tty" | "stdin_open")
+            let default_is_true = ["attach", "create_host_path", "enable_ipv4", "required"];
+            *value || default_is_true.contains(&name) || matches!(name, "init" | "enable_ipv6")
         }
-        _ => true,
+        Tree::Int(0) => matches!(
+            name,
+            "replicas" | "scale" | "retries" | "soft" | "hard" | "parallelism" | "max_attempts"
+        ),
+        Tree::Float(value) => *value != 0.0,
+        Tree::Text(text) => !text.is_empty() && !(text == "0" && is_size(name)),
+        Tree::Int(_) => true,
     }
+}
+
+fn is_size(name: &str) -> bool {
+    matches!(
+        name,
+        "mem_limit" | "mem_reservation" | "memswap_limit" | "shm_size" | "memory" | "size"
+    )
 }
 
 /// What an unquoted scalar of the user's own means.

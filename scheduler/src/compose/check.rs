@@ -8,7 +8,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::diagnostic::{Problems, Span};
 use super::document::{Entry, Map, Node, Tag, Value};
-use super::schema::{Attribute, Form, Keyless, Shape, Support};
+use super::merge::unique;
+use super::schema::{Attribute, Form, Keyless, Shape, Support, Union};
 use super::value;
 
 pub(super) struct Checker<'a> {
@@ -66,7 +67,7 @@ impl Checker<'_> {
             Shape::Mode => self.mode(node),
             Shape::Path => self.path_text(node),
             Shape::OneOf { good, refused } => self.one_of(node, good, refused),
-            Shape::List { item, .. } => self.list(node, item),
+            Shape::List { item, union } => self.list(node, item, *union),
             Shape::Map(item) => self.map(node, item),
             Shape::KeyValues(keyless) => self.key_values(node, *keyless),
             Shape::Object(attributes) => self.object(node, attributes),
@@ -198,6 +199,9 @@ impl Checker<'_> {
         if self.is_template(text) {
             return text.to_owned();
         }
+        if text.starts_with('/') {
+            return text.to_owned();
+        }
         let path = match (text.strip_prefix('~'), self.home) {
             (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
                 format!("{home}{rest}")
@@ -229,7 +233,7 @@ impl Checker<'_> {
         Node::new(Value::Null, node.span)
     }
 
-    fn list(&mut self, node: Node, item: &Shape) -> Node {
+    fn list(&mut self, node: Node, item: &Shape, union: Union) -> Node {
         let Value::Seq(items) = node.value else {
             let found = node.kind();
             return self.wrong(node.span, "a list", found);
@@ -246,9 +250,29 @@ impl Checker<'_> {
             self.path.pop();
         }
         checked.retain(|it| !it.is_null());
+        if let Union::By(key) = union {
+            self.warn_about_repetitions(&checked, key);
+        }
         Node {
-            value: Value::Seq(checked),
+            value: Value::Seq(unique(checked, union)),
             ..node
+        }
+    }
+
+    /// Two items for one target: the later one wins, as in Docker Compose, but not in silence.
+    fn warn_about_repetitions(&mut self, items: &[Node], key: fn(&Node) -> Option<String>) {
+        for (at, item) in items.iter().enumerate() {
+            let Some(name) = key(item) else { continue };
+            let later = &items[at + 1..];
+            let other = later.iter().find(|it| key(it).as_ref() == Some(&name));
+            if let Some(other) = other.filter(|it| it.span != item.span) {
+                let title = format!(
+                    "{}: only the last item for {name} has an effect",
+                    self.describe()
+                );
+                self.problems.warn(item.span, title);
+                self.problems.relate(other.span, "the other one");
+            }
         }
     }
 

@@ -117,6 +117,10 @@ impl Service<'_> {
             let (Some(one), Some(other)) = (self.node.get(short), at(self.node, long)) else {
                 continue;
             };
+            // Zero is the same as nothing, except for containers.
+            if short != "scale" && [one, other].iter().any(|it| is_zero(it)) {
+                continue;
+            }
             let same = match (self.node.get_float(short), other.as_float()) {
                 (Some(one), Some(other)) => one == other,
                 _ => one.value == other.value,
@@ -157,7 +161,7 @@ impl Service<'_> {
         }
     }
 
-    /// Two mounts cannot share a target.
+    /// A volume and a tmpfs cannot share a target.
     fn targets(&mut self) {
         let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
         let volumes = self
@@ -169,14 +173,7 @@ impl Service<'_> {
             let Some(target) = volume.get_str("target") else {
                 continue;
             };
-            if let Some(earlier) = seen.insert(target, volume.span) {
-                let title = format!(
-                    "two volumes of service `{}` are mounted at {target}",
-                    self.name
-                );
-                self.problems.error(volume.span, title);
-                self.problems.relate(earlier, "the first one");
-            }
+            seen.insert(target, volume.span);
         }
         for tmpfs in self.node.get("tmpfs").map(Node::items).unwrap_or_default() {
             let target = tmpfs
@@ -231,10 +228,10 @@ impl Service<'_> {
                 self.health(name, entry, services);
                 continue;
             }
-            if entry.node.get_bool("required") == Some(false) {
-                continue;
-            }
             if let Some(profiles) = selection.disabled.get(name) {
+                if entry.node.get_bool("required") == Some(false) {
+                    continue;
+                }
                 let title = format!(
                     "service `{}` depends on `{name}`, which is not active",
                     self.name
@@ -288,6 +285,10 @@ impl Node {
             _ => None,
         }
     }
+}
+
+fn is_zero(node: &Node) -> bool {
+    node.as_float() == Some(0.0) || node.as_str() == Some("0")
 }
 
 /// The node under a path such as `deploy.replicas`.

@@ -96,6 +96,7 @@ pub(super) fn normalize(model: &mut Node, context: &Context<'_>, problems: &mut 
             if context.steps.normalize {
                 imply_dependencies(service);
                 complete_dependencies(service);
+                scale(service);
                 if let Some(span) = attach(service, entry.key) {
                     needs_default = Some(span);
                 }
@@ -181,8 +182,8 @@ fn complete_dependencies(service: &mut Node) {
 /// Connects a service that says nothing to the default network. Gives the place if `default` is
 /// needed.
 fn attach(service: &mut Node, key: Span) -> Option<Span> {
-    if service.get("network_mode").is_some() {
-        return None;
+    if let Some(mode) = service.get("network_mode") {
+        return is_bridge(service).then_some(mode.span);
     }
     let empty = service
         .get("networks")
@@ -195,6 +196,24 @@ fn attach(service: &mut Node, key: Span) -> Option<Span> {
     }
     let networks = service.get("networks").and_then(Node::as_map)?;
     networks.get("default").map(|it| it.key)
+}
+
+/// `network_mode: bridge` is Docker's bridge for everybody; here the project's own takes its place.
+pub(super) fn is_bridge(service: &Node) -> bool {
+    matches!(service.get_str("network_mode"), Some("bridge" | "default"))
+}
+
+/// `scale` is the older word for `deploy.replicas`.
+fn scale(service: &mut Node) {
+    let Some(scale) = service.get("scale").cloned() else {
+        return;
+    };
+    if let Some(deploy) = service.get_mut("deploy")
+        && deploy.get("replicas").is_none()
+        && !deploy.is_null()
+    {
+        deploy.set("replicas", scale);
+    }
 }
 
 fn sort_hosts(service: &mut Node) {
@@ -254,6 +273,9 @@ pub(super) fn drop_unused(model: &mut Node) {
 fn used(model: &Node, section: &str) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for (_, service) in model.get("services").into_iter().flat_map(Node::entries) {
+        if section == "networks" && is_bridge(&service.node) {
+            used.insert("default".to_owned());
+        }
         used.extend(references(&service.node, section).map(|(name, _)| name.to_owned()));
     }
     used

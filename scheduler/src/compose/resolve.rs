@@ -92,8 +92,11 @@ impl Resolver<'_> {
     }
 }
 
+/// An empty text is the same as none: often a variable that is not set.
 fn text(node: &Node, key: &str) -> Option<String> {
-    node.get_str(key).map(str::to_owned)
+    node.get_str(key)
+        .filter(|it| !it.is_empty())
+        .map(str::to_owned)
 }
 
 fn texts(node: &Node, key: &str) -> Vec<String> {

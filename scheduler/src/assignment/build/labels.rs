@@ -13,7 +13,8 @@ use crate::state::State;
 /// The version of Compose whose labels these are, for tools that compare it.
 const COMPOSE_VERSION: &str = "2.40.0";
 
-pub(super) fn labels(
+/// The labels of a container: its own, and those that wharfie and Compose add.
+pub fn labels(
     state: &State,
     service: &Service,
     spec: &ServiceSpec,

@@ -81,6 +81,7 @@ fn scalar(text: &str, indent: usize) -> String {
     let printable =
         |it: char| !it.is_control() && !matches!(it, '\u{feff}' | '\u{2028}' | '\u{2029}');
     if text.contains('\n')
+        && !text.contains(" \n")
         && text.chars().all(|it| it == '\n' || printable(it))
         && !text.starts_with([' ', '\n'])
     {
@@ -135,8 +136,10 @@ fn double_quoted(text: &str) -> String {
 
 /// Unquoted, some reader of YAML 1.1 or 1.2 would not see a string.
 fn means_something_else(text: &str) -> bool {
-    let words = ["", "~", "null", "Null", "NULL", ".inf", ".nan", ".NaN"];
-    if words.contains(&text)
+    let words = ["~", "null", ".inf", ".nan"];
+    let unsigned = text.trim_start_matches(['-', '+']).to_ascii_lowercase();
+    if text.is_empty()
+        || words.contains(&unsigned.as_str())
         || value::parse_bool(text).is_some()
         || value::parse_int(text).is_some()
     {

@@ -120,6 +120,10 @@ impl Resolver<'_> {
             return NetworkMode::Attached(self.attachments(service));
         };
         match mode.as_str().unwrap_or_default() {
+            "bridge" | "default" => NetworkMode::Attached(vec![NetworkAttachment {
+                network: self.final_name("networks", "default"),
+                ..NetworkAttachment::default()
+            }]),
             "host" => NetworkMode::Host,
             "none" => NetworkMode::None,
             other => match other.split_once(':') {
@@ -127,7 +131,7 @@ impl Resolver<'_> {
                 Some(("container", name)) => NetworkMode::Container(name.to_owned()),
                 _ => {
                     let title = format!("the network mode `{other}` is not supported");
-                    let help = "write `host`, `none`, `service:NAME` or `container:NAME`, or use `networks`";
+                    let help = "write `host`, `none`, `bridge`, `service:NAME` or `container:NAME`, or use `networks`";
                     self.problems.error(mode.span, title).set_help(help);
                     NetworkMode::None
                 }

@@ -122,6 +122,7 @@ fn parse(text: &str) -> Result<Short<'_>, String> {
         None => (None, None),
         Some(host) => match host.rsplit_once(':') {
             None => (None, range(host)?),
+            Some(("", published)) => (None, range(published)?),
             Some((address, published)) => (Some(parse_address(address)?), range(published)?),
         },
     };
