@@ -127,6 +127,21 @@ impl CapabilitySet {
         Ok(Self(set))
     }
 
+    /// Reads what a process has from its `/proc/PID/status`; `None` when that has no such line.
+    pub fn from_status(status: &str) -> Option<Self> {
+        let bits = status
+            .lines()
+            .find_map(|line| line.strip_prefix("CapPrm:"))?;
+        u64::from_str_radix(bits.trim(), 16)
+            .ok()
+            .map(|bits| Self(bits & Self::ALL.0))
+    }
+
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether capability `name` (without `CAP_`, in capitals) is in the set.
     pub fn has(self, name: &str) -> bool {
         number(name).is_some_and(|n| self.0 & (1 << n) != 0)

@@ -329,7 +329,7 @@ pub struct Device {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Security {
-    /// `None` is wharfie's default: processes cannot gain privileges.
+    /// Processes cannot gain privileges (through setuid files, say). `None` is off, as in Docker.
     pub no_new_privileges: Option<bool>,
     pub seccomp: SeccompProfile,
     /// Leaves `/proc` and `/sys` as they are: nothing masked, nothing read-only.

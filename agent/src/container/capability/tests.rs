@@ -74,3 +74,17 @@ fn what_is_both_added_and_dropped_by_name_is_there() {
     let set = CapabilitySet::tweaked(&["KILL".into()], &["KILL".into(), "CHOWN".into()]).unwrap();
     assert!(set.has("KILL") && !set.has("CHOWN"));
 }
+
+#[test]
+fn what_a_process_has_is_read_from_its_status() {
+    let status = "Name:\tx\nCapInh:\t0000000000000000\nCapPrm:\t00000000a80425fb\nCapEff:\t0\n";
+    assert_eq!(
+        CapabilitySet::from_status(status),
+        Some(CapabilitySet::container_default())
+    );
+    assert_eq!(
+        CapabilitySet::from_status("CapPrm:\tffffffffffffffff\n"),
+        Some(CapabilitySet::ALL)
+    );
+    assert_eq!(CapabilitySet::from_status(""), None);
+}

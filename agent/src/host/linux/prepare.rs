@@ -8,8 +8,9 @@ use scheduler::model::id::ContainerId;
 use tracing::info;
 
 use super::{LinuxHost, hosts};
+use crate::container::capability::CapabilitySet;
 use crate::container::spec::{
-    self, EtcFiles, ImageConfig, Namespace, Namespaces, ResolvedMount, ResolvedSource, SpecInput,
+    self, EtcFiles, ImageDefaults, Namespace, Namespaces, ResolvedMount, ResolvedSource, SpecInput,
 };
 use crate::container::user::{self, UserFiles};
 use crate::container::{Bundle, LogFiles, LogOptions, Phase, Stdin, device};
@@ -41,27 +42,37 @@ impl LinuxHost {
         })
     }
 
-    /// The image that a prepared container runs.
-    pub(super) fn image_config(image: &Image) -> Result<ImageConfig, OpError> {
-        ImageConfig::from_json(&image.config_json).map_err(|error| OpError::because(&error))
+    /// What the image of a prepared container says about it.
+    pub(super) fn image_defaults(image: &Image) -> ImageDefaults {
+        let defaults = image.config.defaults.clone();
+        ImageDefaults {
+            user: defaults.user,
+            env: defaults.env,
+            entrypoint: defaults.entrypoint.unwrap_or_default(),
+            cmd: defaults.cmd.unwrap_or_default(),
+            working_dir: defaults.working_dir,
+            stop_signal: defaults.stop_signal,
+            healthcheck: defaults.healthcheck,
+            shell: defaults.shell.unwrap_or_default(),
+        }
     }
 
     /// Writes the bundle; repeated before a start that joins another container's namespaces.
     pub(super) async fn write_bundle(&self, run: &Run, image: &Image) -> Result<(), OpError> {
         let (drivers, spec, id) = (&self.drivers, &run.task.spec, &run.task.container);
-        let config = Self::image_config(image)?;
+        let defaults = Self::image_defaults(image);
         let layers = drivers.images.layers(image);
         let accounts = UserFiles::from_layers(&layers);
-        let wanted = spec::wanted_user(&config, spec);
+        let wanted = spec::wanted_user(&defaults, spec);
         let user = user::resolve(wanted, &spec.group_add, &accounts)
             .map_err(|error| OpError::because(&error))?;
-        let mut mounts = self.volumes(run, &config, &layers).await?;
+        let mut mounts = self.volumes(run, image, &layers).await?;
         mounts.extend(self.files(run).await?);
         let directory = drivers.containers.directory(id);
         let hostname = hostname(run);
         let input = SpecInput {
             container: spec,
-            image: &config,
+            image: &defaults,
             user,
             etc: etc_files(run, &hostname, &directory).await?,
             hostname,
@@ -69,8 +80,8 @@ impl LinuxHost {
             namespaces: self.namespaces(run).await?,
             devices: devices(run)?,
             cgroup_path: cgroup(&drivers.cgroup_parent, spec.cgroup_parent.as_deref(), id),
+            host_capabilities: host_capabilities().await?,
             terminal_size: None,
-            init: None,
         };
         let built = spec::build(&input).map_err(|error| OpError::because(&error))?;
         for warning in &built.warnings {
@@ -98,7 +109,7 @@ impl LinuxHost {
     async fn volumes(
         &self,
         run: &Run,
-        config: &ImageConfig,
+        image: &Image,
         layers: &[PathBuf],
     ) -> Result<Vec<ResolvedMount>, OpError> {
         let mut mounts = Vec::new();
@@ -150,7 +161,7 @@ impl LinuxHost {
                 source,
             });
         }
-        for target in &config.volumes {
+        for target in &image.config.defaults.volumes {
             let target = target.trim_end_matches('/');
             if mounts
                 .iter()
@@ -410,6 +421,15 @@ async fn bind_source(path: &Path, create: bool) -> Result<(), OpError> {
     Err(OpError {
         reason,
         exit_code: Some(125),
+    })
+}
+
+/// What this process has, and can therefore give.
+async fn host_capabilities() -> Result<CapabilitySet, OpError> {
+    let status = read_or_empty("/proc/self/status").await;
+    CapabilitySet::from_status(&status).ok_or_else(|| OpError {
+        reason: "/proc/self/status does not say which capabilities this process has".to_owned(),
+        exit_code: None,
     })
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use scheduler::model::container::HealthTest;
 use scheduler::model::time::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::task::AbortHandle;
@@ -71,13 +70,8 @@ async fn probe(
     id: &ContainerId,
     check: &HealthCheck,
 ) -> (ProbeOutcome, Vec<u8>) {
-    let args = match &check.test {
-        HealthTest::Disabled => return (ProbeOutcome::Exited(0), Vec::new()),
-        HealthTest::Command(args) => args.clone(),
-        HealthTest::Shell(line) => vec!["/bin/sh".into(), "-c".into(), line.clone()],
-    };
     let request = ExecRequest {
-        args,
+        args: check.args.clone(),
         ..ExecRequest::default()
     };
     let mut session = match containers.exec(id, request).await {

@@ -143,14 +143,14 @@ impl LinuxHost {
         pid: u32,
         started_at: Timestamp,
     ) -> Result<(), OpError> {
-        let config = Self::image_config(image)?;
+        let defaults = Self::image_defaults(image);
         let spec = &run.task.spec;
         let live = Live {
             pid,
             networks: ids(&run.networks),
-            stop_signal: spec::stop_signal(&config, spec)
+            stop_signal: spec::stop_signal(&defaults, spec)
                 .map_err(|error| OpError::because(&error))?,
-            probe: spec::effective_healthcheck(&config, spec)
+            probe: spec::effective_healthcheck(&defaults, spec)
                 .map(|check| self.watch_health(run, check, started_at)),
         };
         if let Some(Live {
