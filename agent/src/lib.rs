@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`container`] | one container's life: bundle, shim, exec, logs, health, cgroup, seccomp | partly |
 //! | [`image`] | references, registries, layers, the content store | partly |
+//! | [`manager`] | gives the control plane its time and its disk | |
 //! | [`network`] | bridges, interfaces, published ports, balancing | partly |
 //! | [`dns`] | names inside containers | partly |
 //! | [`volume`] | named volumes and their data | |
@@ -21,6 +22,7 @@ pub mod fetch;
 pub mod host;
 pub mod image;
 mod namespace;
+pub mod manager;
 pub mod network;
 pub mod node;
 pub mod plan;

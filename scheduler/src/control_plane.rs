@@ -439,3 +439,6 @@ fn carry_out(draft: &mut Draft<'_>, command: Command) -> Result<Reply, Refusal> 
 fn reply_to(id: RequestId, result: Result<Answer, Refusal>) -> Output {
     Output::Reply { id, result }
 }
+
+#[cfg(test)]
+mod tests;

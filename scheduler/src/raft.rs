@@ -314,3 +314,6 @@ impl Entry {
 fn send(message: Message) -> Event {
     Event::Send(Box::new(message))
 }
+
+#[cfg(test)]
+mod tests;

@@ -357,3 +357,6 @@ fn leave<K: Ord + Clone>(index: &mut BTreeMap<K, BTreeSet<TaskId>>, key: &K, id:
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

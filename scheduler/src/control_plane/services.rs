@@ -413,13 +413,13 @@ pub(super) fn unknown<'a>(
     service: &str,
     known: impl Iterator<Item = &'a str>,
 ) -> Refusal {
-    let similarity = |name: &str| strsim::jaro_winkler(name, service);
-    let best = known.max_by(|one, other| similarity(one).total_cmp(&similarity(other)));
+    let distance = |name: &&str| strsim::damerau_levenshtein(name, service);
+    let best = known.min_by_key(distance);
+    // One slip in a short word, more in a long one.
+    let near = |name: &&str| distance(name) <= 1 + service.len() / 5;
     Refusal::UnknownService {
         stack: stack.to_owned(),
         service: service.to_owned(),
-        similar: best
-            .filter(|best| similarity(best) > 0.8)
-            .map(str::to_owned),
+        similar: best.filter(near).map(str::to_owned),
     }
 }

@@ -98,12 +98,16 @@ impl Log {
 
 impl Storage for Log {
     fn initial_state(&self) -> ::raft::Result<RaftState> {
-        let mut hard = HardState::default();
-        hard.term = self.vote.term;
-        hard.vote = self.vote.candidate;
-        hard.commit = self.vote.commit;
-        let mut members = ConfState::default();
-        members.voters.clone_from(&self.voters);
+        let hard = HardState {
+            term: self.vote.term,
+            vote: self.vote.candidate,
+            commit: self.vote.commit,
+            ..HardState::default()
+        };
+        let members = ConfState {
+            voters: self.voters.clone(),
+            ..ConfState::default()
+        };
         Ok(RaftState::new(hard, members))
     }
 

@@ -104,6 +104,11 @@ fn advance(draft: &mut Draft<'_>, service: &Service, slot: &Slot) {
     let Some(new) = &slot.new else {
         return;
     };
+    // Of several earlier ones, from updates that followed each other closely, one is enough.
+    if let Some(best) = slot.old.iter().max_by_key(|task| slot::is_serving(task)) {
+        let others = slot.old.iter().filter(|task| task.id != best.id);
+        stop(draft, service, &others.cloned().collect::<Vec<_>>());
+    }
     if new.desired == DesiredState::Ready {
         if slot.old.is_empty() {
             // A container that takes the place of another does not wait again: its slot is down.

@@ -34,7 +34,7 @@ pub(super) fn pass(draft: &mut Draft<'_>) {
                 draft
                     .state()
                     .service_tasks(&dependent.id)
-                    .any(|task| must_end(dependent, task) && is_running(task))
+                    .any(|task| is_ending(dependent, task) && is_running(task))
             });
         let tasks: Vec<Arc<Task>> = draft.state().service_tasks(&service.id).cloned().collect();
         for task in tasks {
@@ -65,6 +65,11 @@ fn must_end(service: &Service, task: &Task) -> bool {
     service.halted.contains(&task.slot)
         && task.desired == DesiredState::Running
         && !task.status.state.is_terminal()
+}
+
+/// Whether it has been told to end, or will be.
+fn is_ending(service: &Service, task: &Task) -> bool {
+    service.removal.is_some() || service.halted.contains(&task.slot)
 }
 
 fn is_running(task: &Task) -> bool {

@@ -107,8 +107,11 @@ impl<'a> Draft<'a> {
         NetworkId::new(self.ids.hex())
     }
 
+    /// Sorts in the order of making as well, so that what is made in one go stays in its order.
     pub fn service_id(&mut self) -> ServiceId {
-        ServiceId::new(&self.ids.hex()[..25])
+        let chance = self.ids.hex();
+        let (version, made) = (self.state.version, self.ids.made & 0xffff);
+        ServiceId::new(format!("{version:08x}{made:04x}{}", &chance[..13]))
     }
 
     /// Two words, as Docker makes up names for containers.

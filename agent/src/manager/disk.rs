@@ -1,0 +1,254 @@
+//! The thread that makes decisions durable, and what it finds at a start.
+//!
+//! | file | what |
+//! |---|---|
+//! | `lock` | held for as long as we run |
+//! | `snapshot` | the whole state at one point of the log; replaced as a whole |
+//! | `wal` | what was decided since; see [`super::wal`] |
+//!
+//! Everything that waits is appended and then made durable with one `fdatasync`. After a snapshot
+//! the log is written anew with what the snapshot does not contain, beside the old one, and takes
+//! its place in one step: there is no moment without a complete log.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use nix::fcntl::{Flock, FlockArg};
+use scheduler::raft::{Entry, Position, Restored, Vote, Write};
+use scheduler::state::State;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::ManagerError;
+use super::wal::{self, Wal, WalError};
+
+/// What the thread has done, in the order in which it was asked for.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// This write, and all before it.
+    Written {
+        number: u64,
+    },
+    Saved {
+        index: u64,
+    },
+    /// It has stopped.
+    Failed {
+        reason: String,
+    },
+}
+
+enum Job {
+    Write(Write),
+    Save {
+        position: Position,
+        state: Box<State>,
+    },
+}
+
+/// The way to the thread.
+pub(super) struct Disk {
+    jobs: Sender<Job>,
+}
+
+/// The first line of a snapshot file; the state follows on the second.
+#[derive(Debug, Serialize, Deserialize)]
+struct SnapshotHeader {
+    position: Position,
+    vote: Vote,
+    /// CRC-32 of the state's bytes.
+    checksum: u32,
+}
+
+impl Disk {
+    pub(super) fn open(
+        dir: &Path,
+        done: UnboundedSender<Done>,
+    ) -> Result<(Self, Restored, State), ManagerError> {
+        let directory = |source| ManagerError::Directory {
+            path: dir.to_owned(),
+            source,
+        };
+        let mut builder = fs::DirBuilder::new();
+        builder
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(directory)?;
+        let lock = lock(dir)?;
+        let (mut restored, state) = match read_snapshot(&dir.join("snapshot"))? {
+            Some((header, state)) => (
+                Restored {
+                    vote: header.vote,
+                    snapshot: header.position,
+                    entries: Vec::new(),
+                },
+                state,
+            ),
+            None => (Restored::default(), State::default()),
+        };
+        let (wal, records) = Wal::open(&dir.join("wal"))?;
+        records.add_to(&mut restored);
+        let writer = Writer {
+            dir: dir.to_owned(),
+            wal,
+            vote: restored.vote,
+            entries: restored.entries.clone(),
+            _lock: lock,
+        };
+        let (jobs, queue) = channel();
+        thread::Builder::new()
+            .name("manager-disk".to_owned())
+            .spawn(move || writer.run(&queue, &done))
+            .map_err(|source| ManagerError::Thread { source })?;
+        Ok((Self { jobs }, restored, state))
+    }
+
+    /// A thread that has stopped has said so, and why.
+    pub(super) fn write(&self, write: Write) {
+        let _ = self.jobs.send(Job::Write(write));
+    }
+
+    pub(super) fn save(&self, position: Position, state: State) {
+        let state = Box::new(state);
+        let _ = self.jobs.send(Job::Save { position, state });
+    }
+}
+
+fn lock(dir: &Path) -> Result<Flock<File>, ManagerError> {
+    let path = dir.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|source| ManagerError::Directory {
+            path: path.clone(),
+            source,
+        })?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| ManagerError::Locked {
+        path: dir.to_owned(),
+    })
+}
+
+/// Owned by the thread.
+struct Writer {
+    dir: PathBuf,
+    wal: Wal,
+    vote: Vote,
+    /// The log since the last snapshot, to be written again after the next one.
+    entries: Vec<Entry>,
+    _lock: Flock<File>,
+}
+
+impl Writer {
+    /// Until the manager is gone, or the disk fails: after a failed write nobody knows what is on
+    /// it, so that only a new start can tell (fsync(2), "ERRORS").
+    fn run(mut self, queue: &Receiver<Job>, done: &UnboundedSender<Done>) {
+        while let Ok(job) = queue.recv() {
+            let jobs: Vec<Job> = std::iter::once(job).chain(queue.try_iter()).collect();
+            if let Err(error) = self.work(jobs, done) {
+                let _ = done.send(Done::Failed {
+                    reason: chain(&error),
+                });
+                return;
+            }
+        }
+    }
+
+    fn work(&mut self, jobs: Vec<Job>, done: &UnboundedSender<Done>) -> Result<(), WalError> {
+        let mut last = None;
+        for job in jobs {
+            match job {
+                Job::Write(write) => {
+                    self.append(&write);
+                    last = Some(write.number);
+                }
+                Job::Save { position, state } => {
+                    self.flush(last.take(), done)?;
+                    self.save(&position, &state)?;
+                    let index = position.index;
+                    let _ = done.send(Done::Saved { index });
+                }
+            }
+        }
+        self.flush(last, done)
+    }
+
+    fn append(&mut self, write: &Write) {
+        if let Some(vote) = write.vote {
+            self.vote = vote;
+            self.wal.append_vote(&vote);
+        }
+        for entry in write.entries.iter() {
+            wal::replace_from(&mut self.entries, entry.clone());
+            self.wal.append_entry(entry);
+        }
+    }
+
+    fn flush(&mut self, last: Option<u64>, done: &UnboundedSender<Done>) -> Result<(), WalError> {
+        if let Some(number) = last {
+            self.wal.sync()?;
+            let _ = done.send(Done::Written { number });
+        }
+        Ok(())
+    }
+
+    fn save(&mut self, position: &Position, state: &State) -> Result<(), WalError> {
+        let path = self.dir.join("snapshot");
+        let bytes = serde_json::to_vec(state).map_err(io::Error::from);
+        let bytes = bytes.map_err(|source| WalError::io(&path, source))?;
+        let header = SnapshotHeader {
+            position: position.clone(),
+            vote: self.vote,
+            checksum: crc32fast::hash(&bytes),
+        };
+        let header = serde_json::to_vec(&header).map_err(io::Error::from);
+        let header = header.map_err(|source| WalError::io(&path, source))?;
+        wal::replace_file(&path, |file| {
+            file.write_all(&header)?;
+            file.write_all(b"\n")?;
+            file.write_all(&bytes)
+        })?;
+        self.entries.retain(|entry| entry.index > position.index);
+        self.wal = Wal::rewrite(&self.dir.join("wal"), &self.vote, &self.entries)?;
+        Ok(())
+    }
+}
+
+fn read_snapshot(path: &Path) -> Result<Option<(SnapshotHeader, State)>, WalError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(WalError::io(path, source)),
+    };
+    let damaged = |what: &'static str| WalError::DamagedSnapshot {
+        path: path.to_owned(),
+        what,
+    };
+    let end = bytes.iter().position(|byte| *byte == b'\n');
+    let (header, body) = bytes.split_at(end.ok_or_else(|| damaged("it has no header"))?);
+    let body = body.get(1..).unwrap_or_default();
+    let header: SnapshotHeader =
+        serde_json::from_slice(header).map_err(|_| damaged("its header cannot be read"))?;
+    if crc32fast::hash(body) != header.checksum {
+        return Err(damaged("its checksum is wrong"));
+    }
+    let state = serde_json::from_slice(body).map_err(|_| damaged("its state cannot be read"))?;
+    Ok(Some((header, state)))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

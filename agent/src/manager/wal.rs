@@ -1,0 +1,337 @@
+//! The log of decisions on disk: frames one after the other, each with its length and checksum.
+//!
+//!     frame:  ┌────────┬────────┬─────────────────┐     record: ┌────────┬──────┬─────────┐
+//!             │ length │ crc-32 │ record, record… │             │ length │ kind │ payload │
+//!             │ u32    │ u32    │                 │             │ u32    │ u8   │         │
+//!             └────────┴────────┴─────────────────┘             └────────┴──────┴─────────┘
+//!
+//! Numbers are little-endian. A frame is what was made durable in one go, and the next one is not
+//! begun before it is: a write that a power cut has torn can only be the last frame, and nobody was
+//! told that it was done. It is cut off. A frame that is wrong in any other way is damage, and an
+//! error: going on without it would silently take back decisions.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use scheduler::raft::{Entry, EntryKind, Restored, Vote};
+use thiserror::Error;
+
+/// Bytes before a frame's records.
+const HEADER: usize = 8;
+/// What a disk writes as a whole.
+const SECTOR: usize = 512;
+/// Larger frames are never written: a command is at most some megabytes.
+const LONGEST: usize = 256 << 20;
+
+const VOTE: u8 = 1;
+const BATCH: u8 = 2;
+const MEMBERS: u8 = 3;
+const MEMBERS_V2: u8 = 4;
+
+/// Why the log cannot be read or written.
+#[derive(Debug, Error)]
+pub enum WalError {
+    #[error("cannot use {path}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{path} is damaged at byte {offset}: {what}")]
+    Damaged {
+        path: PathBuf,
+        offset: usize,
+        what: &'static str,
+    },
+    #[error("{path} is damaged: {what}")]
+    DamagedSnapshot { path: PathBuf, what: &'static str },
+}
+
+impl WalError {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// The log, open for appending.
+pub(super) struct Wal {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    /// Records that have not been handed to the kernel yet.
+    pending: Vec<u8>,
+}
+
+/// What a log contains, in order.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Records {
+    pub(super) vote: Option<Vote>,
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Records {
+    /// What the snapshot contains already is passed over: the log may reach back behind it.
+    pub(super) fn add_to(self, restored: &mut Restored) {
+        if let Some(vote) = self.vote
+            && vote.term >= restored.vote.term
+        {
+            restored.vote = vote;
+        }
+        let after = restored.snapshot.index;
+        restored.entries = self
+            .entries
+            .into_iter()
+            .filter(|entry| entry.index > after)
+            .collect();
+    }
+}
+
+impl Wal {
+    /// Opens the log, cuts off a torn tail, and returns what is in it.
+    pub(super) fn open(path: &Path) -> Result<(Self, Records), WalError> {
+        let io = |source| WalError::io(path, source);
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let wal = Self::rewrite(path, &Vote::default(), &[])?;
+                return Ok((wal, Records::default()));
+            }
+            Err(source) => return Err(io(source)),
+        };
+        let (records, good) = read(path, &bytes)?;
+        let file = File::options().write(true).open(path).map_err(io)?;
+        if good < bytes.len() {
+            tracing::warn!(path = %path.display(), offset = good, "cut off an unfinished write");
+            file.set_len(good as u64).map_err(io)?;
+            file.sync_all().map_err(io)?;
+        }
+        let wal = Self {
+            path: path.to_owned(),
+            file,
+            length: good as u64,
+            pending: Vec::new(),
+        };
+        Ok((wal, records))
+    }
+
+    /// Replaces the log by one with just these.
+    pub(super) fn rewrite(path: &Path, vote: &Vote, entries: &[Entry]) -> Result<Self, WalError> {
+        let mut bytes = Vec::new();
+        put_vote(&mut bytes, vote);
+        for entry in entries {
+            put_entry(&mut bytes, entry);
+        }
+        let bytes = frame(&bytes).map_err(|source| WalError::io(path, source))?;
+        replace_file(path, |file| file.write_all(&bytes))?;
+        let file = File::options().write(true).open(path);
+        Ok(Self {
+            path: path.to_owned(),
+            file: file.map_err(|source| WalError::io(path, source))?,
+            length: bytes.len() as u64,
+            pending: Vec::new(),
+        })
+    }
+
+    pub(super) fn append_vote(&mut self, vote: &Vote) {
+        put_vote(&mut self.pending, vote);
+    }
+
+    pub(super) fn append_entry(&mut self, entry: &Entry) {
+        put_entry(&mut self.pending, entry);
+    }
+
+    /// Everything appended so far is on disk when this returns.
+    pub(super) fn sync(&mut self) -> Result<(), WalError> {
+        let io = |source| WalError::io(&self.path, source);
+        let frame = frame(&self.pending).map_err(io)?;
+        self.file.write_all_at(&frame, self.length).map_err(io)?;
+        self.file.sync_data().map_err(io)?;
+        self.length += frame.len() as u64;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+/// Adds an entry; the one with its index, and all that follow, were never agreed on.
+pub(super) fn replace_from(entries: &mut Vec<Entry>, entry: Entry) {
+    while entries.last().is_some_and(|last| last.index >= entry.index) {
+        entries.pop();
+    }
+    entries.push(entry);
+}
+
+/// Writes a file beside the old one and puts it in its place, so that there is always one of both
+/// and it is whole.
+pub(super) fn replace_file(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), WalError> {
+    let fresh = path.with_extension("new");
+    let io = |source| WalError::io(path, source);
+    let mut file = File::options()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&fresh)
+        .map_err(io)?;
+    write(&mut file).map_err(io)?;
+    file.sync_all().map_err(io)?;
+    fs::rename(&fresh, path).map_err(io)?;
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
+}
+
+fn put_vote(out: &mut Vec<u8>, vote: &Vote) {
+    let numbers = [vote.term, vote.candidate, vote.commit];
+    put(out, VOTE, &numbers.map(u64::to_le_bytes).concat());
+}
+
+fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
+    let kind = match entry.kind {
+        EntryKind::Batch => BATCH,
+        EntryKind::Members => MEMBERS,
+        EntryKind::MembersV2 => MEMBERS_V2,
+    };
+    let mut payload = Vec::with_capacity(16 + entry.data.len());
+    payload.extend(entry.index.to_le_bytes());
+    payload.extend(entry.term.to_le_bytes());
+    payload.extend(&entry.data);
+    put(out, kind, &payload);
+}
+
+fn put(out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
+    // Bounded by `LONGEST`, which the frame checks.
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    out.extend(length.to_le_bytes());
+    out.push(kind);
+    out.extend(payload);
+}
+
+fn frame(records: &[u8]) -> io::Result<Vec<u8>> {
+    let length = u32::try_from(records.len()).ok();
+    let length = length.filter(|_| records.len() <= LONGEST);
+    let length = length.ok_or(io::ErrorKind::FileTooLarge)?;
+    let mut frame = Vec::with_capacity(HEADER + records.len());
+    frame.extend(length.to_le_bytes());
+    frame.extend(crc32fast::hash(records).to_le_bytes());
+    frame.extend(records);
+    Ok(frame)
+}
+
+/// Reads frames up to the end, or to a torn one. Returns the records and where the good part ends.
+fn read(path: &Path, bytes: &[u8]) -> Result<(Records, usize), WalError> {
+    let mut records = Records::default();
+    let mut at = 0;
+    while at < bytes.len() {
+        let Some(content) = content(&bytes[at..]) else {
+            if is_torn(bytes, at) {
+                break;
+            }
+            return Err(damaged(path, at, "the checksum is wrong"));
+        };
+        let unknown = || damaged(path, at, "a record that this version does not know");
+        take_all(&mut records, content).ok_or_else(unknown)?;
+        at += HEADER + content.len();
+    }
+    Ok((records, at))
+}
+
+fn damaged(path: &Path, offset: usize, what: &'static str) -> WalError {
+    WalError::Damaged {
+        path: path.to_owned(),
+        offset,
+        what,
+    }
+}
+
+/// The records of the frame at the beginning, if it is whole and right.
+fn content(bytes: &[u8]) -> Option<&[u8]> {
+    let length = length(bytes)?;
+    let checksum = number(bytes.get(4..)?)?;
+    let content = bytes.get(HEADER..HEADER.checked_add(length)?)?;
+    (crc32fast::hash(content) == checksum).then_some(content)
+}
+
+fn length(bytes: &[u8]) -> Option<usize> {
+    let length = usize::try_from(number(bytes)?).ok()?;
+    (1..=LONGEST).contains(&length).then_some(length)
+}
+
+fn number(bytes: &[u8]) -> Option<u32> {
+    let bytes = bytes.get(..4)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?))
+}
+
+/// Whether the bad frame at `at` is the end of an unfinished write.
+///
+/// Then nothing good follows it, and it is too short, or some of its sectors were never written
+/// and read as zeroes. One that is all there and wrong was told to be done, and was damaged later.
+/// The length may itself be what is wrong, so that a good frame is looked for at every byte.
+fn is_torn(bytes: &[u8], at: usize) -> bool {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let followed = (1..rest.len()).any(|skip| {
+        content(&rest[skip..])
+            .is_some_and(|found| take_all(&mut Records::default(), found).is_some())
+    });
+    if followed {
+        return false;
+    }
+    let end = length(rest).map_or(rest.len(), |length| HEADER + length);
+    rest.len() < HEADER || end > rest.len() || has_hole(bytes, at)
+}
+
+/// Whether a sector, or the part of one at either end, is all zeroes.
+fn has_hole(bytes: &[u8], at: usize) -> bool {
+    let first = at - at % SECTOR;
+    (first..bytes.len()).step_by(SECTOR).any(|sector| {
+        let end = (sector + SECTOR).min(bytes.len());
+        let part = bytes.get(sector.max(at)..end).unwrap_or_default();
+        part.len() >= HEADER && part.iter().all(|byte| *byte == 0)
+    })
+}
+
+fn take_all(records: &mut Records, mut content: &[u8]) -> Option<()> {
+    while !content.is_empty() {
+        let length = usize::try_from(number(content)?).ok()?;
+        let end = 5usize.checked_add(length)?;
+        take(records, content.get(4..end)?)?;
+        content = content.get(end..)?;
+    }
+    Some(())
+}
+
+fn take(records: &mut Records, content: &[u8]) -> Option<()> {
+    let (kind, payload) = content.split_first()?;
+    let long = |at: usize| {
+        Some(u64::from_le_bytes(
+            payload.get(at..at + 8)?.try_into().ok()?,
+        ))
+    };
+    let kind = match *kind {
+        VOTE => {
+            records.vote = Some(Vote {
+                term: long(0)?,
+                candidate: long(8)?,
+                commit: long(16)?,
+            });
+            return Some(());
+        }
+        BATCH => EntryKind::Batch,
+        MEMBERS => EntryKind::Members,
+        MEMBERS_V2 => EntryKind::MembersV2,
+        _ => return None,
+    };
+    let entry = Entry {
+        index: long(0)?,
+        term: long(8)?,
+        kind,
+        data: payload.get(16..)?.to_vec(),
+    };
+    replace_from(&mut records.entries, entry);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests;
