@@ -27,7 +27,7 @@ mod frames;
 mod lines;
 pub(crate) mod node;
 
-pub(crate) use frames::{Channel, Frames};
+pub(crate) use frames::{Channel, Frames, Framing};
 pub(crate) use lines::{ByteLines, JsonLines};
 
 /// Both directions of a connection that speaks no HTTP any more.
@@ -216,10 +216,15 @@ impl Client {
         decode(path, response).await
     }
 
-    /// The answer's bytes as they come.
-    pub(crate) async fn stream(&self, path: &str) -> Result<Incoming, ApiError> {
+    /// What a container says, as it comes, and how to tell its channels apart.
+    pub(crate) async fn output(&self, path: &str) -> Result<(Incoming, Framing), ApiError> {
         let response = self.send(request(Method::GET, path, None)?).await?;
-        Ok(response.into_body())
+        let kind = response.headers().get(CONTENT_TYPE);
+        let framing = match kind.is_some_and(|it| it == "application/vnd.docker.raw-stream") {
+            true => Framing::Raw,
+            false => Framing::Framed,
+        };
+        Ok((response.into_body(), framing))
     }
 
     /// The answer as JSON values, one a line.
@@ -227,7 +232,8 @@ impl Client {
         &self,
         path: &str,
     ) -> Result<JsonLines<T>, ApiError> {
-        Ok(JsonLines::new(path, self.stream(path).await?))
+        let response = self.send(request(Method::GET, path, None)?).await?;
+        Ok(JsonLines::new(path, response.into_body()))
     }
 
     /// Sends bytes (or nothing), and reads JSON values, one a line.

@@ -161,7 +161,15 @@ fn culprits<'a>(
 /// `service migrate failed: container shop-migrate-1 exited with code 3; web was waiting for it`
 fn story(services: &[String], status: &StackStatus) -> String {
     let mut parts = Vec::new();
-    for name in services {
+    // A service that failed only because another one did is told as waiting for that one.
+    let has_culprit = |name: &&String| culprits(status, name).next().is_some();
+    let roots: Vec<&String> = services.iter().filter(has_culprit).collect();
+    let told = if roots.is_empty() {
+        services.iter().collect()
+    } else {
+        roots
+    };
+    for name in told {
         let Some(service) = status.services.iter().find(|it| it.name == *name) else {
             continue;
         };

@@ -149,27 +149,6 @@ pub(crate) struct ProgressDetail {
     pub(crate) total: u64,
 }
 
-/// The parts of `GET /containers/{id}/json` that are used.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub(crate) struct Inspected {
-    pub(crate) state: InspectedState,
-    pub(crate) config: InspectedConfig,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub(crate) struct InspectedState {
-    pub(crate) exit_code: i32,
-    pub(crate) error: String,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub(crate) struct InspectedConfig {
-    pub(crate) tty: bool,
-}
-
 /// The answer to a creation.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]

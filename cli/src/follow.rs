@@ -144,7 +144,7 @@ fn is_there(service: &ServiceStatus, want: Want) -> bool {
     let is_settled = service.phase == ServicePhase::Settled;
     match want {
         Want::Created => is_settled || wanted(service).all(|it| it.state >= TaskState::Ready),
-        Want::Started => is_settled || has_started(service),
+        Want::Started => is_settled,
         Want::Healthy => {
             is_settled
                 && wanted(service).all(|it| {
@@ -154,17 +154,6 @@ fn is_there(service: &ServiceStatus, want: Want) -> bool {
                 })
         }
     }
-}
-
-/// As many as wanted run (or have run to their end), and no old one is left.
-fn has_started(service: &ServiceStatus) -> bool {
-    let all = || service.containers.iter().filter(|it| !it.one_off);
-    let started = all()
-        .filter(|it| it.current && matches!(it.state, TaskState::Running | TaskState::Complete))
-        .count();
-    service.phase != ServicePhase::Waiting
-        && u32::try_from(started).unwrap_or(u32::MAX) >= service.wanted
-        && all().all(|it| it.current && it.desired != DesiredState::Remove)
 }
 
 /// Verdict of `stop` and `kill`: nothing of these services runs.

@@ -10,8 +10,7 @@ use hyper::body::Incoming;
 use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
-use crate::connect::{ApiError, ByteLines, Channel, Client, Frames, escape, url};
-use crate::docker::Inspected;
+use crate::connect::{ApiError, ByteLines, Channel, Client, Frames, Framing, escape, url};
 use crate::output::{self, Colour};
 
 mod attach;
@@ -65,7 +64,6 @@ impl Reader {
         query: &Query,
     ) -> Result<Self, ApiError> {
         let path = format!("/containers/{}", escape(container));
-        let inspected: Inspected = client.get(&format!("{path}/json")).await?;
         let tail = query
             .tail
             .map_or_else(|| "all".to_owned(), |lines| lines.to_string());
@@ -82,11 +80,12 @@ impl Reader {
         if query.follow == Follow::Yes {
             parameters.push(("follow", "1"));
         }
+        let (body, framing) = client
+            .output(&url(&format!("{path}/logs"), &parameters))
+            .await?;
         Ok(Self {
-            body: client
-                .stream(&url(&format!("{path}/logs"), &parameters))
-                .await?,
-            frames: (!inspected.config.tty).then(Frames::default),
+            body,
+            frames: (framing == Framing::Framed).then(Frames::default),
             stdout: ByteLines::default(),
             stderr: ByteLines::default(),
             ready: std::collections::VecDeque::new(),

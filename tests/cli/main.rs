@@ -6,8 +6,10 @@
 
 mod config;
 mod errors;
+mod fake_node;
 mod help;
 mod no_node;
+mod stack;
 
 use std::fs;
 use std::path::Path;
@@ -66,8 +68,13 @@ impl Place {
         text.replace(here.to_str().unwrap(), "[DIR]")
     }
 
+    /// Where a node is looked for.
+    fn socket(&self) -> std::path::PathBuf {
+        self.path().join("none.sock")
+    }
+
     fn output(&self, arguments: &str) -> Output {
-        let socket = self.path().join("none.sock");
+        let socket = self.socket();
         Command::new(env!("CARGO_BIN_EXE_wharfie"))
             .args(arguments.split_whitespace())
             .current_dir(self.path().canonicalize().unwrap())

@@ -10,6 +10,14 @@ pub(crate) enum Channel {
     Stderr,
 }
 
+/// How the output of a process is written on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// A process with a terminal has one channel only, and no frames.
+    Raw,
+    Framed,
+}
+
 /// Puts frames together from bytes that arrive in any pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {

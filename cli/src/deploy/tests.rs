@@ -13,6 +13,15 @@ fn the_story_names_the_container_its_code_and_who_waited() {
 }
 
 #[test]
+fn one_that_failed_because_of_another_is_not_told_twice() {
+    let status = stack("db:failed/failed web:pending/failed");
+    assert_eq!(
+        story(&["db".to_owned(), "web".to_owned()], &status),
+        "service db failed: container shop-db-1 exited with code 3; web was waiting for it"
+    );
+}
+
+#[test]
 fn a_container_that_never_ran_has_a_reason() {
     let status = stack("db:rejected/failed");
     assert_eq!(

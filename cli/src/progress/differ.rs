@@ -186,6 +186,9 @@ impl Differ {
             TaskState::New | TaskState::Pending if service.phase == ServicePhase::Waiting => {
                 ("Waiting", Kind::Working, service.reason.clone())
             }
+            TaskState::New | TaskState::Pending if service.phase == ServicePhase::Failed => {
+                ("Error", Kind::Error, service.reason.clone())
+            }
             _ if self.intent == Intent::Restart && now.state < TaskState::Running => {
                 ("Restarting", Kind::Working, String::new())
             }
