@@ -15,7 +15,7 @@ use super::interpolate::{self, Variable};
 use super::merge::merge;
 use super::schema::service::SERVICE;
 use super::schema::{FILE, Shape};
-use super::{Files, LoadOptions, Source, Steps, discover};
+use super::{Files, LoadOptions, Source, Steps, discover, environment};
 
 /// Files that include files that include …: a chain this long is a mistake.
 const MAX_CHAIN: usize = 50;
@@ -383,6 +383,9 @@ impl<'a> Assembler<'a> {
         let parsed = self.parse(&sources);
         let mut model = self.assemble(parsed, &inner);
         self.including.truncate(depth);
+        if self.steps.resolve_environment && self.steps.interpolate {
+            environment::fill_from_project(&mut model, &inner.environment);
+        }
         model.remove("name");
         Some(model)
     }

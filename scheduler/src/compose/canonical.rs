@@ -202,15 +202,14 @@ fn build(shape: &Shape, node: &Node, dollars: Dollars) -> Tree {
                 .collect(),
         ),
         (_, Value::Map(map)) => {
-            let inner = |key: &str| match shape {
-                _ if key.starts_with("x-") => &Shape::Any,
+            let inner = match shape {
                 Shape::Map(inner) => inner,
                 Shape::KeyValues(_) => &Shape::Text,
                 _ => &Shape::Any,
             };
             let mut entries: IndexMap<String, Tree> = map
                 .iter()
-                .map(|(key, entry)| (key.clone(), build(inner(key), &entry.node, dollars)))
+                .map(|(key, entry)| (key.clone(), build(inner, &entry.node, dollars)))
                 .collect();
             entries.sort_keys();
             Tree::Map(entries)
@@ -256,7 +255,7 @@ fn is_worth_printing(name: &str, tree: &Tree) -> bool {
             "replicas" | "scale" | "retries" | "soft" | "hard" | "parallelism" | "max_attempts"
         ),
         Tree::Float(value) => *value != 0.0,
-        Tree::Text(text) => !text.is_empty() && !(text == "0" && is_size(name)),
+        Tree::Text(text) => !(text.is_empty() || text == "0" && is_size(name)),
         Tree::Int(_) => true,
     }
 }

@@ -216,6 +216,9 @@ impl Checker<'_> {
             let found = node.kind();
             return self.wrong(node.span, "a string", found);
         };
+        if text.is_empty() {
+            return Node::new(Value::Null, node.span);
+        }
         if good.contains(&text.as_str()) || self.is_template(&text) {
             return Node {
                 value: Value::Text(text),
@@ -283,13 +286,8 @@ impl Checker<'_> {
         };
         let mut checked = Map::new();
         for (key, entry) in map {
-            let shape = if key.starts_with("x-") {
-                &Shape::Any
-            } else {
-                item
-            };
             self.path.push(key.clone());
-            let node = self.check(shape, entry.node);
+            let node = self.check(item, entry.node);
             self.path.pop();
             checked.insert(key, Entry { node, ..entry });
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Files;
 use super::diagnostic::{Problems, Span};
-use super::document::{Map, Node, Value};
+use super::document::{Entry, Map, Node, Tag, Value};
 use super::dotenv::{self, Format};
 
 /// Merges the files into `environment`, and fills in names without a value from the project's
@@ -17,7 +17,7 @@ pub(super) fn resolve_environment(
     files: &dyn Files,
     problems: &mut Problems,
 ) {
-    let mut found: BTreeMap<String, (Option<String>, Span)> = BTreeMap::new();
+    let mut found: BTreeMap<String, (String, Span)> = BTreeMap::new();
     if let Some(entry) = service.remove("env_file") {
         for item in entry.node.items() {
             let Some((path, span)) = item
@@ -35,9 +35,16 @@ pub(super) fn resolve_environment(
             } else {
                 Format::Compose
             };
-            let lookup = |name: &str| variables.get(name).cloned();
+            let lookup = |name: &str| {
+                let own = || service.get("environment")?.get_str(name).map(str::to_owned);
+                let earlier = || found.get(name).map(|(value, _)| value.clone());
+                variables.get(name).cloned().or_else(own).or_else(earlier)
+            };
             for (name, value) in read(&path, span, format, &lookup, files, problems) {
-                found.insert(name, (value, span));
+                // A name alone is taken from the project, and left out if it is not there either.
+                if let Some(value) = value.or_else(|| variables.get(&name).cloned()) {
+                    found.insert(name, (value, span));
+                }
             }
         }
     }
@@ -50,20 +57,39 @@ pub(super) fn resolve_environment(
         });
     for (name, (value, span)) in found {
         if !own.contains_key(&name) {
-            let value = value.map_or(Value::Null, Value::Text);
-            let node = Node::new(value, span);
-            own.insert(name, super::document::Entry { key: span, node });
+            let node = Node::text(value, span);
+            own.insert(name, Entry { key: span, node });
         }
     }
-    for (name, entry) in &mut own {
+    fill(&mut own, variables);
+    if !own.is_empty() {
+        service.set("environment", Node::new(Value::Map(own), span));
+    }
+}
+
+/// Gives the services of an included project the variables of that project.
+pub(super) fn fill_from_project(model: &mut Node, variables: &BTreeMap<String, String>) {
+    let services = model.get_mut("services").and_then(Node::as_map_mut);
+    for service in services.into_iter().flat_map(|it| it.values_mut()) {
+        if let Some(own) = service
+            .node
+            .get_mut("environment")
+            .and_then(Node::as_map_mut)
+        {
+            fill(own, variables);
+        }
+    }
+}
+
+/// Finds the values of names that stand alone.
+fn fill(own: &mut Map, variables: &BTreeMap<String, String>) {
+    for (name, entry) in own {
         if entry.node.is_null()
+            && entry.node.tag == Tag::None
             && let Some(value) = variables.get(name)
         {
             entry.node.value = Value::Text(value.clone());
         }
-    }
-    if !own.is_empty() {
-        service.set("environment", Node::new(Value::Map(own), span));
     }
 }
 
@@ -89,10 +115,11 @@ pub(super) fn resolve_labels(
             files,
             problems,
         ) {
-            let node = Node::text(value.unwrap_or_default(), item.span);
+            let Some(value) = value else { continue };
+            let node = Node::text(value, item.span);
             labels.insert(
                 name,
-                super::document::Entry {
+                Entry {
                     key: item.span,
                     node,
                 },

@@ -263,7 +263,7 @@ pub(super) fn drop_unused(model: &mut Node) {
         let Some(resources) = model.get_mut(section).and_then(Node::as_map_mut) else {
             continue;
         };
-        resources.retain(|key, _| used.contains(key) || key.starts_with("x-"));
+        resources.retain(|key, _| used.contains(key));
         if resources.is_empty() {
             model.remove(section);
         }

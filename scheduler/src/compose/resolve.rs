@@ -65,8 +65,8 @@ pub(super) fn stack(
 impl Resolver<'_> {
     fn section(&self, name: &str) -> Vec<(String, Node)> {
         let section = self.model.get(name).into_iter().flat_map(Node::entries);
-        let own = section.filter(|(key, _)| !key.starts_with("x-"));
-        own.map(|(key, entry)| (key.to_owned(), entry.node.clone()))
+        section
+            .map(|(key, entry)| (key.to_owned(), entry.node.clone()))
             .collect()
     }
 

@@ -6,6 +6,7 @@
 pub(super) mod device;
 pub(super) mod port;
 pub(super) mod volume;
+mod words;
 
 use super::check::Checker;
 use super::document::{Entry, Map, Node, Value};
@@ -13,11 +14,16 @@ use super::value;
 
 /// A scalar for a list of one.
 pub(super) fn one_or_more(_: &mut Checker<'_>, node: Node) -> Node {
-    if node.as_str().is_none() {
+    let Some(text) = node.as_str() else {
         return node;
-    }
-    let span = node.span;
-    Node::new(Value::Seq(vec![node]), span)
+    };
+    // Often a variable that is not set.
+    let items = if text.is_empty() {
+        Vec::new()
+    } else {
+        vec![node.clone()]
+    };
+    Node::new(Value::Seq(items), node.span)
 }
 
 /// A list of keys for a mapping with nothing under them.
@@ -102,17 +108,23 @@ pub(super) fn command(checker: &mut Checker<'_>, node: Node) -> Node {
         let span = node.span;
         return Node::new(Value::Seq(vec![node]), span);
     }
-    let Some(words) = shlex::split(text) else {
+    let Some(split) = words::split(text) else {
         let title = format!("{} has a quote that is never closed", checker.describe());
         checker.problems.error(node.span, title);
         return Node::new(Value::Null, node.span);
     };
-    let words = words
-        .into_iter()
-        .map(|it| Node::text(it, node.span))
-        .collect();
+    if !split.ignored.is_empty() {
+        let title = format!(
+            "{}: `{}` is ignored, as no shell reads this line",
+            checker.describe(),
+            split.ignored
+        );
+        let help = "write `sh -c '…'` around the line";
+        checker.problems.warn(node.span, title).set_help(help);
+    }
+    let words = split.words.into_iter().map(|it| Node::text(it, node.span));
     Node {
-        value: Value::Seq(words),
+        value: Value::Seq(words.collect()),
         ..node
     }
 }
@@ -198,13 +210,22 @@ fn unbracket(address: &str) -> &str {
 }
 
 pub(super) fn secret_grant(_: &mut Checker<'_>, node: Node) -> Node {
-    let name = node.as_str().map(str::to_owned);
     let mut node = wrap(node, "source");
-    if let Some(name) = name {
+    if node.get("target").is_none()
+        && let Some(name) = node.get_str("source")
+    {
         let target = Node::text(format!("/run/secrets/{name}"), node.span);
         node.set("target", target);
     }
     node
+}
+
+/// The two words for one policy.
+pub(super) fn pull_policy(_: &mut Checker<'_>, node: Node) -> Node {
+    match node.as_str() {
+        Some("if_not_present") => Node::text("missing", node.span),
+        _ => node,
+    }
 }
 
 pub(super) fn config_grant(_: &mut Checker<'_>, node: Node) -> Node {

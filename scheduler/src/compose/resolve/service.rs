@@ -15,14 +15,14 @@ impl Resolver<'_> {
     ) -> BTreeMap<String, ServiceSpec> {
         let model = self.model;
         let services = model.get("services").into_iter().flat_map(Node::entries);
-        let own = services.filter(|(name, _)| !name.starts_with("x-"));
-        own.map(|(name, entry)| {
-            (
-                name.to_owned(),
-                self.service(name, &entry.node, secrets, configs),
-            )
-        })
-        .collect()
+        services
+            .map(|(name, entry)| {
+                (
+                    name.to_owned(),
+                    self.service(name, &entry.node, secrets, configs),
+                )
+            })
+            .collect()
     }
 
     fn service(

@@ -185,7 +185,13 @@ static ATTRIBUTES: &[Attribute] = &[
         }),
     ),
     done("privileged", &Shape::Bool),
-    done("pull_policy", &Shape::Text),
+    done(
+        "pull_policy",
+        &Shape::Form(Form {
+            short: short::pull_policy,
+            long: &Shape::Text,
+        }),
+    ),
     done("read_only", &Shape::Bool),
     done("restart", &Shape::Text),
     done("runtime", &Shape::Text),

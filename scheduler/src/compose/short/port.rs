@@ -103,9 +103,11 @@ fn expand(short: &Short<'_>, item: &Node) -> Vec<Node> {
 }
 
 fn parse(text: &str) -> Result<Short<'_>, String> {
-    let (rest, protocol) = match text.rsplit_once('/') {
-        Some((rest, protocol)) => (rest, protocol),
-        None => (text, "tcp"),
+    let (rest, protocol) = text.rsplit_once('/').unwrap_or((text, "tcp"));
+    let protocol = match protocol {
+        "TCP" => "tcp",
+        "UDP" => "udp",
+        other => other,
     };
     if !matches!(protocol, "tcp" | "udp") {
         return Err(match protocol {
@@ -145,9 +147,9 @@ fn parse(text: &str) -> Result<Short<'_>, String> {
     })
 }
 
-/// A port, a range, or nothing.
+/// A port, a range, or nothing; zero is nothing.
 fn range(text: &str) -> Result<Option<Range>, String> {
-    if text.is_empty() {
+    if text.is_empty() || text == "0" {
         return Ok(None);
     }
     let (first, last) = text.split_once('-').unwrap_or((text, text));

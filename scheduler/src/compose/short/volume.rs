@@ -107,10 +107,10 @@ fn long(checker: &mut Checker<'_>, short: &Short<'_>, item: &Node) -> Node {
             }
             other => {
                 let title = format!(
-                    "{}: `{other}` is not an option of a {kind}",
+                    "{}: `{other}` has no effect on a {kind}",
                     checker.describe()
                 );
-                checker.problems.error(span, title);
+                checker.problems.warn(span, title);
             }
         }
     }

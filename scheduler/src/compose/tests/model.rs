@@ -331,3 +331,22 @@ fn ports_choose_from_ranges() {
         ]
     );
 }
+
+#[test]
+fn variables_of_an_included_project_fill_its_environment() {
+    let stack = stack(
+        "=== compose.yaml\ninclude: [sub/i.yaml]\n=== sub/i.yaml\nservices: {i: {image: x, environment: [V]}}\n=== sub/.env\nV=1\n",
+    );
+    let environment = &stack.services["i"].container.environment;
+    assert_eq!(environment["V"].as_deref(), Some("1"));
+}
+
+#[test]
+fn the_bridge_of_docker_is_the_network_of_the_project() {
+    let stack = stack("services: {a: {image: x, network_mode: bridge}}");
+    let NetworkMode::Attached(attachments) = &stack.services["a"].container.network else {
+        panic!("not attached")
+    };
+    assert_eq!(attachments[0].network, "shop_default");
+    assert!(stack.networks.contains_key("default"));
+}
