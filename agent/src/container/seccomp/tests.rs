@@ -36,12 +36,13 @@ fn the_kernel_enforces_the_default() {
             open(AddressFamily::Inet),
             open(AddressFamily::Unix),
             open(AddressFamily::Vsock),
+            open(AddressFamily::Alg),
             unshare(CloneFlags::CLONE_NEWUSER),
             nix::unistd::sethostname("stolen"),
         ]
     });
     let no = Err(Errno::EPERM);
-    assert_eq!(answers, [Ok(()), Ok(()), no, no, no]);
+    assert_eq!(answers, [Ok(()), Ok(()), no, no, no, no]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use std::fs;
 
-use super::super::{LogWriter, Stream};
+use super::super::{LogWriter, Part, Stream};
 use super::*;
 use crate::container::LogFiles;
 
@@ -265,4 +265,46 @@ async fn what_is_no_entry_is_left_out() {
         (entries[0].at, entries[0].bytes.as_slice()),
         (second(1), &b"ok"[..])
     );
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(24))]
+
+    /// However the output is cut into reads and files, each stream comes back byte for byte.
+    #[test]
+    fn what_is_written_is_read_back(
+        chunks in proptest::collection::vec(
+            (proptest::bool::ANY, "[a\n\r\u{0}é]{0,30}", 1usize..600),
+            0..8,
+        ),
+        max_size in 1024u64..40_000,
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let mut writer = writer(&path, max_size);
+        let mut expected = [Vec::new(), Vec::new()];
+        for (n, (is_error, text, times)) in chunks.iter().enumerate() {
+            let stream = if *is_error { Stream::Stderr } else { Stream::Stdout };
+            let bytes = text.repeat(*times).into_bytes();
+            writer.write(stream, &bytes, second(n as u64)).unwrap();
+            expected[stream as usize].extend(bytes);
+        }
+        writer.finish(second(99)).unwrap();
+        let kept = fs::read_dir(directory.path()).unwrap().count();
+        proptest::prop_assume!(kept < 200);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let entries = runtime.block_on(async {
+            let query = LogQuery::default();
+            read_all(&mut LogReader::open(&path, query, LogEnd::new()).await.unwrap()).await
+        });
+        let mut found = [Vec::new(), Vec::new()];
+        for entry in entries {
+            let bytes = &mut found[entry.stream as usize];
+            bytes.extend(entry.bytes);
+            if entry.part == Part::End {
+                bytes.push(b'\n');
+            }
+        }
+        proptest::prop_assert!(found == expected);
+    }
 }
