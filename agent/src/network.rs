@@ -13,7 +13,7 @@
 //! |---|---|
 //! | [`address`] | names of kernel objects, derived from identifiers |
 //! | [`record`] | what a later agent must know, on disk |
-//! | [`bridge`], [`connect`] | bridges and interfaces, through [`netlink`] |
+//! | [`bridge`], [`connect`] | bridges and interfaces, through [`netlink`] and [`sweep`] |
 //! | [`firewall`], [`nftables`], [`watch`] | rule text (pure), its writer, and who else touches it |
 //! | [`ports`], [`holder`] | published ports, and who has them |
 //! | [`balance`] | virtual addresses (pure) |
@@ -42,6 +42,7 @@ use netlink::Netlink;
 use nftables::Nftables;
 use ports::Held;
 use record::{ContainerRecord, NetworkRecord, Records};
+use sweep::Sweeper;
 
 mod address;
 mod balance;
@@ -54,6 +55,7 @@ mod netlink;
 mod nftables;
 mod ports;
 mod record;
+mod sweep;
 mod watch;
 
 /// Where the driver keeps its things.
@@ -114,6 +116,7 @@ pub struct Networks {
     instance: Instance,
     records: Records,
     netlink: Netlink,
+    sweeper: Sweeper,
     nftables: Nftables,
     known: Mutex<Known>,
 }
@@ -154,6 +157,7 @@ impl Networks {
             instance: config.instance,
             records,
             netlink,
+            sweeper: Sweeper::start(),
             nftables,
             known: Mutex::new(known),
         }))
@@ -176,7 +180,7 @@ impl Networks {
         // A network that changed its bridge's name leaves the old one behind.
         let before = self.known().networks.get(&network.id).cloned();
         if let Some(before) = before.filter(|before| before.bridge != record.bridge) {
-            self.netlink
+            self.sweeper
                 .delete(&before.bridge)
                 .await
                 .map_err(kernel("delete an outdated bridge"))?;
@@ -195,7 +199,14 @@ impl Networks {
             .networks
             .get(id)
             .map(|record| record.bridge.clone());
-        bridge::remove(&self.netlink, &self.instance, id, bridge.as_deref()).await?;
+        bridge::remove(
+            &self.netlink,
+            &self.sweeper,
+            &self.instance,
+            id,
+            bridge.as_deref(),
+        )
+        .await?;
         self.change(|known| known.networks.remove(id)).await?;
         self.records
             .drop_network(id)
@@ -207,7 +218,8 @@ impl Networks {
     /// Call it between `create` and `start`, and again when a running container's networks change.
     /// The networks must have been ensured. On error nothing of a new connection is left. Ports
     /// that are bound already stay; they lead to the interface with the default route, or the first
-    /// one that is not on an internal network. Without such an interface no port is bound.
+    /// one that is not on an internal network. Without such an interface no port is bound. Without
+    /// endpoints the container gets its loopback interface alone.
     pub async fn connect(
         &self,
         container: &ContainerId,
@@ -216,6 +228,7 @@ impl Networks {
         ports: &[PublishedPort],
     ) -> Result<Connected, NetworkError> {
         let namespace = namespace_of(pid)?;
+        self.adopt(container).await?;
         let before = self.known().containers.get(container).cloned();
         let result = self
             .connect_in(container, &namespace, endpoints, ports, before.as_ref())
@@ -223,7 +236,7 @@ impl Networks {
         if result.is_err() && before.is_none() {
             for endpoint in endpoints {
                 let veth = self.instance.veth(container, &endpoint.network.id);
-                let _ = self.netlink.delete(&veth).await;
+                let _ = self.sweeper.delete(&veth).await;
             }
             let _ = self.disconnect(container).await;
         }
@@ -233,16 +246,32 @@ impl Networks {
     /// Removes the container's ports, rules and interfaces; it may be gone already.
     pub async fn disconnect(&self, container: &ContainerId) -> Result<(), NetworkError> {
         let record = self.known().containers.get(container).cloned();
-        let removed =
-            connect::remove(&self.netlink, &self.instance, container, record.as_ref()).await;
-        self.change(|known| {
-            known.balanced.remove(container);
-            known.held.remove(container);
-            known.containers.remove(container)
-        })
-        .await?;
-        if let Some(address) = record.and_then(|record| record.forward_to) {
-            conntrack::forget(&[address]);
+        // At the same time: the one waits for the kernel, the other for `nft`.
+        let (removed, changed) = tokio::join!(
+            connect::remove(
+                &self.netlink,
+                &self.sweeper,
+                &self.instance,
+                container,
+                record.as_ref()
+            ),
+            self.change(|known| {
+                known.balanced.remove(container);
+                known.held.remove(container);
+                known.containers.remove(container)
+            })
+        );
+        changed?;
+        // Only datagram flows outlive what they lead to.
+        let address = record.and_then(|record| {
+            let datagrams = record
+                .ports
+                .iter()
+                .any(|port| port.protocol == Protocol::Udp);
+            record.forward_to.filter(|_| datagrams)
+        });
+        if let Some(address) = address {
+            let _ = tokio::task::spawn_blocking(move || conntrack::forget(&[address])).await;
         }
         self.records
             .drop_container(container)

@@ -6,6 +6,7 @@ use scheduler::model::id::NetworkId;
 use super::address::{Instance, gateway_mac};
 use super::netlink::{Link, Netlink};
 use super::record::NetworkRecord;
+use super::sweep::Sweeper;
 use super::{NetworkError, ObservedNetwork, kernel};
 
 /// Our bridges, found by their aliases.
@@ -63,6 +64,7 @@ pub(super) async fn ensure(
 /// Deletes the network's bridge, also one that no record tells of.
 pub(super) async fn remove(
     netlink: &Netlink,
+    sweeper: &Sweeper,
     instance: &Instance,
     id: &NetworkId,
     recorded: Option<&str>,
@@ -74,7 +76,7 @@ pub(super) async fn remove(
         };
         // A bridge that somebody else made under the name the user chose stays.
         if is_of(&link, instance, id) {
-            netlink
+            sweeper
                 .delete(name)
                 .await
                 .map_err(kernel(format!("delete bridge `{name}`")))?;

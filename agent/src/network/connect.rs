@@ -4,6 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd};
 
+use futures::future::join_all;
 use scheduler::model::container::PublishedPort;
 use scheduler::model::id::ContainerId;
 
@@ -11,6 +12,7 @@ use super::address::{Instance, is_interface_name, parse_mac};
 use super::netlink::{Isolation, Netlink, VethPair};
 use super::ports::Held;
 use super::record::{ContainerRecord, InterfaceRecord};
+use super::sweep::Sweeper;
 use super::{Connected, Endpoint, NetworkError, Networks, kernel};
 use crate::namespace::NetworkNamespace;
 
@@ -27,14 +29,19 @@ impl Networks {
         let wanted = self.interfaces(container, endpoints)?;
         let old = before.map_or(&[][..], |record| &record.interfaces);
         for interface in old.iter().filter(|interface| !wanted.contains(interface)) {
-            self.netlink
+            self.sweeper
                 .delete(&interface.veth)
                 .await
                 .map_err(kernel("remove an interface"))?;
         }
         let inside = enter(namespace).await?;
         for (endpoint, interface) in endpoints.iter().zip(&wanted) {
-            if !old.contains(interface) {
+            // What the kernel has decides: the record may be of an earlier run of the container.
+            let link = inside.link(&interface.name).await;
+            if link
+                .map_err(kernel("look up the container's interfaces"))?
+                .is_none()
+            {
                 self.make(container, namespace, endpoint, interface).await?;
             }
             configure(&inside, endpoint).await?;
@@ -112,7 +119,7 @@ impl Networks {
             .is_err_and(|error| error.raw_os_error() == Some(libc::EEXIST))
         {
             // Left over from a run that ended in between.
-            self.netlink
+            self.sweeper
                 .delete(&interface.veth)
                 .await
                 .map_err(kernel("remove an old interface"))?;
@@ -143,7 +150,12 @@ impl Networks {
             return Ok(Vec::new());
         }
         // Bound by an earlier call, or by an agent before this one.
-        if self.known().held.contains_key(container) {
+        if self
+            .known()
+            .held
+            .get(container)
+            .is_some_and(|held| !held.is_empty())
+        {
             return Ok(Vec::new());
         }
         ports.iter().map(|port| self.hold(port)).collect()
@@ -190,6 +202,7 @@ impl Networks {
 /// Deletes the host's ends, and with them the container's; without a record they are searched for.
 pub(super) async fn remove(
     netlink: &Netlink,
+    sweeper: &Sweeper,
     instance: &Instance,
     container: &ContainerId,
     record: Option<&ContainerRecord>,
@@ -210,12 +223,11 @@ pub(super) async fn remove(
                 .collect()
         }
     };
-    let mut result = Ok(());
-    for name in names {
-        let deleted = netlink.delete(&name).await;
-        result = result.and(deleted.map_err(kernel(format!("remove interface `{name}`"))));
-    }
-    result
+    let deletions = names.iter().map(async |name| {
+        let deleted = sweeper.delete(name).await;
+        deleted.map_err(kernel(format!("remove interface `{name}`")))
+    });
+    join_all(deletions).await.into_iter().collect()
 }
 
 /// Where published ports lead: the interface that also carries the answers to the outside.

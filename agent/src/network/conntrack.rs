@@ -34,15 +34,25 @@ const BUFFER_LEN: usize = 32 * 1024;
 
 /// Deletes every connection whose answers come from one of these addresses, in the namespace of
 /// the calling thread. Best effort: on failure the entries end by themselves when they are idle.
+///
+/// It may take 10 ms and more, as the kernel walks through its whole table; nothing at all when
+/// the namespace has no connections.
 pub(super) fn forget(addresses: &[Ipv4Addr]) {
-    for address in addresses {
-        if let Err(error) = forget_one(*address) {
-            tracing::debug!(%address, %error, "cannot forget connections");
-        }
+    if addresses.is_empty() || is_empty() {
+        return;
+    }
+    if let Err(error) = forget_all(addresses) {
+        tracing::debug!(?addresses, %error, "cannot forget connections");
     }
 }
 
-fn forget_one(address: Ipv4Addr) -> io::Result<()> {
+/// The count is that of the namespace, the table is shared by all.
+fn is_empty() -> bool {
+    let count = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count");
+    count.is_ok_and(|count| count.trim() == "0")
+}
+
+fn forget_all(addresses: &[Ipv4Addr]) -> io::Result<()> {
     let socket = socket(
         AddressFamily::Netlink,
         SockType::Raw,
@@ -53,10 +63,10 @@ fn forget_one(address: Ipv4Addr) -> io::Result<()> {
     setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(1))?;
     send(
         socket.as_raw_fd(),
-        &dump_request(address),
+        &dump_request(addresses),
         MsgFlags::empty(),
     )?;
-    for original in read_dump(&socket, address)? {
+    for original in read_dump(&socket, addresses)? {
         let mut attributes = Vec::new();
         attribute(&mut attributes, TUPLE_ORIGINAL | NESTED, &original);
         let request = message(MESSAGE_DELETE, libc::NLM_F_REQUEST as u16, &attributes);
@@ -65,8 +75,8 @@ fn forget_one(address: Ipv4Addr) -> io::Result<()> {
     Ok(())
 }
 
-/// The original direction of each connection that is answered from `address`.
-fn read_dump(socket: &OwnedFd, address: Ipv4Addr) -> io::Result<Vec<Vec<u8>>> {
+/// The original direction of each connection that is answered from one of the addresses.
+fn read_dump(socket: &OwnedFd, addresses: &[Ipv4Addr]) -> io::Result<Vec<Vec<u8>>> {
     let mut found = Vec::new();
     let mut buffer = vec![0; BUFFER_LEN];
     loop {
@@ -78,7 +88,9 @@ fn read_dump(socket: &OwnedFd, address: Ipv4Addr) -> io::Result<Vec<Vec<u8>>> {
         while let Some((kind, body, next)) = split_message(rest) {
             match i32::from(kind) {
                 libc::NLMSG_DONE | libc::NLMSG_ERROR => return Ok(found),
-                _ if kind == MESSAGE_NEW => found.extend(original_if_answered_from(body, address)),
+                _ if kind == MESSAGE_NEW => {
+                    found.extend(original_if_answered_from(body, addresses))
+                }
                 _ => {}
             }
             rest = next;
@@ -86,20 +98,23 @@ fn read_dump(socket: &OwnedFd, address: Ipv4Addr) -> io::Result<Vec<Vec<u8>>> {
     }
 }
 
-fn dump_request(address: Ipv4Addr) -> Vec<u8> {
-    let mut ip = Vec::new();
-    attribute(&mut ip, IP_V4_SOURCE, &address.octets());
-    let mut tuple = Vec::new();
-    attribute(&mut tuple, TUPLE_IP | NESTED, &ip);
-    let mut filter = Vec::new();
-    attribute(
-        &mut filter,
-        FILTER_REPLY_FLAGS,
-        &FILTER_SOURCE_ADDRESS.to_ne_bytes(),
-    );
+/// All connections; of one address alone, where it is one.
+fn dump_request(addresses: &[Ipv4Addr]) -> Vec<u8> {
     let mut attributes = Vec::new();
-    attribute(&mut attributes, TUPLE_REPLY | NESTED, &tuple);
-    attribute(&mut attributes, FILTER | NESTED, &filter);
+    if let [address] = addresses {
+        let mut ip = Vec::new();
+        attribute(&mut ip, IP_V4_SOURCE, &address.octets());
+        let mut tuple = Vec::new();
+        attribute(&mut tuple, TUPLE_IP | NESTED, &ip);
+        let mut filter = Vec::new();
+        attribute(
+            &mut filter,
+            FILTER_REPLY_FLAGS,
+            &FILTER_SOURCE_ADDRESS.to_ne_bytes(),
+        );
+        attribute(&mut attributes, TUPLE_REPLY | NESTED, &tuple);
+        attribute(&mut attributes, FILTER | NESTED, &filter);
+    }
     message(
         MESSAGE_GET,
         (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16,
@@ -108,12 +123,13 @@ fn dump_request(address: Ipv4Addr) -> Vec<u8> {
 }
 
 /// Old kernels ignore the filter, so each entry is looked at.
-fn original_if_answered_from(body: &[u8], address: Ipv4Addr) -> Option<Vec<u8>> {
+fn original_if_answered_from(body: &[u8], addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
     // Family, version, id.
     let attributes = body.get(4..)?;
     let reply = find(attributes, TUPLE_REPLY)?;
     let source = find(find(reply, TUPLE_IP)?, IP_V4_SOURCE)?;
-    (source == address.octets()).then(|| find(attributes, TUPLE_ORIGINAL).map(<[u8]>::to_vec))?
+    let wanted = addresses.iter().any(|address| source == address.octets());
+    wanted.then(|| find(attributes, TUPLE_ORIGINAL).map(<[u8]>::to_vec))?
 }
 
 const NESTED: u16 = libc::NLA_F_NESTED as u16;
@@ -172,7 +188,7 @@ mod tests {
 
     #[test]
     fn picks_what_is_answered_from_the_address() {
-        let address = Ipv4Addr::new(10, 1, 0, 2);
+        let address = &[Ipv4Addr::new(10, 1, 0, 2)];
         assert_eq!(
             original_if_answered_from(&entry([10, 1, 0, 2]), address).as_deref(),
             Some(&b"original"[..])

@@ -141,22 +141,6 @@ impl Netlink {
         self.0.link().change(port).execute().await.map_err(into_io)
     }
 
-    /// Deletes an interface; it may be gone already.
-    pub(super) async fn delete(&self, name: &str) -> io::Result<()> {
-        let link = LinkUnspec::new_with_name(name).build();
-        match self
-            .0
-            .link()
-            .del_with_message(link)
-            .execute()
-            .await
-            .map_err(into_io)
-        {
-            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
-            result => result,
-        }
-    }
-
     /// The IPv4 addresses of an interface.
     pub(super) async fn addresses(&self, index: u32) -> io::Result<Vec<Ipv4Net>> {
         let mut addresses = Vec::new();

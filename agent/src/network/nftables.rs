@@ -9,8 +9,9 @@
 //! (`nft flush ruleset`, a reloaded firewall service), it makes them anew.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -63,7 +64,11 @@ impl Nftables {
             applied: None,
             watch,
         };
-        writer.apply(&wanted).await?;
+        match writer.apply(&wanted).await {
+            // Without networks nothing needs the rules, so a host without `nft` may run.
+            Err(error) if wanted.is_empty() => tracing::warn!(%error, "there is no firewall yet"),
+            result => result?,
+        }
         let wanted = Arc::new(Mutex::new(wanted));
         let (queue, waiters) = mpsc::channel(QUEUE_LEN);
         tokio::spawn(writer.run(Arc::clone(&wanted), waiters));
@@ -191,7 +196,7 @@ async fn load(text: &str) -> Result<(), NftError> {
 /// The same without a runtime, for a thread that is in another namespace.
 pub(super) fn load_here(text: &str) -> Result<(), NftError> {
     let run = || {
-        let mut command = std::process::Command::new("nft");
+        let mut command = std::process::Command::new(program());
         let mut child = command
             .args(["-f", "-"])
             .stdin(Stdio::piped())
@@ -206,8 +211,23 @@ pub(super) fn load_here(text: &str) -> Result<(), NftError> {
     judge(&run().map_err(|error| NftError::Run(Arc::new(error)))?)
 }
 
+/// Where `nft` is: a service's `PATH` may lack the directories of system programs.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let system = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
+        let mut places = std::env::split_paths(&path)
+            .chain(system)
+            .map(|place| place.join("nft"));
+        places
+            .find(|file| file.is_file())
+            .unwrap_or_else(|| "nft".into())
+    })
+}
+
 fn command() -> Command {
-    let mut command = Command::new("nft");
+    let mut command = Command::new(program());
     command
         .args(["-f", "-"])
         .stdin(Stdio::piped())

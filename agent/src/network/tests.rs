@@ -498,6 +498,119 @@ fn an_agent_that_died_left_everything_working_and_the_next_one_takes_over() {
 }
 
 #[test]
+fn a_container_that_is_run_again_is_connected_again() {
+    on_a_host(|| async {
+        let (networks, _directory) = driver().await;
+        let net = network(1);
+        networks.ensure(&net).await.unwrap();
+        let mut web = connected(&networks, &net, 2, &[port(None, 8080)]).await;
+        // Its first run ended, and nobody said so; then it is connected twice.
+        web.process = Process::start();
+        let interface = interface(&net, 2);
+        let endpoint = Endpoint {
+            interface: &interface,
+            network: &net,
+        };
+        for _ in 0..2 {
+            let connected = networks
+                .connect(&web.id, web.pid(), &[endpoint], &[port(None, 8080)])
+                .await
+                .unwrap();
+            assert_eq!(connected.ports.len(), 1);
+        }
+        let _server = web.serve("web", 80).await;
+        answers(ask_from_host("127.0.0.1:8080").await, "web sees 10.99.1.1");
+    });
+}
+
+#[test]
+fn a_running_container_changes_networks() {
+    on_a_host(|| async {
+        let (networks, _directory) = driver().await;
+        let (front, mut back) = (network(1), network(2));
+        back.internal = true;
+        networks.ensure(&front).await.unwrap();
+        networks.ensure(&back).await.unwrap();
+        let web = connected(&networks, &back, 2, &[port(None, 8080)]).await;
+        let _server = web.serve("web", 80).await;
+        no_answer(ask_from_host("127.0.0.1:8080").await);
+        let (first, mut second) = (interface(&back, 2), interface(&front, 2));
+        second.name = "eth1".to_owned();
+        let both = [
+            Endpoint {
+                interface: &first,
+                network: &back,
+            },
+            Endpoint {
+                interface: &second,
+                network: &front,
+            },
+        ];
+        networks
+            .connect(&web.id, web.pid(), &both, &[port(None, 8080)])
+            .await
+            .unwrap();
+        answers(ask_from_host("127.0.0.1:8080").await, "web sees 10.99.1.1");
+        networks
+            .connect(&web.id, web.pid(), &both[1..], &[port(None, 8080)])
+            .await
+            .unwrap();
+        answers(ask_from_host("127.0.0.1:8080").await, "web sees 10.99.1.1");
+        let links = networks.netlink.links().await.unwrap();
+        assert_eq!(
+            links
+                .iter()
+                .filter(|link| link.name.starts_with("whv"))
+                .count(),
+            1
+        );
+    });
+}
+
+#[test]
+fn many_containers_are_connected_at_once() {
+    on_a_host(|| async {
+        let (networks, _directory) = driver().await;
+        let net = network(1);
+        networks.ensure(&net).await.unwrap();
+        let containers: Vec<Container> = (10..60)
+            .map(|last| Container {
+                id: ContainerId::new(format!("many{last}")),
+                process: Process::start(),
+            })
+            .collect();
+        let connect = async |container: &Container, last: u8| {
+            let interface = interface(&net, last);
+            let endpoint = Endpoint {
+                interface: &interface,
+                network: &net,
+            };
+            let ports = [port(None, 9000 + u16::from(last))];
+            networks
+                .connect(&container.id, container.pid(), &[endpoint], &ports)
+                .await
+                .unwrap();
+        };
+        futures::future::join_all(
+            containers
+                .iter()
+                .zip(10..)
+                .map(|(container, last)| connect(container, last)),
+        )
+        .await;
+        let _server = containers[49].serve("last", 80).await;
+        answers(ask_from_host("127.0.0.1:9059").await, "last sees 10.99.1.1");
+        futures::future::join_all(
+            containers
+                .iter()
+                .map(|container| networks.disconnect(&container.id)),
+        )
+        .await;
+        assert!(networks.containers().is_empty());
+    });
+}
+
+#[test]
 fn nothing_is_left_when_everything_was_removed() {
     on_a_host(|| async {
         let (networks, directory) = driver().await;
