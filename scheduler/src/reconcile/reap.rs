@@ -24,12 +24,25 @@ pub(super) fn pass(draft: &mut Draft<'_>) {
     volumes(draft);
 }
 
+/// The usual case, looked at without making anything: a living container in each slot.
+fn is_clean(state: &State, service: &ServiceId) -> bool {
+    let mut last = 0;
+    state.service_tasks(service).all(|task| {
+        let next = task.slot > last;
+        last = task.slot;
+        next && task.desired <= DesiredState::Running && !task.status.state.is_terminal()
+    })
+}
+
 /// Settles ended runs, forgets old ones, and removes containers that were replaced.
 fn runs(draft: &mut Draft<'_>) {
+    let state = draft.state();
     let mut by_slot: BTreeMap<(ServiceId, u32), Vec<Arc<Task>>> = BTreeMap::new();
-    for task in draft.state().tasks.values() {
-        let slot = (task.service.clone(), task.slot);
-        by_slot.entry(slot).or_default().push(task.clone());
+    for service in state.services.keys().filter(|id| !is_clean(state, id)) {
+        for task in state.service_tasks(service) {
+            let slot = (service.clone(), task.slot);
+            by_slot.entry(slot).or_default().push(task.clone());
+        }
     }
     for tasks in by_slot.values() {
         let Some((last, before)) = tasks.split_last() else {
@@ -89,8 +102,14 @@ fn forget(draft: &mut Draft<'_>, tasks: &[Arc<Task>]) {
 }
 
 fn services(draft: &mut Draft<'_>) {
-    let services: Vec<Arc<Service>> = draft.state().services.values().cloned().collect();
-    for service in services {
+    let leaving: Vec<Arc<Service>> = draft
+        .state()
+        .services
+        .values()
+        .filter(|service| service.removal.is_some() || service.is_standalone())
+        .cloned()
+        .collect();
+    for service in leaving {
         let left = draft.state().service_tasks(&service.id).next().is_some();
         if service.removal.is_some() {
             if !left {

@@ -7,16 +7,33 @@ use std::sync::Arc;
 use super::slot;
 use crate::model::service::Service;
 use crate::model::task::{DesiredState, Task};
-use crate::state::Draft;
+use crate::state::{Draft, State};
 
 pub(super) fn pass(draft: &mut Draft<'_>) {
-    let services: Vec<Arc<Service>> = draft.state().services.values().cloned().collect();
-    for service in services {
-        if service.removal.is_none() && !service.is_standalone() {
-            fill(draft, &service);
-            trim(draft, &service);
-        }
+    let state = draft.state();
+    let unfilled: Vec<Arc<Service>> = state
+        .services
+        .values()
+        .filter(|service| service.removal.is_none() && !service.is_standalone())
+        .filter(|service| !is_filled(state, service))
+        .cloned()
+        .collect();
+    for service in unfilled {
+        fill(draft, &service);
+        trim(draft, &service);
     }
+}
+
+/// The usual case, looked at without making anything: one container in each slot, and no other.
+fn is_filled(state: &State, service: &Service) -> bool {
+    let mut next = 1;
+    for task in state.service_tasks(&service.id) {
+        if task.slot != next || task.desired == DesiredState::Remove {
+            return false;
+        }
+        next += 1;
+    }
+    next == slot::wanted(state, service) + 1
 }
 
 /// A slot in which a person has stopped or removed the container is left empty.
