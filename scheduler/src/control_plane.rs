@@ -441,4 +441,4 @@ fn reply_to(id: RequestId, result: Result<Answer, Refusal>) -> Output {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -276,3 +276,6 @@ fn contents(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use super::command::{Dependencies, DeployOptions, Orphans, Recreate, Reply, Star
 use super::refusal::Refusal;
 use super::{resource, services};
 use crate::dependency::DependencyGraph;
+use crate::model::container::NetworkMode;
 use crate::model::service::{AnonymousVolumes, Rollout, Service, ServiceMode, ServiceSpec};
 use crate::model::stack::{Stack, StackRecord};
 use crate::model::task::{DesiredState, StopOrder};
@@ -191,6 +192,7 @@ fn set_service(
         service.anonymous_volumes = options.anonymous_volumes;
         service.rollout = Rollout::Going;
         service.stop = stop_order(options);
+        forget_networks(draft.state(), &mut service);
     }
     service.versions = versions(draft.state(), &service);
     if options.start == Start::Now {
@@ -208,6 +210,18 @@ fn set_service(
     } else {
         Outcome::Kept
     }
+}
+
+/// Addresses on networks that the service has left go back.
+fn forget_networks(state: &State, service: &mut Service) {
+    let NetworkMode::Attached(wishes) = &service.spec.container.network else {
+        service.virtual_addresses.clear();
+        return;
+    };
+    service.virtual_addresses.retain(|id, _| {
+        let network = state.networks.get(id);
+        network.is_some_and(|network| wishes.iter().any(|it| it.network == network.spec.name))
+    });
 }
 
 fn new_service(draft: &mut Draft<'_>, stack: &str, spec: &ServiceSpec, options: &DeployOptions) {

@@ -273,3 +273,6 @@ fn around(network: &Network, cursor: Option<Ipv4Addr>) -> impl Iterator<Item = I
         .map(Ipv4Addr::from)
         .filter(move |address| *address != lowest && *address != highest)
 }
+
+#[cfg(test)]
+mod tests;

@@ -242,3 +242,6 @@ fn load(state: &State, service: &Service, node: &NodeId) -> (usize, usize) {
     }
     load
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,3 +112,6 @@ pub fn is_final(state: &State, task: &Task) -> bool {
 pub fn waits_until(task: &Task, now: Timestamp) -> Option<Timestamp> {
     (task.start_after > now).then_some(task.start_after)
 }
+
+#[cfg(test)]
+mod tests;

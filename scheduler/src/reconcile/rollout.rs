@@ -259,7 +259,7 @@ fn failure(service: &Service, slots: &[Slot]) -> Option<String> {
         .as_ref()
         .map_or("", |new| new.status.reason.as_str());
     Some(format!(
-        "update paused: container {} of the new version: {reason}",
+        "container {} of the new version: {reason}",
         first.number
     ))
 }

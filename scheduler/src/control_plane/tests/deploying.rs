@@ -85,7 +85,7 @@ fn an_image_that_does_not_exist_leaves_the_old_version_serving() {
         .next()
         .unwrap()
         .clone();
-    let paused = "update paused: container 1 of the new version: no such image";
+    let paused = "container 1 of the new version: no such image";
     assert_eq!(
         service.rollout,
         crate::model::service::Rollout::Paused {

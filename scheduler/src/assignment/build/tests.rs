@@ -1,0 +1,118 @@
+use super::*;
+use crate::control_plane::tests::world::{Fate, World};
+use crate::model::task::{HealthStatus, TaskState, TaskStatus};
+
+/// `name → addresses` on the stack's network, without container names, and what stands for several.
+fn names(world: &World) -> String {
+    let networks = &world.assignment.networks;
+    let network = networks
+        .iter()
+        .find(|it| it.name == "shop_default")
+        .unwrap();
+    let last = |addresses: &[std::net::Ipv4Addr]| {
+        let ends: Vec<String> = addresses
+            .iter()
+            .map(|it| it.octets()[3].to_string())
+            .collect();
+        ends.join(" ")
+    };
+    let mut lines: Vec<String> = network
+        .names
+        .iter()
+        .filter(|(name, _)| ["web", "db", "tasks.web"].contains(&name.as_str()))
+        .map(|(name, addresses)| format!("{name} → {}", last(addresses)))
+        .collect();
+    for shared in &network.virtual_addresses {
+        let address = shared.address.octets()[3];
+        lines.push(format!("{address} = {}", last(&shared.backends)));
+    }
+    lines.join(", ")
+}
+
+#[test]
+fn a_single_container_is_found_while_it_runs() {
+    let mut world = World::new();
+    world.up("db v1").unwrap();
+    assert_eq!(names(&world), "");
+    world.settle();
+    assert_eq!(names(&world), "db → 2");
+    world.crash("shop-db-1", 1);
+    assert_eq!(names(&world), "");
+}
+
+#[test]
+fn one_that_is_ill_is_better_than_none() {
+    let mut world = World::new();
+    world.fate("db", Fate::Health(HealthStatus::Unhealthy));
+    world.up("db v1").unwrap();
+    world.settle();
+    assert_eq!(names(&world), "db → 2");
+}
+
+#[test]
+fn several_are_behind_one_address_and_only_healthy_ones_serve() {
+    let mut world = World::new();
+    world.fate("web", Fate::Health(HealthStatus::Healthy));
+    world.up("web v1 x2").unwrap();
+    world.settle();
+    assert_eq!(names(&world), "tasks.web → 3 4, web → 2, 2 = 3 4");
+    let task = world.assignment.tasks[0].clone();
+    let known = world.plane.state().tasks[&task.id].status.clone();
+    let mut health = known.health.clone().unwrap();
+    health.status = HealthStatus::Unhealthy;
+    let status = TaskStatus {
+        health: Some(health),
+        ..known
+    };
+    world.say(&task, status);
+    assert_eq!(names(&world), "tasks.web → 4, web → 2, 2 = 4");
+}
+
+#[test]
+fn what_is_told_to_end_serves_no_more() {
+    let mut world = World::new();
+    world.up("web v1 x2").unwrap();
+    world.settle();
+    let container = world.container("shop-web-2");
+    let order = crate::model::task::StopOrder::default();
+    world
+        .command(crate::control_plane::Command::StopContainer { container, order })
+        .unwrap();
+    assert_eq!(names(&world), "tasks.web → 3, web → 2, 2 = 3");
+}
+
+#[test]
+fn containers_carry_the_labels_that_tools_look_for() {
+    let mut world = World::new();
+    world.up("web v1 needs db:healthy\ndb v1").unwrap();
+    world.fate("db", Fate::Health(HealthStatus::Healthy));
+    world.settle();
+    let tasks = &world.assignment.tasks;
+    let web = tasks.iter().find(|task| task.name == "shop-web-1").unwrap();
+    let label = |name: &str| web.labels[&format!("com.docker.compose.{name}")].as_str();
+    assert_eq!(label("project"), "shop");
+    assert_eq!(label("service"), "web");
+    assert_eq!(label("container-number"), "1");
+    assert_eq!(label("oneoff"), "False");
+    assert_eq!(label("depends_on"), "db:service_healthy:false");
+    assert_eq!(label("config-hash").len(), 64);
+    assert_eq!(web.labels["dev.wharfie.node"], "n1");
+}
+
+#[test]
+fn nothing_is_told_twice() {
+    let mut world = World::new();
+    world.up("web v1").unwrap();
+    world.settle();
+    let mut builder = Builder::default();
+    let node = crate::control_plane::tests::world::node();
+    assert!(builder.update(world.plane.state(), &node).is_some());
+    assert!(builder.update(world.plane.state(), &node).is_none());
+    // What only people look at is no news for the node.
+    let task = world.assignment.tasks[0].clone();
+    let mut status = world.plane.state().tasks[&task.id].status.clone();
+    assert_eq!(status.state, TaskState::Running);
+    status.pid = Some(7);
+    world.say(&task, status);
+    assert!(builder.update(world.plane.state(), &node).is_none());
+}

@@ -1,0 +1,66 @@
+use super::*;
+use crate::control_plane::Command;
+use crate::control_plane::tests::world::World;
+use crate::model::node::NodeDescription;
+
+fn join(world: &mut World, name: &str) {
+    let command = Command::RegisterNode {
+        node: NodeId::new(name),
+        description: NodeDescription {
+            hostname: name.into(),
+            ..NodeDescription::default()
+        },
+    };
+    world.command(command).unwrap();
+}
+
+#[track_caller]
+fn check(constraints: &[&str], expected: &str) {
+    let mut world = World::new();
+    join(&mut world, "n1");
+    join(&mut world, "n2");
+    world.up("web v1").unwrap();
+    let state = world.plane.state();
+    let mut service = (**state.services.values().next().unwrap()).clone();
+    let spec = Arc::make_mut(&mut service.spec);
+    spec.placement.constraints = constraints.iter().map(|&text| text.into()).collect();
+    let mut task = (**state.tasks.values().next().unwrap()).clone();
+    task.node = None;
+    let found = match place(state, &service, &task) {
+        Ok(node) => node.to_string(),
+        Err(why) => why.to_string(),
+    };
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn constraints_choose_the_node() {
+    check(&["node.hostname == n2"], "n2");
+    check(&["node.hostname!=n1", "node.labels.zone != a"], "n2");
+    check(
+        &["node.labels.zone==a"],
+        "no node can run it: 2 without `node.labels.zone==a`",
+    );
+    check(
+        &["node.colour==red"],
+        "no node can run it: constraint `node.colour==red` compares `node.colour`, \
+         which nodes do not have",
+    );
+    check(
+        &["fast"],
+        "no node can run it: constraint `fast` has neither `==` nor `!=`",
+    );
+}
+
+#[test]
+fn containers_are_spread_and_volumes_are_followed() {
+    let mut world = World::new();
+    join(&mut world, "n2");
+    world.up("web v1 x4\ndb v1 volume data").unwrap();
+    let state = world.plane.state();
+    let on = |name: &str| state.node_tasks(&NodeId::new(name)).count();
+    assert_eq!((on("n1") + on("n2"), on("n1").abs_diff(on("n2"))), (5, 1));
+    let home = state.volumes["shop_data"].node.clone();
+    let db = state.service_named("shop", "db").unwrap().id.clone();
+    assert_eq!(state.service_tasks(&db).next().unwrap().node, home);
+}
