@@ -17,6 +17,21 @@ pub mod shim;
 pub mod spec;
 pub mod user;
 
+mod cgroup;
+mod confine;
+mod failure;
+mod init;
+mod kernel;
+mod overlay;
+mod process;
+mod program;
+mod protocol;
+mod record;
+mod rootdir;
+mod rootfs;
+mod runtime;
+mod sysctl;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,7 +127,7 @@ pub struct Ended {
 }
 
 /// A program to run in a running container, with the container's own confinement.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ExecRequest {
     pub args: Vec<String>,
     /// Added to the container's environment, as `KEY=VALUE`.

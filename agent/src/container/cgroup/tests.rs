@@ -1,0 +1,47 @@
+use super::*;
+
+#[track_caller]
+fn check_layout(mounts: &str, expected: &str) {
+    let found = match Layout::parse(mounts) {
+        Some(Layout::V1(hierarchies)) => hierarchies
+            .iter()
+            .map(|hierarchy| format!("{}@{}", hierarchy.name(), hierarchy.mount.display()))
+            .collect::<Vec<_>>()
+            .join(" "),
+        Some(Layout::V2(mount)) => format!("v2@{}", mount.display()),
+        None => "none".to_owned(),
+    };
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_mounted_form_is_found() {
+    check_layout("1 0 0:1 / /proc rw - proc proc rw", "none");
+    check_layout(
+        "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate",
+        "v2@/sys/fs/cgroup",
+    );
+}
+
+#[test]
+fn a_hybrid_host_counts_as_v1() {
+    check_layout(
+        "31 30 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\
+         32 30 0:28 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+         33 30 0:29 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+         34 30 0:30 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd",
+        "cpu,cpuacct@/sys/fs/cgroup/cpu,cpuacct memory@/sys/fs/cgroup/memory systemd@/sys/fs/cgroup/systemd",
+    );
+}
+
+#[test]
+fn paths_that_lead_out_of_the_root_are_refused() {
+    for path in ["/", "", "../x", "/a/../../b"] {
+        assert!(Cgroup::at(Path::new(path)).is_err(), "{path}");
+    }
+}
+
+#[test]
+fn shares_become_weights_as_in_runc() {
+    assert_eq!([2, 1024, 262_144].map(v2::weight_of_shares), [1, 39, 10_000]);
+}
