@@ -43,9 +43,11 @@ pub(super) struct Hierarchy {
 impl Layout {
     /// Finds out what is mounted.
     pub(super) fn detect() -> Result<Self, Failure> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").during("read", "/proc/self/mountinfo")?;
-        Self::parse(&mounts)
-            .ok_or_else(|| Failure::refused("find", "/sys/fs/cgroup", "no control groups are mounted"))
+        let mounts =
+            fs::read_to_string("/proc/self/mountinfo").during("read", "/proc/self/mountinfo")?;
+        Self::parse(&mounts).ok_or_else(|| {
+            Failure::refused("find", "/sys/fs/cgroup", "no control groups are mounted")
+        })
     }
 
     /// Reads the text of `/proc/PID/mountinfo`.
@@ -66,7 +68,9 @@ impl Layout {
                 (Some("cgroup"), Some(options)) => hierarchies.push(Hierarchy {
                     controllers: options
                         .split(',')
-                        .filter(|option| !matches!(*option, "rw" | "ro" | "xattr" | "clone_children"))
+                        .filter(|option| {
+                            !matches!(*option, "rw" | "ro" | "xattr" | "clone_children")
+                        })
                         .filter(|option| !option.starts_with("release_agent"))
                         .map(str::to_owned)
                         .collect(),
@@ -76,9 +80,7 @@ impl Layout {
                 _ => {}
             }
         }
-        let has_memory = hierarchies
-            .iter()
-            .any(|hierarchy| hierarchy.has("memory"));
+        let has_memory = hierarchies.iter().any(|hierarchy| hierarchy.has("memory"));
         match (has_memory, unified) {
             (true, _) => Some(Self::V1(hierarchies)),
             (false, Some(mount)) => Some(Self::V2(mount)),
@@ -153,7 +155,11 @@ impl Cgroup {
             .components()
             .any(|part| part == std::path::Component::ParentDir);
         if relative.as_os_str().is_empty() || dotted {
-            return Err(Failure::refused("use cgroup", path, "not a path below the root"));
+            return Err(Failure::refused(
+                "use cgroup",
+                path,
+                "not a path below the root",
+            ));
         }
         Ok(Self {
             layout: Layout::detect()?,
@@ -162,7 +168,10 @@ impl Cgroup {
     }
 
     /// Makes it with these limits, and returns which of them this kernel cannot keep.
-    pub(super) fn create(&self, resources: Option<&LinuxResources>) -> Result<Vec<String>, Failure> {
+    pub(super) fn create(
+        &self,
+        resources: Option<&LinuxResources>,
+    ) -> Result<Vec<String>, Failure> {
         match &self.layout {
             Layout::V1(hierarchies) => v1::create(hierarchies, &self.path, resources),
             Layout::V2(mount) => v2::create(mount, &self.path, resources),
@@ -175,7 +184,10 @@ impl Cgroup {
                 .directories()
                 .map(|directory| {
                     let file = directory.join("tasks");
-                    fs::OpenOptions::new().write(true).open(&file).during("open", &file)
+                    fs::OpenOptions::new()
+                        .write(true)
+                        .open(&file)
+                        .during("open", &file)
                 })
                 .collect::<Result<_, _>>()
                 .map(Entry::V1),
@@ -294,7 +306,11 @@ impl Cgroup {
         loop {
             let refused = self
                 .directories()
-                .filter_map(|directory| remove_tree(&directory).err().map(|error| (directory, error)))
+                .filter_map(|directory| {
+                    remove_tree(&directory)
+                        .err()
+                        .map(|error| (directory, error))
+                })
                 .last();
             let Some((directory, error)) = refused else {
                 return Ok(());
@@ -310,7 +326,10 @@ impl Cgroup {
 
     fn directories(&self) -> impl Iterator<Item = PathBuf> {
         let mounts: Vec<&PathBuf> = match &self.layout {
-            Layout::V1(hierarchies) => hierarchies.iter().map(|hierarchy| &hierarchy.mount).collect(),
+            Layout::V1(hierarchies) => hierarchies
+                .iter()
+                .map(|hierarchy| &hierarchy.mount)
+                .collect(),
             Layout::V2(mount) => vec![mount],
         };
         mounts.into_iter().map(|mount| mount.join(&self.path))

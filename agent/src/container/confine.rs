@@ -134,7 +134,11 @@ impl Confinement {
         kernel::prctl(libc::PR_SET_KEEPCAPS, 0, 0).during("keep capabilities", "")?;
         let set = self.capabilities.bits() & known_capabilities();
         kernel::set_capabilities(set, set).during("set capabilities", "")?;
-        match kernel::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as u64, 0) {
+        match kernel::prctl(
+            libc::PR_CAP_AMBIENT,
+            libc::PR_CAP_AMBIENT_CLEAR_ALL as u64,
+            0,
+        ) {
             Ok(()) | Err(Errno::EINVAL) => {}
             Err(errno) => return Err(errno).during("clear ambient capabilities", ""),
         }

@@ -19,8 +19,8 @@ pub(super) fn run(program: &Program, path: &CString) -> Failure {
     // Blocked before the fork: no signal is lost between the two processes.
     let all = SigSet::all();
     let mut before = SigSet::empty();
-    if let Err(failure) =
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), Some(&mut before)).during("block signals", "")
+    if let Err(failure) = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), Some(&mut before))
+        .during("block signals", "")
     {
         return failure;
     }
@@ -66,7 +66,9 @@ fn reap(program: Pid) -> Option<i32> {
     while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
         match status {
             WaitStatus::Exited(pid, status) if pid == program => code = Some(status),
-            WaitStatus::Signaled(pid, signal, _) if pid == program => code = Some(128 + signal as i32),
+            WaitStatus::Signaled(pid, signal, _) if pid == program => {
+                code = Some(128 + signal as i32)
+            }
             WaitStatus::StillAlive => break,
             _ => {}
         }

@@ -282,8 +282,7 @@ pub(super) fn set_limit(resource: u32, soft: u64, hard: u64) -> nix::Result<()> 
         rlim_max: hard,
     };
     // SAFETY: reads one rlimit64, writes nothing.
-    let result =
-        unsafe { libc::prlimit64(0, resource, &raw const limit, std::ptr::null_mut()) };
+    let result = unsafe { libc::prlimit64(0, resource, &raw const limit, std::ptr::null_mut()) };
     Errno::result(result).map(drop)
 }
 
@@ -324,7 +323,9 @@ pub(super) fn replace_program(
     args: &[*const libc::c_char],
     env: &[*const libc::c_char],
 ) -> Errno {
-    debug_assert!(args.last().is_some_and(|p| p.is_null()) && env.last().is_some_and(|p| p.is_null()));
+    debug_assert!(
+        args.last().is_some_and(|p| p.is_null()) && env.last().is_some_and(|p| p.is_null())
+    );
     // SAFETY: both lists end with a null and point to strings that the caller keeps alive.
     unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
     Errno::last()

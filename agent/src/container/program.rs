@@ -36,7 +36,10 @@ impl Program {
         if reached {
             return Ok(());
         }
-        Err(refused(0, Some("it is outside of the container".to_owned())))
+        Err(refused(
+            0,
+            Some("it is outside of the container".to_owned()),
+        ))
     }
 
     /// Finds the program in the container, as the user that will run it.
@@ -46,7 +49,11 @@ impl Program {
     /// With the words and codes of Go's `exec.LookPath`, which users of Docker know.
     pub(super) fn find(&self) -> Result<CString, Failure> {
         let Some(name) = self.args.first().filter(|name| !name.is_empty()) else {
-            return Err(Failure::program("", Errno::ENOENT, Some("no command".to_owned())));
+            return Err(Failure::program(
+                "",
+                Errno::ENOENT,
+                Some("no command".to_owned()),
+            ));
         };
         if name.contains('/') {
             return match executable(name) {
@@ -101,7 +108,11 @@ impl Program {
         };
         let (args, env) = (pointers(&args), pointers(&env));
         if let Err(errno) = kernel::close_range(3, Close::OnExec) {
-            return Failure::program(&name, errno, Some("its descriptors cannot be closed".to_owned()));
+            return Failure::program(
+                &name,
+                errno,
+                Some("its descriptors cannot be closed".to_owned()),
+            );
         }
         let errno = kernel::replace_program(path, &args, &env);
         Failure::program(&name, errno, None)
@@ -117,6 +128,11 @@ fn executable(path: &str) -> nix::Result<()> {
 }
 
 fn text(value: &str) -> Result<CString, Failure> {
-    CString::new(value)
-        .map_err(|_| Failure::program(value, Errno::EINVAL, Some("it holds a zero byte".to_owned())))
+    CString::new(value).map_err(|_| {
+        Failure::program(
+            value,
+            Errno::EINVAL,
+            Some("it holds a zero byte".to_owned()),
+        )
+    })
 }

@@ -36,11 +36,16 @@ pub(super) enum Request {
     Start,
     Watch,
     Attach,
-    Resize { rows: u16, columns: u16 },
+    Resize {
+        rows: u16,
+        columns: u16,
+    },
     /// With the program's standard streams, unless it has a terminal.
     Exec(Box<ExecRequest>),
     /// To the exec of this connection.
-    Signal { signal: i32 },
+    Signal {
+        signal: i32,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,14 +61,22 @@ pub(super) struct CreateRequest {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
-    Created { pid: u32 },
-    Started { at: Timestamp },
+    Created {
+        pid: u32,
+    },
+    Started {
+        at: Timestamp,
+    },
     /// Of the container's only run.
     Ended(Exit),
     /// With the engine's end of an exec's terminal.
     Terminal,
-    ExecStarted { pid: u32 },
-    ExecExited { code: i32 },
+    ExecStarted {
+        pid: u32,
+    },
+    ExecExited {
+        code: i32,
+    },
     Done,
     Failed(Failure),
 }
@@ -75,7 +88,9 @@ pub(super) enum Progress {
     /// With the engine's end of the terminal.
     Terminal,
     /// It waits at the gate.
-    Ready { warnings: Vec<String> },
+    Ready {
+        warnings: Vec<String>,
+    },
     Failed(Failure),
 }
 
@@ -137,7 +152,11 @@ pub(super) fn send(
 ) -> nix::Result<()> {
     let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&numbers)];
-    let control = if numbers.is_empty() { &[][..] } else { &rights[..] };
+    let control = if numbers.is_empty() {
+        &[][..]
+    } else {
+        &rights[..]
+    };
     sendmsg::<UnixAddr>(
         socket.as_fd().as_raw_fd(),
         &[IoSlice::new(bytes)],

@@ -63,7 +63,13 @@ impl RootDir {
         }
         let (parent, name) = split(path)?;
         let directory = self.make_directory(parent, Mode::from_bits_truncate(0o755))?;
-        match mknodat(&directory, name, SFlag::S_IFREG, Mode::from_bits_truncate(0o644), 0) {
+        match mknodat(
+            &directory,
+            name,
+            SFlag::S_IFREG,
+            Mode::from_bits_truncate(0o644),
+            0,
+        ) {
             Ok(()) | Err(Errno::EEXIST) => self.find(path),
             Err(errno) => Err(errno),
         }
@@ -72,7 +78,10 @@ impl RootDir {
     /// The directory that holds `path`, made if missing, and the last name.
     pub(super) fn parent<'p>(&self, path: &'p Path) -> nix::Result<(OwnedFd, &'p OsStr)> {
         let (parent, name) = split(path)?;
-        Ok((self.make_directory(parent, Mode::from_bits_truncate(0o755))?, name))
+        Ok((
+            self.make_directory(parent, Mode::from_bits_truncate(0o755))?,
+            name,
+        ))
     }
 
     fn make_directory_following(
@@ -104,7 +113,9 @@ impl RootDir {
                 match mkdirat(&parent, name, mode) {
                     Ok(()) => {}
                     // It exists and leads nowhere: a dangling symlink, or somebody was faster.
-                    Err(Errno::EEXIST) => self.make_link_target(&parent, &so_far, name, mode, links)?,
+                    Err(Errno::EEXIST) => {
+                        self.make_link_target(&parent, &so_far, name, mode, links)?
+                    }
                     Err(errno) => return Err(errno),
                 }
             }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::mount::{MsFlags, mount};
-use nix::sys::stat::{Mode, SFlag, fchmodat, FchmodatFlags, fstat, makedev, mknodat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, makedev, mknodat};
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount};
 
@@ -53,7 +53,12 @@ pub(super) fn mount_all(
     Ok(())
 }
 
-fn file_system(root: &RootDir, wanted: &Mount, kind: &str, options: &Options) -> Result<(), Failure> {
+fn file_system(
+    root: &RootDir,
+    wanted: &Mount,
+    kind: &str,
+    options: &Options,
+) -> Result<(), Failure> {
     let target = wanted.destination();
     let action = format!("mount {kind} on");
     let directory = match kind {
@@ -89,7 +94,11 @@ fn file_system(root: &RootDir, wanted: &Mount, kind: &str, options: &Options) ->
 fn bind(root: &RootDir, wanted: &Mount, options: &Options) -> Result<(), Failure> {
     let target = wanted.destination();
     let Some(source) = wanted.source() else {
-        return Err(Failure::refused("mount on", target, "a bind needs a source"));
+        return Err(Failure::refused(
+            "mount on",
+            target,
+            "a bind needs a source",
+        ));
     };
     let source_fd = open_path(source).map_err(|mut failure| {
         failure.step = super::failure::Step::Setup("bind mount".to_owned());
@@ -108,10 +117,18 @@ fn bind(root: &RootDir, wanted: &Mount, options: &Options) -> Result<(), Failure
 
 /// Puts a clone of the mount at `source` on `target`, with the options already in force.
 fn put(source: &OwnedFd, target: &OwnedFd, options: &Options) -> nix::Result<()> {
-    let depth = if options.recursive { Depth::Below } else { Depth::This };
+    let depth = if options.recursive {
+        Depth::Below
+    } else {
+        Depth::This
+    };
     let clone = kernel::clone_mount(source, depth)?;
     let propagation = options.propagation.unwrap_or(MsFlags::MS_PRIVATE);
-    let propagation_depth = if propagation.contains(MsFlags::MS_REC) { Depth::Below } else { depth };
+    let propagation_depth = if propagation.contains(MsFlags::MS_REC) {
+        Depth::Below
+    } else {
+        depth
+    };
     kernel::change_mount(
         &clone,
         MountChange {
@@ -125,7 +142,11 @@ fn put(source: &OwnedFd, target: &OwnedFd, options: &Options) -> nix::Result<()>
             &clone,
             MountChange {
                 set: options.attributes,
-                depth: if options.recursive_attributes { Depth::Below } else { Depth::This },
+                depth: if options.recursive_attributes {
+                    Depth::Below
+                } else {
+                    Depth::This
+                },
                 ..MountChange::default()
             },
         )?;
@@ -152,7 +173,11 @@ fn refuse_system_target(root: &RootDir, target: &Path, found: &OwnedFd) -> Resul
         }
     }
     if target == Path::new("/") {
-        return Err(Failure::refused("mount on", target, "the root is the image's"));
+        return Err(Failure::refused(
+            "mount on",
+            target,
+            "the root is the image's",
+        ));
     }
     Ok(())
 }
@@ -203,7 +228,11 @@ fn cgroup_v1(
 /// Makes the device nodes, and the links every program expects in `/dev`.
 ///
 /// Nothing is done if `/dev` is a bind mount: it is somebody else's.
-pub(super) fn make_devices(root: &RootDir, devices: &[LinuxDevice], mounts: &[Mount]) -> Result<(), Failure> {
+pub(super) fn make_devices(
+    root: &RootDir,
+    devices: &[LinuxDevice],
+    mounts: &[Mount],
+) -> Result<(), Failure> {
     let bound = mounts.iter().any(|mount| {
         mount.destination() == Path::new("/dev")
             && (mount.typ().as_deref() == Some("bind")
@@ -220,7 +249,13 @@ pub(super) fn make_devices(root: &RootDir, devices: &[LinuxDevice], mounts: &[Mo
         ("/dev/urandom", SFlag::S_IFCHR, 1, 9),
         ("/dev/tty", SFlag::S_IFCHR, 5, 0),
     ] {
-        let node = Node { kind, device: makedev(major, minor), mode: 0o666, uid: 0, gid: 0 };
+        let node = Node {
+            kind,
+            device: makedev(major, minor),
+            mode: 0o666,
+            uid: 0,
+            gid: 0,
+        };
         node.make(root, Path::new(path))?;
     }
     for device in devices {
@@ -273,10 +308,17 @@ impl Node {
             Err(errno) => return Err(errno).during("make device", path),
         }
         // mknod obeys the umask.
-        fchmodat(&directory, name, mode, FchmodatFlags::FollowSymlink).during("make device", path)?;
+        fchmodat(&directory, name, mode, FchmodatFlags::FollowSymlink)
+            .during("make device", path)?;
         let owner = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-        fchownat(&directory, name, Some(owner.0), Some(owner.1), AtFlags::AT_SYMLINK_NOFOLLOW)
-            .during("make device", path)
+        fchownat(
+            &directory,
+            name,
+            Some(owner.0),
+            Some(owner.1),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )
+        .during("make device", path)
     }
 }
 

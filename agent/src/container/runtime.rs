@@ -94,7 +94,9 @@ impl Launch<'_> {
             }),
             Forked::Child => {
                 drop(ours);
-                become_or_tell(&theirs, || self.child(&namespaces, &entry, streams, &theirs))
+                become_or_tell(&theirs, || {
+                    self.child(&namespaces, &entry, streams, &theirs)
+                })
             }
         }
     }
@@ -125,9 +127,8 @@ impl Launch<'_> {
 
     fn build_root(&self, namespaces: &Namespaces) -> Result<RootDir, Failure> {
         let linux = self.spec.linux().as_ref();
-        let propagation = rootfs::root_propagation(
-            linux.and_then(|linux| linux.rootfs_propagation().as_deref()),
-        );
+        let propagation =
+            rootfs::root_propagation(linux.and_then(|linux| linux.rootfs_propagation().as_deref()));
         set_propagation(propagation, &self.overlay.root)?;
         if namespaces.clone.contains(CloneFlags::CLONE_NEWUTS) {
             self.name_host()?;
@@ -298,10 +299,7 @@ pub(super) fn fork_in_pid_namespace(
 }
 
 /// Runs a child's work; whatever it returns or panics with is told, and the process ends.
-pub(super) fn become_or_tell(
-    progress: &OwnedFd,
-    work: impl FnOnce() -> Result<(), Failure>,
-) -> ! {
+pub(super) fn become_or_tell(progress: &OwnedFd, work: impl FnOnce() -> Result<(), Failure>) -> ! {
     let failure = match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(())) => kernel::leave(0),
         Ok(Err(failure)) => failure,
@@ -339,7 +337,10 @@ pub(super) fn place_streams(
     streams: [&OwnedFd; 3],
     confinement: &Confinement,
 ) -> Result<(), Failure> {
-    let (uid, gid) = (Uid::from_raw(confinement.uid), Gid::from_raw(confinement.gid));
+    let (uid, gid) = (
+        Uid::from_raw(confinement.uid),
+        Gid::from_raw(confinement.gid),
+    );
     for (number, stream) in (0..).zip(streams) {
         kernel::move_to(stream, number).during("place stream", "")?;
         let null = nix::sys::stat::fstat(stream)
@@ -385,7 +386,8 @@ pub(super) fn become_program(
 
 /// Sets how mounts spread between the container and the host.
 fn set_propagation(flags: MsFlags, root: &Path) -> Result<(), Failure> {
-    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).during("set propagation of", "/")?;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
+        .during("set propagation of", "/")?;
     if !flags.contains(MsFlags::MS_SHARED) {
         return Ok(());
     }

@@ -43,5 +43,8 @@ fn paths_that_lead_out_of_the_root_are_refused() {
 
 #[test]
 fn shares_become_weights_as_in_runc() {
-    assert_eq!([2, 1024, 262_144].map(v2::weight_of_shares), [1, 39, 10_000]);
+    assert_eq!(
+        [2, 1024, 262_144].map(v2::weight_of_shares),
+        [1, 39, 10_000]
+    );
 }

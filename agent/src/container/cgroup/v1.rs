@@ -9,7 +9,7 @@ use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxRes
 
 use super::{Freeze, Hierarchy, keyed, number};
 use crate::container::Stats;
-use crate::container::device::DeviceRule;
+use crate::container::device::{DeviceRule, Verdict};
 use crate::container::failure::{During, Failure};
 
 pub(super) fn create(
@@ -31,7 +31,11 @@ pub(super) fn create(
             directory,
             warnings: &mut warnings,
         };
-        if let Some(memory) = resources.memory().as_ref().filter(|_| hierarchy.has("memory")) {
+        if let Some(memory) = resources
+            .memory()
+            .as_ref()
+            .filter(|_| hierarchy.has("memory"))
+        {
             limits.memory(memory)?;
         }
         if let Some(cpu) = resources.cpu() {
@@ -40,7 +44,11 @@ pub(super) fn create(
         if let Some(pids) = resources.pids().as_ref().filter(|_| hierarchy.has("pids")) {
             limits.pids(pids)?;
         }
-        if let Some(io) = resources.block_io().as_ref().filter(|_| hierarchy.has("blkio")) {
+        if let Some(io) = resources
+            .block_io()
+            .as_ref()
+            .filter(|_| hierarchy.has("blkio"))
+        {
             limits.io(io);
         }
         if hierarchy.has("devices") {
@@ -64,7 +72,11 @@ impl Limits<'_> {
             self.set("memory.limit_in_bytes", &limit.to_string())?;
         }
         if let Some(swap) = memory.swap() {
-            self.wish("memory.memsw.limit_in_bytes", &swap.to_string(), "swap limit");
+            self.wish(
+                "memory.memsw.limit_in_bytes",
+                &swap.to_string(),
+                "swap limit",
+            );
         }
         if let Some(reservation) = memory.reservation() {
             self.set("memory.soft_limit_in_bytes", &reservation.to_string())?;
@@ -103,7 +115,11 @@ impl Limits<'_> {
 
     fn pids(&mut self, pids: &LinuxPids) -> Result<(), Failure> {
         let limit = pids.limit();
-        let text = if limit > 0 { limit.to_string() } else { "max".to_owned() };
+        let text = if limit > 0 {
+            limit.to_string()
+        } else {
+            "max".to_owned()
+        };
         self.set("pids.max", &text)
     }
 
@@ -120,7 +136,10 @@ impl Limits<'_> {
     fn device(&mut self, rule: &oci_spec::runtime::LinuxDeviceCgroup) -> Result<(), Failure> {
         let rule = DeviceRule::from_oci(rule)
             .map_err(|error| Failure::refused("use device rule", "", error.to_string()))?;
-        let file = if rule.allow { "devices.allow" } else { "devices.deny" };
+        let file = match rule.verdict {
+            Verdict::Allow => "devices.allow",
+            Verdict::Deny => "devices.deny",
+        };
         self.set(file, &rule.v1_line())
     }
 
@@ -132,8 +151,9 @@ impl Limits<'_> {
     /// Kernels are built without some controls: what they cannot do is told, and no reason to refuse.
     fn wish(&mut self, file: &str, value: &str, what: &str) {
         if let Err(error) = fs::write(self.directory.join(file), value) {
-            self.warnings
-                .push(format!("{what} is not supported by this kernel and ignored: {error}"));
+            self.warnings.push(format!(
+                "{what} is not supported by this kernel and ignored: {error}"
+            ));
         }
     }
 }
@@ -170,7 +190,11 @@ pub(super) fn request_freeze(
     wanted: Freeze,
 ) -> Result<(), Failure> {
     let Some(directory) = directory(hierarchies, "freezer", path) else {
-        return Err(Failure::refused("freeze", path, "this kernel has no freezer"));
+        return Err(Failure::refused(
+            "freeze",
+            path,
+            "this kernel has no freezer",
+        ));
     };
     let file = directory.join("freezer.state");
     let text = match wanted {
@@ -203,7 +227,8 @@ pub(super) fn stats(hierarchies: &[Hierarchy], path: &Path) -> Stats {
     };
     let read = |controller, name| number(&file(controller, name));
     let memory = fs::read_to_string(file("memory", "memory.stat")).unwrap_or_default();
-    let io = fs::read_to_string(file("blkio", "blkio.throttle.io_service_bytes")).unwrap_or_default();
+    let io =
+        fs::read_to_string(file("blkio", "blkio.throttle.io_service_bytes")).unwrap_or_default();
     Stats {
         cpu_nanos: read("cpuacct", "cpuacct.usage").unwrap_or(0),
         cpu_user_nanos: read("cpuacct", "cpuacct.usage_user").unwrap_or(0),

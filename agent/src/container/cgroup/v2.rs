@@ -76,7 +76,11 @@ impl Limits {
         }
         for (file, value) in resources.unified().iter().flatten() {
             if file.contains('/') {
-                return Err(Failure::refused("write", file, "not the name of a cgroup file"));
+                return Err(Failure::refused(
+                    "write",
+                    file,
+                    "not the name of a cgroup file",
+                ));
             }
             self.set(file, value)?;
         }
@@ -110,7 +114,10 @@ impl Limits {
         }
         if cpu.quota().is_some() || cpu.period().is_some() {
             let quota = cpu.quota().map_or_else(|| "max".to_owned(), or_max);
-            self.set("cpu.max", &format!("{quota} {}", cpu.period().unwrap_or(100_000)))?;
+            self.set(
+                "cpu.max",
+                &format!("{quota} {}", cpu.period().unwrap_or(100_000)),
+            )?;
         }
         if let Some(cpus) = cpu.cpus() {
             self.set("cpuset.cpus", cpus)?;
@@ -133,7 +140,11 @@ impl Limits {
         if fs::write(self.directory.join("io.bfq.weight"), weight.to_string()).is_err() {
             // 10..1000 becomes 1..10000.
             let weight = 1 + (u64::from(weight).saturating_sub(10)) * 9999 / 990;
-            self.wish("io.weight", &format!("default {weight}"), "block I/O weight");
+            self.wish(
+                "io.weight",
+                &format!("default {weight}"),
+                "block I/O weight",
+            );
         }
     }
 
@@ -144,7 +155,8 @@ impl Limits {
             .map(DeviceRule::from_oci)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| Failure::refused("use device rule", "", error.to_string()))?;
-        let filter = device::load_v2(&device::v2_program(&rules)).during("load device filter", "")?;
+        let filter =
+            device::load_v2(&device::v2_program(&rules)).during("load device filter", "")?;
         let directory = fs::File::open(&self.directory).during("open", &self.directory)?;
         device::attach_v2(directory.as_fd(), filter.as_fd())
             .during("attach device filter to", &self.directory)
@@ -157,19 +169,28 @@ impl Limits {
 
     fn wish(&mut self, file: &str, value: &str, what: &str) {
         if let Err(error) = fs::write(self.directory.join(file), value) {
-            self.warnings
-                .push(format!("{what} is not supported by this kernel and ignored: {error}"));
+            self.warnings.push(format!(
+                "{what} is not supported by this kernel and ignored: {error}"
+            ));
         }
     }
 }
 
 fn or_max(value: i64) -> String {
-    if value > 0 { value.to_string() } else { "max".to_owned() }
+    if value > 0 {
+        value.to_string()
+    } else {
+        "max".to_owned()
+    }
 }
 
 /// Zero is a limit here: no swap at all.
 fn or_max_swap(value: i64) -> String {
-    if value >= 0 { value.to_string() } else { "max".to_owned() }
+    if value >= 0 {
+        value.to_string()
+    } else {
+        "max".to_owned()
+    }
 }
 
 /// 2..262144 becomes 1..10000.
@@ -195,8 +216,7 @@ pub(super) fn freeze_state(directory: &Path) -> Option<Freeze> {
 }
 
 pub(super) fn oom_kills(directory: &Path) -> u64 {
-    fs::read_to_string(directory.join("memory.events"))
-        .map_or(0, |text| keyed(&text, "oom_kill"))
+    fs::read_to_string(directory.join("memory.events")).map_or(0, |text| keyed(&text, "oom_kill"))
 }
 
 pub(super) fn stats(directory: &Path) -> Stats {

@@ -15,16 +15,23 @@ fn check(links: &[(&str, &str)], directory: &str, expected: &str) {
     }
     let root = RootDir::open_host(&root_path).unwrap();
     let made = match root.make_directory(Path::new(directory), Mode::from_bits_truncate(0o755)) {
-        Ok(fd) => std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd)))
-            .unwrap()
-            .strip_prefix(scratch.path())
-            .unwrap()
-            .display()
-            .to_string(),
+        Ok(fd) => std::fs::read_link(format!(
+            "/proc/self/fd/{}",
+            std::os::fd::AsRawFd::as_raw_fd(&fd)
+        ))
+        .unwrap()
+        .strip_prefix(scratch.path())
+        .unwrap()
+        .display()
+        .to_string(),
         Err(errno) => errno.to_string(),
     };
     assert_eq!(made, expected);
-    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 1, "something was made outside");
+    assert_eq!(
+        std::fs::read_dir(scratch.path()).unwrap().count(),
+        1,
+        "something was made outside"
+    );
 }
 
 #[test]
@@ -43,5 +50,9 @@ fn symlinks_stay_inside_the_root() {
 
 #[test]
 fn endless_symlinks_are_refused() {
-    check(&[("a", "b"), ("b", "a")], "/a/c", "ELOOP: Too many symbolic links encountered");
+    check(
+        &[("a", "b"), ("b", "a")],
+        "/a/c",
+        "ELOOP: Too many symbolic links encountered",
+    );
 }

@@ -1,0 +1,253 @@
+//! From create to exit: codes, signals, limits, restarts of the agent.
+
+use std::time::{Duration, Instant};
+
+use agent::container::{ContainerError, Phase};
+use serde_json::json;
+
+use crate::support::{Host, PATIENCE};
+
+#[tokio::test]
+async fn a_program_runs_and_its_exit_code_is_told() {
+    let mut host = Host::new().await;
+    let (exit, text) = host.run(host.config("echo hello; hostname; exit 7")).await;
+    assert_eq!(
+        (exit.code, exit.error, text.as_str()),
+        (7, None, "hello\nbox\n")
+    );
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_run_fails_in_dockers_words() {
+    let mut host = Host::new().await;
+    for (args, code, message) in [
+        (
+            json!(["nosuch"]),
+            127,
+            "exec: \"nosuch\": executable file not found in $PATH",
+        ),
+        (
+            json!(["/nosuch"]),
+            127,
+            "exec: \"/nosuch\": stat /nosuch: no such file or directory",
+        ),
+        (
+            json!(["/etc/passwd"]),
+            126,
+            "exec: \"/etc/passwd\": permission denied",
+        ),
+        (json!(["/etc"]), 126, "exec: \"/etc\": is a directory"),
+    ] {
+        let (exit, _) = host.run(host.config("").set("/process/args", args)).await;
+        assert_eq!((exit.code, exit.error.as_deref()), (code, Some(message)));
+        assert_eq!(exit.started_at, None);
+    }
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn start_tells_why_a_program_cannot_run() {
+    let host = Host::new().await;
+    let running = host
+        .create(host.config("").set("/process/args", json!(["nosuch"])))
+        .await;
+    let error = host.containers.start(&running.id).await.unwrap_err();
+    assert!(
+        matches!(error, ContainerError::Start { code: 127, .. }),
+        "{error}"
+    );
+    drop(running);
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_with_128_and_its_number() {
+    let mut host = Host::new().await;
+    let id = host
+        .start(host.config("trap 'exit 5' TERM; while :; do sleep 0.05; done"))
+        .await
+        .id;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    host.containers.signal(&id, 15).await.unwrap();
+    assert_eq!(host.exit_of(&id).await.code, 5);
+    let id = host.start(host.config("sleep 100")).await.id;
+    host.containers.signal(&id, 9).await.unwrap();
+    assert_eq!(host.exit_of(&id).await.code, 137);
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn the_small_init_forwards_reaps_and_keeps_the_code() {
+    let mut host = Host::new().await;
+    // A shell as process 1 would ignore SIGTERM; as a child of init it dies of it.
+    let config = host
+        .config("for i in 1 2 3; do sleep 0.01 & done; sleep 0.2; ps -o pid,stat; exec sleep 100");
+    let id = host.start(config.init()).await.id;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    host.containers.signal(&id, 15).await.unwrap();
+    assert_eq!(host.exit_of(&id).await.code, 143);
+    let (exit, _) = host.run(host.config("exit 9").init()).await;
+    assert_eq!(exit.code, 9);
+    let nosuch = host
+        .config("")
+        .set("/process/args", json!(["nosuch"]))
+        .init();
+    let (exit, _) = host.run(nosuch).await;
+    assert_eq!(exit.code, 127);
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn what_it_wrote_is_there_when_it_starts_again() {
+    let mut host = Host::new().await;
+    let config = host.config("cat /kept 2>/dev/null || echo new; echo old > /kept");
+    let id = host.start(config).await.id;
+    host.exit_of(&id).await;
+    let task = scheduler::model::id::TaskId::new("second");
+    host.containers.create(&id, &task).await.unwrap();
+    host.containers.start(&id).await.unwrap();
+    host.exit_of(&id).await;
+    let log = std::fs::read_to_string(host.containers.log_path(&id)).unwrap();
+    assert!(log.contains(" new\n") && log.contains(" old\n"), "{log}");
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn too_much_memory_is_an_oom_kill() {
+    let mut host = Host::new().await;
+    let config = host
+        .config("head -c 200000000 /dev/zero | tail -c 199999999 >/dev/null; exit 3")
+        .set(
+            "/linux/resources/memory",
+            json!({ "limit": 16 << 20, "swap": 16 << 20 }),
+        );
+    let (exit, _) = host.run(config).await;
+    assert!(exit.oom_killed, "{exit:?}");
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn a_fork_bomb_stays_within_its_limit() {
+    let mut host = Host::new().await;
+    let config = host.config("i=0; while [ $i -lt 200 ]; do sleep 5 & i=$((i+1)); done; exit 0");
+    let id = host.start(config).await.id;
+    let begin = Instant::now();
+    let mut most = 0;
+    while begin.elapsed() < Duration::from_secs(2) {
+        most = most.max(host.containers.pids(&id).await.map_or(0, |pids| pids.len()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!((32..=64).contains(&most), "{most}");
+    host.containers.kill(&id).await.unwrap();
+    host.exit_of(&id).await;
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn a_new_agent_takes_over() {
+    let mut host = Host::new().await;
+    let id = host.start(host.config("sleep 0.8; exit 4")).await.id;
+    let quick = host.start(host.config("exit 6")).await.id;
+    host.exit_of(&quick).await;
+    host.restart_agent().await;
+    let running = host.containers.observe(&id).await.unwrap();
+    assert!(
+        matches!(running.phase, Phase::Running { .. }),
+        "{running:?}"
+    );
+    let ended = host.containers.observe(&quick).await.unwrap();
+    assert!(
+        matches!(&ended.phase, Phase::Ended(exit) if exit.code == 6),
+        "{ended:?}"
+    );
+    assert_eq!(host.exit_of(&id).await.code, 4);
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn a_killed_shim_ends_the_run_with_a_reason() {
+    let mut host = Host::new().await;
+    let id = host.start(host.config("sleep 100")).await.id;
+    let state = host
+        .directory
+        .path()
+        .join("run")
+        .join(id.short())
+        .join("state.json");
+    let state: serde_json::Value = serde_json::from_slice(&std::fs::read(state).unwrap()).unwrap();
+    let pid = state["shim"]["pid"].as_i64().unwrap() as i32;
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    let exit = host.exit_of(&id).await;
+    assert!(exit.error.unwrap().contains("shim"), "a reason is given");
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn a_paused_container_stands_still_and_can_be_killed() {
+    let mut host = Host::new().await;
+    let id = host
+        .start(host.config("while :; do echo tick; sleep 0.02; done"))
+        .await
+        .id;
+    host.containers.pause(&id).await.unwrap();
+    assert!(host.containers.is_paused(&id).await.unwrap());
+    let length = || std::fs::metadata(host.containers.log_path(&id)).map_or(0, |file| file.len());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let before = length();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(length(), before);
+    host.containers.unpause(&id).await.unwrap();
+    let begin = Instant::now();
+    while length() == before && begin.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    host.containers.pause(&id).await.unwrap();
+    host.containers.kill(&id).await.unwrap();
+    assert_eq!(host.exit_of(&id).await.code, 137);
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn a_container_at_the_gate_can_be_removed() {
+    let mut host = Host::new().await;
+    let id = host.create(host.config("echo never")).await.id;
+    assert!(matches!(
+        host.containers.observe(&id).await.unwrap().phase,
+        Phase::Created { .. }
+    ));
+    host.containers.kill(&id).await.unwrap();
+    assert_eq!(host.exit_of(&id).await.started_at, None);
+    host.containers.remove(&id).await.unwrap();
+    host.containers.remove(&id).await.unwrap();
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn starting_is_quick() {
+    let mut host = Host::new().await;
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        let config = host.config("").set("/process/args", json!(["/bin/true"]));
+        let begin = Instant::now();
+        let id = host.start(config).await.id;
+        assert_eq!(host.exit_of(&id).await.code, 0);
+        times.push(begin.elapsed());
+        host.containers.remove(&id).await.unwrap();
+    }
+    times.sort();
+    // Generous: the machine may be busy with other tests. Printed for who asks with --nocapture.
+    #[allow(clippy::print_stderr)]
+    {
+        eprintln!(
+            "create, start, exit: least {:?}, median {:?}",
+            times[0], times[10]
+        );
+    }
+    assert!(times[0] < Duration::from_millis(500));
+    host.leave_nothing().await;
+}
