@@ -105,7 +105,9 @@ async fn an_exec_with_a_terminal_talks_both_ways() {
         .unwrap()
         .unwrap();
     assert!(
-        text.contains("/dev/pts/0\r\n20 30\r\n") && text.contains("got me\r\n"),
+        text.contains("/dev/pts/0\r\n")
+            && text.contains("20 30\r\n")
+            && text.contains("got me\r\n"),
         "{text:?}"
     );
     assert_eq!(session.control.wait().await.unwrap(), 3);
