@@ -68,19 +68,22 @@ impl ServiceAction {
         context: &Context,
         goal: impl Fn(&StackStatus, &[String]) -> Verdict,
     ) -> Outcome {
-        let project = context.project_name()?;
+        let named = context.named()?;
+        let project = named.name.clone();
         let Some(client) = context.existing_node().await? else {
             return Err(nothing_found(&project));
         };
         let before = follow::status(&client, &project).await?;
         let services = self.request.services.clone();
-        check_services(&before, &services)?;
+        named.check(&services, |name| {
+            before.services.iter().any(|it| it.name == name)
+        })?;
         if before.services.iter().all(|it| it.containers.is_empty()) {
             return Err(nothing_found(&project));
         }
         let path = stack_path(&project, &format!("/{}", self.verb));
         let accepted = ask(&client, Method::POST, &path, &self.request).await?;
-        let mut differ = Differ::new(&before, self.intent);
+        let mut differ = Differ::new(&before, self.intent).only(&services);
         let mut progress = context.progress(self.title);
         let converge = follow::converge(
             &client,
@@ -100,15 +103,6 @@ fn nothing_found(project: &str) -> Failure {
         .hint("Start it with `wharfie up -d`.")
 }
 
-/// Services named on the command line must exist in what runs.
-pub(crate) fn check_services(status: &StackStatus, services: &[String]) -> Result<(), Failure> {
-    let exists = |name: &String| status.services.iter().any(|it| it.name == *name);
-    match services.iter().find(|name| !exists(name)) {
-        Some(unknown) => Err(Failure::new(format!("no such service: {unknown}"))),
-        None => Ok(()),
-    }
-}
-
 /// Waits for the future, or for Ctrl-C: what was asked for then goes on without us.
 pub(crate) async fn interruptible<T, E: Into<Failure>>(
     work: impl Future<Output = Result<T, E>>,
@@ -116,7 +110,7 @@ pub(crate) async fn interruptible<T, E: Into<Failure>>(
     tokio::select! {
         done = work => done.map_err(Into::into),
         _ = tokio::signal::ctrl_c() => {
-            output::note("");
+            output::note("\nWhat was asked for goes on in the background.");
             Err(Failure::silent(INTERRUPTED))
         }
     }

@@ -7,7 +7,7 @@
 //! A command that works on what exists (`ps`, `logs`, `down`) needs only the name, and with
 //! `-p NAME` no file at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,30 @@ pub(crate) struct Context {
     pub(crate) global: Global,
     environment: BTreeMap<String, String>,
     directory: PathBuf,
+}
+
+/// A project that is known by its name.
+pub(crate) struct Named {
+    pub(crate) name: String,
+    /// Services of its files; empty when none were read.
+    services: BTreeSet<String>,
+}
+
+impl Named {
+    /// Services named on the command line must be in the files, or in what there is.
+    pub(crate) fn check(
+        &self,
+        services: &[String],
+        exists: impl Fn(&str) -> bool,
+    ) -> Result<(), Failure> {
+        match services
+            .iter()
+            .find(|it| !self.services.contains(*it) && !exists(it))
+        {
+            Some(unknown) => Err(Failure::new(format!("no such service: {unknown}"))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The disk, for the loader.
@@ -139,18 +163,36 @@ impl Context {
         }
     }
 
-    /// The project's name alone: from `-p`, or else from the files.
-    pub(crate) fn project_name(&self) -> Result<String, Failure> {
+    /// The project's name, and its services if that is known without being asked for: with `-p` no
+    /// file is read.
+    pub(crate) fn named(&self) -> Result<Named, Failure> {
         let environment = self.with_dotenv(&self.base_directory())?;
         if let Some(name) = self.explicit_name(&environment) {
             discover::check_project_name(&name)?;
-            return Ok(name);
+            return Ok(Named {
+                name,
+                services: BTreeSet::new(),
+            });
         }
         let steps = Steps {
             read_contents: false,
             ..Steps::default()
         };
-        Ok(self.load(&[], steps)?.name)
+        let project = self.load(&[], steps)?;
+        let services = project
+            .stack
+            .services
+            .into_keys()
+            .chain(project.disabled.into_keys());
+        Ok(Named {
+            name: project.name,
+            services: services.collect(),
+        })
+    }
+
+    /// The project's name alone.
+    pub(crate) fn project_name(&self) -> Result<String, Failure> {
+        Ok(self.named()?.name)
     }
 
     /// The environment with the variables of the `.env` files.

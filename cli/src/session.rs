@@ -20,13 +20,6 @@ pub(crate) enum Terminal {
     No,
 }
 
-/// Whether what is typed reaches the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Input {
-    Forwarded,
-    None,
-}
-
 /// A terminal is the default when both ends of the person's are one.
 pub(crate) fn wants_terminal(refused: bool) -> Terminal {
     use std::io::IsTerminal;
@@ -44,17 +37,14 @@ pub(crate) async fn talk(
     client: &Client,
     connection: Hijacked,
     terminal: Terminal,
-    input: Input,
     resize_path: &str,
 ) -> Result<(), Failure> {
-    let raw = match (terminal, input) {
-        (Terminal::Yes, Input::Forwarded) => Some(RawMode::enter()?),
-        _ => None,
+    let raw = match terminal {
+        Terminal::Yes => Some(RawMode::enter()?),
+        Terminal::No => None,
     };
     let (mut reader, writer) = tokio::io::split(connection);
-    if input == Input::Forwarded {
-        tokio::spawn(forward_input(writer));
-    }
+    tokio::spawn(forward_input(writer));
     let mut resizes = signal(SignalKind::window_change())?;
     if terminal == Terminal::Yes {
         resize(client, resize_path).await;
@@ -109,4 +99,19 @@ async fn resize(client: &Client, path: &str) {
     let path = url(path, &[("h", &rows), ("w", &columns)]);
     // The process may have ended just now; its size no longer matters then.
     let _ = client.order(hyper::Method::POST, &path).await;
+}
+
+/// Waits for a signal that ends programs, and returns the exit code that goes with it: 128 and its
+/// number. Ctrl-C is not among them: with a terminal it is a key like any other.
+pub(crate) async fn terminated() -> u8 {
+    let (Ok(mut terminate), Ok(mut hangup)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => 128 + 15,
+        _ = hangup.recv() => 128 + 1,
+    }
 }

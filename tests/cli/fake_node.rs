@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// Answers by `METHOD /path` (without the query); anything else is 404.
+/// Answers by `METHOD /path` (without the query); anything else is 404. With ` after METHOD /path`
+/// the answer is for the time after such a request; it must stand before the one without.
 pub(crate) struct FakeNode {
     asked: Arc<Mutex<Vec<String>>>,
 }
@@ -64,7 +65,7 @@ fn serve(connection: UnixStream, script: &Mutex<Script>, seen: &Mutex<Vec<String
     seen.lock()
         .unwrap()
         .push(format!("{request} {}", String::from_utf8(body).unwrap()));
-    let answer = answer(&mut script.lock().unwrap(), &key);
+    let answer = answer(&mut script.lock().unwrap(), &key, &seen.lock().unwrap());
     let (status, text) = match answer.as_deref().map(|it| (it.strip_prefix('!'), it)) {
         Some((Some(refusal), _)) => ("409 Conflict", refusal.to_owned()),
         Some((None, text)) => ("200 OK", text.to_owned()),
@@ -81,8 +82,12 @@ fn serve(connection: UnixStream, script: &Mutex<Script>, seen: &Mutex<Vec<String
     );
 }
 
-fn answer(script: &mut Script, key: &str) -> Option<String> {
-    let (_, answers) = script.iter_mut().find(|(path, _)| *path == key)?;
+fn answer(script: &mut Script, key: &str, asked: &[String]) -> Option<String> {
+    let applies = |path: &str| match path.split_once(" after ") {
+        Some((path, earlier)) => path == key && asked.iter().any(|it| it.starts_with(earlier)),
+        None => path == key,
+    };
+    let (_, answers) = script.iter_mut().find(|(path, _)| applies(path))?;
     match answers.len() {
         0 => None,
         1 => answers.first().cloned(),

@@ -12,8 +12,8 @@ mod no_node;
 mod stack;
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -54,7 +54,10 @@ impl Place {
 
     /// Runs `wharfie` and writes down everything that it prints, and its exit code unless it is 0.
     fn run(&self, arguments: &str) -> String {
-        let output = self.output(arguments);
+        self.written_down(self.start(arguments).wait_with_output().unwrap())
+    }
+
+    fn written_down(&self, output: Output) -> String {
         let mut text = String::from_utf8(output.stdout).unwrap();
         let complaints = String::from_utf8(output.stderr).unwrap();
         if !complaints.is_empty() {
@@ -69,21 +72,25 @@ impl Place {
     }
 
     /// Where a node is looked for.
-    fn socket(&self) -> std::path::PathBuf {
+    fn socket(&self) -> PathBuf {
         self.path().join("none.sock")
     }
 
-    fn output(&self, arguments: &str) -> Output {
-        let socket = self.socket();
+    fn start(&self, arguments: &str) -> Child {
         Command::new(env!("CARGO_BIN_EXE_wharfie"))
             .args(arguments.split_whitespace())
             .current_dir(self.path().canonicalize().unwrap())
             .env_clear()
-            .env("WHARFIE_HOST", format!("unix://{}", socket.display()))
+            .env(
+                "WHARFIE_HOST",
+                format!("unix://{}", self.socket().display()),
+            )
             .env("COLUMNS", "100")
             .envs(self.environment.iter().copied())
             .stdin(Stdio::null())
-            .output()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap()
     }
 }

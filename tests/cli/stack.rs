@@ -311,3 +311,78 @@ fn progress_may_be_json_or_nothing() {
     "#);
     assert_eq!(place.run("--progress quiet up -d"), "");
 }
+
+#[test]
+fn ctrl_c_stops_an_attached_up_and_the_exit_code_says_so() {
+    let place = Place::with("name: shop\nservices: {web: {image: img}}");
+    let running = || {
+        service(
+            "web",
+            "settled",
+            "",
+            &[container("web", "running", &json!({}))],
+        )
+    };
+    let ended = json!({"desired": "shutdown", "exit_code": 143, "reason": "stopped"});
+    let ended = service(
+        "web",
+        "settled",
+        "",
+        &[container("web", "shutdown", &ended)],
+    );
+    let node = FakeNode::start(
+        &place.socket(),
+        vec![
+            ("GET /x/stacks/shop", vec![nothing()]),
+            (
+                "PUT /x/stacks/shop",
+                vec![json!({"revision": 2}).to_string()],
+            ),
+            (
+                "POST /x/stacks/shop/stop",
+                vec![json!({"revision": 3}).to_string()],
+            ),
+            (
+                "GET /x/stacks/shop/watch after POST /x/stacks/shop/stop",
+                vec![picture(4, &[ended], &[])],
+            ),
+            (
+                "GET /x/stacks/shop/watch",
+                vec![picture(2, &[running()], &[])],
+            ),
+        ],
+    );
+    let up = place.start("up");
+    // The first watch shows the way, the second one the session: now it listens for signals.
+    eventually(|| {
+        node.asked()
+            .iter()
+            .filter(|it| it.contains("/watch"))
+            .count()
+            > 1
+    });
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(up.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert_snapshot!(place.written_down(up.wait_with_output().unwrap()), @r#"
+    Attaching to web-1
+    web-1 exited with code 143
+    --- stderr
+     Container shop-web-1 Started
+
+    Gracefully Stopping... press Ctrl+C again to force
+     Container shop-web-1 Stopped
+    --- exit 130
+    "#);
+}
+
+/// Waits for a condition, a minute at most.
+#[track_caller]
+fn eventually(condition: impl Fn() -> bool) {
+    for _ in 0..6000 {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("it never came true");
+}

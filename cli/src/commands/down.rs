@@ -31,7 +31,8 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let project = context.project_name()?;
+        let named = context.named()?;
+        let project = named.name.clone();
         let Some(client) = context.existing_node().await? else {
             return Ok(nothing_to_remove(&project));
         };
@@ -39,7 +40,9 @@ impl Args {
         if is_empty(&before, &self) {
             return Ok(nothing_to_remove(&project));
         }
-        deploy::check_services(&before, &self.services)?;
+        named.check(&self.services, |name| {
+            before.services.iter().any(|it| it.name == name)
+        })?;
         let request = DownRequest {
             services: self.services.clone(),
             volumes: self.volumes,

@@ -9,7 +9,7 @@ use super::Outcome;
 use crate::docker::{self, Created, ExecCreate, ExecStart, ExecState};
 use crate::error::Failure;
 use crate::project::Context;
-use crate::session::{self, Input, Terminal};
+use crate::session::{self, Terminal};
 use crate::terminal;
 
 /// Execute a command in a running container
@@ -36,6 +36,12 @@ pub(crate) struct Args {
     /// Give the process all privileges
     #[arg(long)]
     privileged: bool,
+    /// Accepted for fingers that are used to it: input is forwarded anyway
+    #[arg(short, long, hide = true)]
+    interactive: bool,
+    /// Accepted for fingers that are used to it: a terminal is used anyway
+    #[arg(short, long, hide = true)]
+    tty: bool,
     service: String,
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
@@ -72,7 +78,11 @@ impl Args {
             .await
             .map_err(refused)?;
         let resize = format!("{path}/resize");
-        session::talk(&client, connection, terminal, Input::Forwarded, &resize).await?;
+        tokio::select! {
+            talked = session::talk(&client, connection, terminal, &resize) => talked?,
+            // The terminal is put back on the way out, which the signal's own way out would not do.
+            code = session::terminated() => return Err(Failure::silent(code)),
+        }
         let state: ExecState = client.get(&format!("{path}/json")).await?;
         Ok(exit_code(state.exit_code.unwrap_or(1)))
     }

@@ -65,7 +65,7 @@ fn parse_tail(text: &str) -> Result<Tail, String> {
 
 impl Args {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let project = context.project_name()?;
+        let project = context.named()?;
         let now = Timestamp::now();
         let time = |text: &Option<String>| {
             text.as_deref()
@@ -81,14 +81,10 @@ impl Args {
         let Some(client) = context.existing_node().await? else {
             return Ok(ExitCode::SUCCESS);
         };
-        let mut containers = docker::containers(&client, &project).await?;
-        if let Some(unknown) = self
-            .services
-            .iter()
-            .find(|name| !containers.iter().any(|it| it.service() == *name))
-        {
-            return Err(Failure::new(format!("no such service: {unknown}")));
-        }
+        let mut containers = docker::containers(&client, &project.name).await?;
+        project.check(&self.services, |name| {
+            containers.iter().any(|it| it.service() == name)
+        })?;
         containers.retain(|it| self.shows(it.service(), it.number()));
         let mut printer = Printer::new(self.style(context));
         containers
@@ -96,7 +92,9 @@ impl Args {
             .for_each(|it| printer.expect(&it.log_name()));
         let last = print_backlog(&client, &containers, &query, &mut printer).await?;
         if self.follow && query.until.is_none_or(|until| until > now) {
-            return self.follow(&client, &project, printer, last, now).await;
+            return self
+                .follow(&client, &project.name, printer, last, now)
+                .await;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use super::Outcome;
 use super::ls::Format;
 use crate::docker::{self, Container};
-use crate::error::Failure;
 use crate::output::{self, Table, ellipsis};
 use crate::project::Context;
 use scheduler::compose::Steps;
@@ -88,7 +87,7 @@ fn parse_filter(text: &str) -> Result<State, String> {
 
 impl Args {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let project = context.project_name()?;
+        let project = context.named()?;
         let known = match self.orphans {
             true => None,
             false => {
@@ -101,16 +100,12 @@ impl Args {
             }
         };
         let mut found = match context.existing_node().await? {
-            Some(client) => docker::containers(&client, &project).await?,
+            Some(client) => docker::containers(&client, &project.name).await?,
             None => Vec::new(),
         };
-        if let Some(unknown) = self
-            .names
-            .iter()
-            .find(|name| !found.iter().any(|it| it.service() == *name))
-        {
-            return Err(Failure::new(format!("no such service: {unknown}")));
-        }
+        project.check(&self.names, |name| {
+            found.iter().any(|it| it.service() == name)
+        })?;
         found.retain(|it| {
             self.shows(it)
                 && known

@@ -32,12 +32,15 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let project = context.project_name()?;
+        let named = context.named()?;
+        let project = named.name.clone();
         let Some(client) = context.existing_node().await? else {
             return Ok(nothing());
         };
         let before = follow::status(&client, &project).await?;
-        deploy::check_services(&before, &self.services)?;
+        named.check(&self.services, |name| {
+            before.services.iter().any(|it| it.name == name)
+        })?;
         let going = self.going(&before);
         if going.is_empty() {
             return Ok(nothing());

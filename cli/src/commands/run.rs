@@ -25,7 +25,7 @@ use crate::follow::{self, Verdict, stack_path};
 use crate::output;
 use crate::progress::{Differ, Intent};
 use crate::project::Context;
-use crate::session::{self, Input, Terminal};
+use crate::session::{self, Terminal};
 
 mod arguments;
 
@@ -74,9 +74,12 @@ pub(crate) struct Args {
     /// Let others reach it by the service's names
     #[arg(long)]
     use_aliases: bool,
-    /// Keep standard input open; it is anyway, unless in the background
-    #[arg(short, long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    /// Accepted for fingers that are used to it: input is forwarded anyway
+    #[arg(short, long, hide = true)]
     interactive: bool,
+    /// Accepted for fingers that are used to it: a terminal is used anyway
+    #[arg(short, long, hide = true)]
+    tty: bool,
     /// Add a capability; may be repeated
     #[arg(long, value_name = "NAME")]
     cap_add: Vec<String>,
@@ -164,7 +167,7 @@ impl Args {
         container.cap_add.extend(self.cap_add.iter().cloned());
         container.cap_drop.extend(self.cap_drop.iter().cloned());
         container.tty = terminal == Terminal::Yes;
-        container.stdin_open = self.interactive && !self.detach;
+        container.stdin_open = !self.detach;
         container.stdin_once = container.stdin_open;
         container.pull_policy = self
             .pull
@@ -234,14 +237,9 @@ impl Args {
     }
 
     async fn attach(&self, client: &Client, created: &RunCreated, terminal: Terminal) -> Outcome {
-        let input = match self.interactive {
-            true => Input::Forwarded,
-            false => Input::None,
-        };
-        let stdin = if input == Input::Forwarded { "1" } else { "0" };
         let query = [
             ("stream", "1"),
-            ("stdin", stdin),
+            ("stdin", "1"),
             ("stdout", "1"),
             ("stderr", "1"),
         ];
@@ -259,7 +257,7 @@ impl Args {
             .await
             .map_err(refused)?;
         let resize = container_path(created, "/resize");
-        let talk = session::talk(client, connection, terminal, input, &resize);
+        let talk = session::talk(client, connection, terminal, &resize);
         let forward = forward_signals(client, created);
         tokio::select! {
             talked = talk => talked?,

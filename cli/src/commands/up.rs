@@ -213,16 +213,26 @@ impl Args {
         }
     }
 
+    /// Speaks of the named services and what they need, of everything when none is named.
+    fn differ(&self, deployed: &Deployed, intent: Intent) -> Differ {
+        let differ = Differ::new(&deployed.before, intent);
+        let mut differ = match self.services.is_empty() {
+            true => differ,
+            false => differ.only(&deployed.scope),
+        };
+        if self.quiet_pull {
+            differ.hide_pulls();
+        }
+        differ
+    }
+
     async fn wait_for(&self, context: &Context, deployed: &Deployed) -> Outcome {
         let (want, intent, title) = match (self.no_start, self.wait) {
             (true, _) => (Want::Created, Intent::Up, "Creating"),
             (false, true) => (Want::Healthy, Intent::UpAndWait, "Running"),
             (false, false) => (Want::Started, Intent::Up, "Running"),
         };
-        let mut differ = Differ::new(&deployed.before, intent);
-        if self.quiet_pull {
-            differ.hide_pulls();
-        }
+        let mut differ = self.differ(deployed, intent);
         let mut progress = context.progress(title);
         let goal = |stack: &StackStatus| follow::reached(stack, &deployed.scope, want);
         let converge = follow::converge(

@@ -29,6 +29,8 @@ pub(crate) struct Differ {
     known: BTreeSet<String>,
     said: BTreeMap<String, Event>,
     pulls: Pulls,
+    /// Services that the command is about; empty is all.
+    services: Vec<String>,
 }
 
 /// Whether pulls are spoken of.
@@ -51,7 +53,15 @@ impl Differ {
             known: ids(before),
             said: BTreeMap::new(),
             pulls: Pulls::Shown,
+            services: Vec::new(),
         }
+    }
+
+    /// Speaks of these services only, unless there are none.
+    #[must_use]
+    pub(crate) fn only(mut self, services: &[String]) -> Self {
+        self.services = services.to_vec();
+        self
     }
 
     /// `--quiet-pull`
@@ -76,7 +86,8 @@ impl Differ {
             events.extend(now.pulls.iter().map(pull));
         }
         events.extend(self.pulled(now));
-        for service in &now.services {
+        let in_scope = |name: &String| self.services.is_empty() || self.services.contains(name);
+        for service in now.services.iter().filter(|it| in_scope(&it.name)) {
             let containers = shown(service).into_iter();
             events.extend(containers.filter_map(|it| self.container(now, service, it)));
         }
@@ -181,6 +192,11 @@ impl Differ {
         before: Option<&ContainerStatus>,
     ) -> Option<Event> {
         let id = format!("Container {}", now.name);
+        let is_unchanged = before.is_some_and(|it| it.task == now.task && it.state == now.state);
+        let is_about_change = matches!(self.intent, Intent::Restart | Intent::Stop | Intent::Kill);
+        if is_unchanged && is_about_change {
+            return None;
+        }
         let is_replacement = before.is_some_and(|it| it.id != now.id);
         let (word, kind, details) = match now.state {
             TaskState::New | TaskState::Pending if service.phase == ServicePhase::Waiting => {

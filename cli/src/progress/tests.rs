@@ -203,6 +203,19 @@ fn kill_has_its_own_words() {
 }
 
 #[test]
+fn what_stays_as_it_is_is_not_spoken_of() {
+    check(
+        Intent::Restart,
+        "web:running db:running",
+        &[
+            "web:starting.2/progressing db:running",
+            "web:running.2 db:running",
+        ],
+        "Container shop-web-1 Restarting\nContainer shop-web-1 Started",
+    );
+}
+
+#[test]
 fn an_event_is_an_object_on_a_line() {
     let event = Event {
         id: "Image nginx".to_owned(),

@@ -33,10 +33,7 @@ pub(super) async fn run(
     deployed: Deployed,
     began: jiff::Timestamp,
 ) -> Outcome {
-    let mut differ = Differ::new(&deployed.before, Intent::Up);
-    if args.quiet_pull {
-        differ.hide_pulls();
-    }
+    let mut differ = args.differ(&deployed, Intent::Up);
     let mut progress = context.progress("Running");
     let goal = |stack: &StackStatus| prepared(stack, &deployed.scope);
     let converge = follow::converge(
@@ -47,10 +44,15 @@ pub(super) async fn run(
         &mut progress,
         goal,
     );
-    let (verdict, status) = deploy::interruptible(converge).await?;
-    if let Verdict::Failed(_) = verdict {
-        return deploy::finish(&deployed.client, &verdict, &status).await;
-    }
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut terminations = signal(SignalKind::terminate())?;
+    let status = tokio::select! {
+        converged = converge => match converged? {
+            (Verdict::Reached | Verdict::NotYet, status) => Some(status),
+            (failed, status) => return deploy::finish(&deployed.client, &failed, &status).await,
+        },
+        () = either(&mut interrupts, &mut terminations) => None,
+    };
     let style = Style {
         colour: if args.no_color {
             Colour::Off
@@ -78,11 +80,15 @@ pub(super) async fn run(
         labels: BTreeMap::new(),
         said_ended: BTreeMap::new(),
         ending: None,
-        status,
+        status: status.clone().unwrap_or_else(|| deployed.before.clone()),
         deployed,
     };
-    session.introduce();
-    session.run().await
+    match status {
+        Some(_) => session.introduce(),
+        // Interrupted on the way: what has come up so far goes down again.
+        None => session.interrupt().await?,
+    }
+    session.run(interrupts, terminations).await
 }
 
 /// Everything exists, waits for something else, or has failed: from here on the logs are the progress.
@@ -141,9 +147,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn run(&mut self) -> Outcome {
-        let mut interrupts = signal(SignalKind::interrupt())?;
-        let mut terminations = signal(SignalKind::terminate())?;
+    async fn run(&mut self, mut interrupts: Signal, mut terminations: Signal) -> Outcome {
         let mut pictures = follow::watch(&self.deployed.client, &self.deployed.stack.name).await?;
         loop {
             tokio::select! {
