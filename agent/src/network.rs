@@ -15,6 +15,7 @@
 //! | [`record`] | what a later agent must know, on disk |
 //! | [`bridge`], [`connect`] | bridges and interfaces, through [`netlink`] and [`sweep`] |
 //! | [`firewall`], [`nftables`], [`watch`] | rule text (pure), its writer, and who else touches it |
+//! | [`foreign`] | whether another firewall on this host is in the way |
 //! | [`ports`], [`holder`] | published ports, and who has them |
 //! | [`balance`] | virtual addresses (pure) |
 //!
@@ -50,6 +51,7 @@ mod bridge;
 mod connect;
 mod conntrack;
 mod firewall;
+mod foreign;
 mod holder;
 mod netlink;
 mod nftables;
@@ -337,6 +339,25 @@ impl Networks {
             known.held.insert(container.clone(), held);
         }
         Ok(Some(Connected { ports }))
+    }
+
+    /// Whether the network is set up here just as it is asked for; otherwise `ensure` is due.
+    ///
+    /// Names and virtual addresses do not count.
+    pub fn is_current(&self, network: &AssignedNetwork) -> bool {
+        let known = self.known();
+        let Some(record) = known.networks.get(&network.id) else {
+            return false;
+        };
+        let bridge = network.bridge_name.as_ref().unwrap_or(&record.bridge);
+        *record == NetworkRecord::new(network, bridge.clone())
+    }
+
+    /// What on this host is in the way of its networks, as sentences for people.
+    pub async fn warnings(&self) -> Vec<String> {
+        foreign::warning(&nftables::list(&foreign::TABLE).await)
+            .into_iter()
+            .collect()
     }
 
     /// Containers that have something here; those that do not run any more are to be disconnected.

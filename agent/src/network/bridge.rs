@@ -56,7 +56,7 @@ pub(super) async fn ensure(
     settings(name).map_err(kernel(format!("configure bridge `{name}`")))?;
     address(netlink, &link, network).await?;
     netlink
-        .claim(link.index, instance.alias(network.id.as_str()))
+        .claim(link.index, instance.alias(network.id.as_str()), network.mtu)
         .await
         .map_err(kernel(format!("bring up bridge `{name}`")))
 }

@@ -102,9 +102,22 @@ impl Netlink {
     }
 
     /// Says whose the interface is, and brings it up.
-    pub(super) async fn claim(&self, index: u32, alias: String) -> io::Result<()> {
-        let link = LinkUnspec::new_with_index(index).alias(alias).up().build();
-        self.0.link().change(link).execute().await.map_err(into_io)
+    pub(super) async fn claim(
+        &self,
+        index: u32,
+        alias: String,
+        mtu: Option<u32>,
+    ) -> io::Result<()> {
+        let mut link = LinkUnspec::new_with_index(index).alias(alias).up();
+        if let Some(mtu) = mtu {
+            link = link.mtu(mtu);
+        }
+        self.0
+            .link()
+            .change(link.build())
+            .execute()
+            .await
+            .map_err(into_io)
     }
 
     pub(super) async fn set_up(&self, index: u32) -> io::Result<()> {

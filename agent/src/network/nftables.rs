@@ -237,6 +237,18 @@ fn command() -> Command {
     command
 }
 
+/// What `nft` prints; empty when it refuses.
+pub(super) async fn list(arguments: &[&str]) -> String {
+    let output = Command::new(program())
+        .args(arguments)
+        .kill_on_drop(true)
+        .output();
+    match timeout(TIME_LIMIT, output).await {
+        Ok(Ok(output)) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        _ => String::new(),
+    }
+}
+
 fn judge(output: &std::process::Output) -> Result<(), NftError> {
     if output.status.success() {
         return Ok(());

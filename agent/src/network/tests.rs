@@ -100,7 +100,8 @@ async fn ask_from_host(address: &str) -> io::Result<String> {
 }
 
 fn ask(address: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(400))?;
+    // Long enough for one more try (after a second) where the first packet met a busy machine.
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(1500))?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -615,8 +616,10 @@ fn nothing_is_left_when_everything_was_removed() {
     on_a_host(|| async {
         let (networks, directory) = driver().await;
         let net = network(1);
+        assert!(!networks.is_current(&net));
         networks.ensure(&net).await.unwrap();
         networks.ensure(&net).await.unwrap();
+        assert!(networks.is_current(&net));
         assert_eq!(
             networks.observe().await.unwrap(),
             [ObservedNetwork {
@@ -652,6 +655,68 @@ fn nothing_is_left_when_everything_was_removed() {
                 0
             );
         }
+    });
+}
+
+#[test]
+fn another_firewall_that_is_in_the_way_is_told() {
+    on_a_host(|| async {
+        let (networks, _directory) = driver().await;
+        assert!(networks.warnings().await.is_empty());
+        let rules = "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }";
+        assert!(Command::new("nft").arg(rules).status().unwrap().success());
+        assert_eq!(networks.warnings().await.len(), 1);
+    });
+}
+
+#[test]
+#[ignore = "makes a thousand interfaces, which holds up every other network test on the machine"]
+fn a_full_bridge_is_named() {
+    on_a_host(|| async {
+        let (networks, _directory) = driver().await;
+        let net = network(1);
+        networks.ensure(&net).await.unwrap();
+        let bridge = networks.instance.bridge(&net.id);
+        let mut batch = String::new();
+        for number in 0..1023 {
+            batch += &format!(
+                "link add p{number} type veth peer name q{number}\nlink set p{number} master {bridge}\n"
+            );
+        }
+        let mut ip = Command::new("ip")
+            .args(["-batch", "-"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        ip.stdin
+            .take()
+            .unwrap()
+            .write_all(batch.as_bytes())
+            .unwrap();
+        assert!(ip.wait().unwrap().success());
+        let (late, interface) = (Process::start(), interface(&net, 2));
+        let endpoint = Endpoint {
+            interface: &interface,
+            network: &net,
+        };
+        let id = ContainerId::new("late");
+        let error = networks
+            .connect(&id, late.pid(), &[endpoint], &[])
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, NetworkError::BridgeFull { .. }),
+            "{error:?}"
+        );
+        assert!(networks.containers().is_empty());
+        assert_eq!(
+            networks
+                .netlink
+                .link(&networks.instance.veth(&id, &net.id))
+                .await
+                .unwrap(),
+            None
+        );
     });
 }
 
