@@ -24,6 +24,7 @@ mod normalize;
 mod resolve;
 mod schema;
 mod short;
+mod template;
 mod value;
 
 #[cfg(test)]
@@ -35,7 +36,7 @@ use std::path::{Path, PathBuf};
 
 pub use canonical::{Canonical, Tree};
 pub use diagnostic::{Color, Diagnostic, Failure, Severity, render_all};
-pub use interpolate::{TemplateError, Variable};
+pub use template::{TemplateError, Variable};
 
 use crate::model::stack::Stack;
 use assemble::{Assembler, Scope};
@@ -85,9 +86,10 @@ pub struct Source {
 pub struct Steps {
     /// `--no-interpolate`: texts keep their `${…}`, and there is no stack.
     pub interpolate: bool,
-    /// `--no-path-resolution`
+    /// `--no-path-resolution`; there is no stack.
     pub resolve_paths: bool,
-    /// `--no-env-resolution`: `env_file` stays, and variables without a value stay so.
+    /// `--no-env-resolution`: `env_file` stays, and variables without a value stay so; there is no
+    /// stack.
     pub resolve_environment: bool,
     /// `--no-normalize`: no implicit networks, dependencies and names, and there is no stack.
     pub normalize: bool,
@@ -185,8 +187,11 @@ fn load_into(options: &LoadOptions, files: &dyn Files, problems: &mut Problems) 
     if options.steps.normalize {
         normalize::drop_unused(&mut model);
     }
-    let whole =
-        options.steps.interpolate && options.steps.normalize && options.steps.check_consistency;
+    let whole = options.steps
+        == Steps {
+            read_contents: options.steps.read_contents,
+            ..Steps::default()
+        };
     // Also after errors: it may find more.
     let stack = if whole {
         resolve::stack(&model, &context, options, problems)

@@ -4,18 +4,24 @@
 //! directory they were meant from: that of the project for its own files, that of the other file
 //! for included and extended ones.
 
+mod extend;
+mod include;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::check::Checker;
 use super::diagnostic::{Problems, Span};
-use super::document::{self, Entry, Map, Node, Value};
-use super::dotenv::{self, Format};
-use super::interpolate::{self, Variable};
+use super::document::{self, Map, Node, Value};
+use super::interpolate;
 use super::merge::merge;
-use super::schema::service::SERVICE;
 use super::schema::{FILE, Shape};
-use super::{Files, LoadOptions, Source, Steps, discover, environment};
+use super::template::Variable;
+use super::{Files, LoadOptions, Source, Steps, discover};
+
+/// Of all files together. Files that include others twice, which include others twice, … would
+/// otherwise never end.
+const MAX_TEXT: usize = 4 * 1024 * 1024;
 
 /// Files that include files that include …: a chain this long is a mistake.
 const MAX_CHAIN: usize = 50;
@@ -36,6 +42,8 @@ pub(super) struct Assembler<'a> {
     pub(super) variables: BTreeSet<Variable>,
     /// The files being included, outermost first.
     including: Vec<PathBuf>,
+    /// Bytes read so far.
+    text_len: usize,
     /// A file is missing from the tree, wholly or in part: what the others refer to may be in it.
     pub(super) incomplete: bool,
 }
@@ -44,15 +52,6 @@ pub(super) struct Assembler<'a> {
 pub(super) struct Parsed {
     path: PathBuf,
     documents: Vec<Node>,
-}
-
-/// A service to extend: where it stands, and its name.
-struct Base<'a> {
-    file: &'a Path,
-    directory: &'a Path,
-    /// Interpolated, perhaps not yet checked.
-    services: &'a Map,
-    name: &'a str,
 }
 
 impl<'a> Assembler<'a> {
@@ -64,6 +63,7 @@ impl<'a> Assembler<'a> {
             warned: BTreeSet::new(),
             variables: BTreeSet::new(),
             including: Vec::new(),
+            text_len: 0,
             incomplete: false,
         }
     }
@@ -88,7 +88,16 @@ impl<'a> Assembler<'a> {
             start: 0,
             end: 0,
         };
-        let Some(mut documents) = document::parse(text, file, self.problems) else {
+        self.text_len += text.len();
+        if self.text_len > MAX_TEXT {
+            let title = format!("the files are larger than {MAX_TEXT} bytes in total");
+            self.problems.error(start, title);
+        }
+        let parsed = match self.text_len > MAX_TEXT {
+            true => None,
+            false => document::parse(text, file, self.problems),
+        };
+        let Some(mut documents) = parsed else {
             self.incomplete = true;
             return Parsed {
                 path: path.to_owned(),
@@ -214,234 +223,6 @@ impl<'a> Assembler<'a> {
             path,
         };
         checker.check(shape, node)
-    }
-
-    fn extend_services(&mut self, document: &mut Node, file: &Path, scope: &Scope) {
-        let Some(services) = document.get("services").and_then(Node::as_map).cloned() else {
-            return;
-        };
-        for (name, entry) in &services {
-            if entry.node.get("extends").is_none() {
-                continue;
-            }
-            let base = Base {
-                file,
-                directory: &scope.directory,
-                services: &services,
-                name,
-            };
-            let extended = self.extended(&base, scope, &mut Vec::new());
-            if let (Some(node), Some(services)) = (extended, document.get_mut("services")) {
-                services.set(name.clone(), node);
-                // The service is still named where this file names it.
-                if let Some(it) = services.as_map_mut().and_then(|it| it.get_mut(name)) {
-                    it.key = entry.key;
-                }
-            }
-        }
-    }
-
-    /// The service with everything that it extends below it.
-    fn extended(
-        &mut self,
-        base: &Base<'_>,
-        scope: &Scope,
-        chain: &mut Vec<String>,
-    ) -> Option<Node> {
-        let entry = base.services.get(base.name)?;
-        let path = vec!["services".to_owned(), base.name.to_owned()];
-        let mut node = self.check(&SERVICE, entry.node.clone(), base.directory, scope, path);
-        let Some(extends) = node.remove("extends") else {
-            return Some(node);
-        };
-        let link = format!("`{}` of {}", base.name, base.file.display());
-        if chain.contains(&link) || chain.len() >= MAX_CHAIN {
-            chain.push(link);
-            let title = format!("services extend each other: {}", chain.join(" → "));
-            self.problems.error(extends.key, title);
-            return Some(node);
-        }
-        chain.push(link);
-        let under = self.base(base, &extends, scope, chain);
-        chain.pop();
-        match under {
-            Some(under) => Some(merge(&SERVICE, under, node)),
-            None => Some(node),
-        }
-    }
-
-    fn base(
-        &mut self,
-        of: &Base<'_>,
-        extends: &Entry,
-        scope: &Scope,
-        chain: &mut Vec<String>,
-    ) -> Option<Node> {
-        let Some((name, span)) = extends
-            .node
-            .get("service")
-            .and_then(|it| Some((it.as_str()?, it.span)))
-        else {
-            self.problems
-                .error(extends.key, "`extends` has no `service`");
-            return None;
-        };
-        let Some((file, at)) = extends
-            .node
-            .get("file")
-            .and_then(|it| Some((it.as_str()?, it.span)))
-        else {
-            if !of.services.contains_key(name) {
-                self.missing_base(name, span, of.file, of.services);
-                return None;
-            }
-            return self.extended(&Base { name, ..*of }, scope, chain);
-        };
-        let file = of.directory.join(file);
-        let text = self.read(&file, Some(at))?;
-        let mut services = Map::new();
-        for mut document in self.parse_text(&file, &text).documents {
-            let Some(mut found) = document.remove("services") else {
-                continue;
-            };
-            self.interpolate(&mut found.node, scope);
-            services.extend(found.node.as_map().cloned().into_iter().flatten());
-        }
-        if !services.contains_key(name) {
-            self.missing_base(name, span, &file, &services);
-            return None;
-        }
-        let directory = file.parent().unwrap_or(&file);
-        self.extended(
-            &Base {
-                file: &file,
-                directory,
-                services: &services,
-                name,
-            },
-            scope,
-            chain,
-        )
-    }
-
-    fn missing_base(&mut self, name: &str, span: Span, file: &Path, services: &Map) {
-        let title = format!(
-            "there is no service `{name}` in {} to extend",
-            file.display()
-        );
-        let meant = super::check::nearest(name, services.keys().map(String::as_str));
-        let diagnostic = self.problems.error(span, title);
-        if let Some(meant) = meant {
-            diagnostic.set_help(format!("did you mean `{meant}`?"));
-        }
-    }
-
-    /// The tree of an entry of `include`, loaded as a project of its own.
-    fn include(&mut self, entry: &Node, scope: &Scope) -> Option<Node> {
-        let paths = entry.get("path")?;
-        let mut sources = Vec::new();
-        for node in paths.items() {
-            let text = node.as_str()?;
-            if text.contains("://") || text.starts_with("git@") {
-                self.problems.error(
-                    node.span,
-                    format!("`{text}`: only local files can be included"),
-                );
-                return None;
-            }
-            let path = scope.directory.join(text);
-            if self.including.contains(&path) || self.including.len() >= MAX_CHAIN {
-                let chain: Vec<_> = self
-                    .including
-                    .iter()
-                    .chain([&path])
-                    .map(|it| it.display().to_string())
-                    .collect();
-                let title = format!("files include each other: {}", chain.join(" → "));
-                self.problems.error(node.span, title);
-                return None;
-            }
-            let text = self.read(&path, Some(node.span))?;
-            sources.push(Source {
-                path,
-                text: Some(text),
-            });
-        }
-        let first = sources.first()?.path.clone();
-        let directory = match entry.get_str("project_directory") {
-            Some(directory) => scope.directory.join(directory),
-            None => first.parent().unwrap_or(&first).to_owned(),
-        };
-        let environment = self.included_environment(entry, &directory, scope);
-        let inner = Scope {
-            directory,
-            environment,
-        };
-        let depth = self.including.len();
-        self.including
-            .extend(sources.iter().map(|it| it.path.clone()));
-        let parsed = self.parse(&sources);
-        let mut model = self.assemble(parsed, &inner);
-        self.including.truncate(depth);
-        if self.steps.resolve_environment && self.steps.interpolate {
-            environment::fill_from_project(&mut model, &inner.environment);
-        }
-        model.remove("name");
-        Some(model)
-    }
-
-    /// The parent's variables, over those of the included project's own files.
-    fn included_environment(
-        &mut self,
-        entry: &Node,
-        directory: &Path,
-        scope: &Scope,
-    ) -> BTreeMap<String, String> {
-        let mut files = Vec::new();
-        match entry.get("env_file") {
-            Some(list) => {
-                let named = list
-                    .items()
-                    .iter()
-                    .filter_map(|it| Some((scope.directory.join(it.as_str()?), it.span)));
-                files.extend(named.filter(|(path, _)| path != Path::new("/dev/null")));
-            }
-            None => {
-                let default = directory.join(".env");
-                if self.files.exists(&default) {
-                    files.push((default, entry.span));
-                }
-            }
-        }
-        let mut environment = scope.environment.clone();
-        let mut own = BTreeMap::new();
-        for (path, span) in files {
-            let Some(text) = self.read(&path, Some(span)) else {
-                continue;
-            };
-            let lookup = |name: &str| {
-                scope
-                    .environment
-                    .get(name)
-                    .or_else(|| own.get(name))
-                    .cloned()
-            };
-            match dotenv::parse(&text, Format::Compose, &lookup) {
-                Ok(values) => own.extend(
-                    values
-                        .into_iter()
-                        .filter_map(|(name, value)| Some((name, value?))),
-                ),
-                Err(error) => {
-                    self.problems
-                        .error(span, format!("{}: {error}", path.display()));
-                }
-            }
-        }
-        for (name, value) in own {
-            environment.entry(name).or_insert(value);
-        }
-        environment
     }
 
     fn read(&mut self, path: &Path, blame: Option<Span>) -> Option<String> {

@@ -4,6 +4,8 @@
 //! The tables in [`schema`](super::schema) say what belongs where. A wrong part is reported and
 //! becomes null, so that the rest can still be looked at.
 
+mod describe;
+
 use std::path::{Component, Path, PathBuf};
 
 use super::diagnostic::{Problems, Span};
@@ -11,6 +13,7 @@ use super::document::{Entry, Map, Node, Tag, Value};
 use super::merge::unique;
 use super::schema::{Attribute, Form, Keyless, Shape, Support, Union};
 use super::value;
+pub(super) use describe::nearest;
 
 pub(super) struct Checker<'a> {
     pub(super) problems: &'a mut Problems,
@@ -322,7 +325,7 @@ impl Checker<'_> {
                         self.wrong(item.span, "a list of `KEY=VALUE`", found);
                         continue;
                     };
-                    let (key, value) = match split_pair(text) {
+                    let (key, value) = match text.split_once('=') {
                         Some((key, value)) => (key.to_owned(), Value::Text(value.to_owned())),
                         None => (text.to_owned(), Value::Null),
                     };
@@ -413,66 +416,6 @@ impl Checker<'_> {
     pub(super) fn is_template(&self, text: &str) -> bool {
         self.templates && text.contains('$')
     }
-
-    /// The node in question, in words: `` `ports[0].target` of service `web` ``.
-    pub(super) fn describe(&self) -> String {
-        let texts: Vec<_> = self.path.iter().map(String::as_str).collect();
-        match texts.as_slice() {
-            [] => "the file".to_owned(),
-            [section, name, rest @ ..] if noun(section).is_some() => {
-                let owner = format!("{} `{name}`", noun(section).unwrap_or_default());
-                if rest.is_empty() {
-                    owner
-                } else {
-                    format!("`{}` of {owner}", join(rest))
-                }
-            }
-            all => format!("`{}`", join(all)),
-        }
-    }
-
-    fn within(&self) -> String {
-        if self.path.is_empty() {
-            return " at the top level".to_owned();
-        }
-        format!(" in {}", self.describe())
-    }
-}
-
-fn noun(section: &str) -> Option<&'static str> {
-    Some(match section {
-        "services" => "service",
-        "networks" => "network",
-        "volumes" => "volume",
-        "secrets" => "secret",
-        "configs" => "config",
-        _ => return None,
-    })
-}
-
-fn join(keys: &[&str]) -> String {
-    let mut text = String::new();
-    for key in keys {
-        if !text.is_empty() && !key.starts_with('[') {
-            text.push('.');
-        }
-        text.push_str(key);
-    }
-    text
-}
-
-/// Splits at the first `=` that is not part of a `${…}`.
-fn split_pair(text: &str) -> Option<(&str, &str)> {
-    text.split_once('=')
-}
-
-/// The name that was probably meant.
-pub(super) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let text = text.to_ascii_lowercase().replace('-', "_");
-    let distance = |name: &str| strsim::damerau_levenshtein(&text, &name.replace('-', "_"));
-    let (distance, name) = names.map(|name| (distance(name), name)).min()?;
-    let allowed = (text.chars().count() / 3).clamp(1, 3);
-    (distance <= allowed).then_some(name)
 }
 
 /// Removes `.` and `..` from an absolute path without looking at the disk.

@@ -3,12 +3,17 @@
 //!
 //! Source: `CheckConsistency` of Docker Compose's loader, and the specification's words "must not".
 
-use std::collections::{BTreeMap, BTreeSet};
+mod cycle;
+mod resource;
+
+use std::collections::BTreeMap;
 
 use super::check::nearest;
 use super::diagnostic::{Problems, Span};
 use super::document::{Entry, Node};
 use super::normalize::{Selection, references};
+use cycle::cycles;
+use resource::resource;
 
 pub(super) fn check(model: &Node, selection: &Selection, problems: &mut Problems) {
     let services: BTreeMap<&str, &Entry> = model
@@ -92,15 +97,23 @@ impl Service<'_> {
                 .set_help("remove one of them");
             self.problems.relate(networks.key, "`networks` stands here");
         }
-        if text == "host"
-            && let Some(ports) = self.node.get("ports").filter(|it| !it.items().is_empty())
-        {
+        let Some(ports) = self.node.get("ports").filter(|it| !it.items().is_empty()) else {
+            return;
+        };
+        if text == "host" {
             let title = format!(
                 "service `{}` publishes ports but uses the host's network",
                 self.name
             );
             let help = "its ports are the host's already; `ports` has no effect";
             self.problems.warn(ports.span, title).set_help(help);
+        } else if text.starts_with("service:") || text.starts_with("container:") {
+            let title = format!(
+                "service `{}` publishes ports but has no network of its own",
+                self.name
+            );
+            let help = format!("publish them where the network is, `{text}`");
+            self.problems.error(ports.span, title).set_help(help);
         }
     }
 
@@ -309,86 +322,6 @@ fn container_names(services: &BTreeMap<&str, &Entry>, problems: &mut Problems) {
                 format!("two services have the `container_name` `{name}`"),
             );
             problems.relate(earlier, "the first one");
-        }
-    }
-}
-
-/// Reports each circle of dependencies once.
-fn cycles(services: &BTreeMap<&str, &Entry>, problems: &mut Problems) {
-    let mut done: BTreeSet<&str> = BTreeSet::new();
-    for start in services.keys() {
-        // Names on the way from `start`, each with those still to be followed.
-        let mut way: Vec<(&str, Vec<&str>)> = vec![(start, dependencies(services, start))];
-        while let Some((name, rest)) = way.last_mut() {
-            let name = *name;
-            let Some(next) = rest.pop() else {
-                done.insert(name);
-                way.pop();
-                continue;
-            };
-            if let Some(first) = way.iter().position(|(name, _)| *name == next) {
-                let mut names: Vec<_> = way[first..]
-                    .iter()
-                    .map(|(name, _)| format!("`{name}`"))
-                    .collect();
-                names.push(format!("`{next}`"));
-                let entry = services
-                    .get(name)
-                    .and_then(|it| it.node.get("depends_on")?.as_map()?.get(next));
-                if let Some(entry) = entry {
-                    problems.error(
-                        entry.key,
-                        format!("services depend on each other: {}", names.join(" → ")),
-                    );
-                }
-            } else if !done.contains(next) && services.contains_key(next) {
-                way.push((next, dependencies(services, next)));
-            }
-        }
-    }
-}
-
-fn dependencies<'a>(services: &BTreeMap<&str, &'a Entry>, name: &str) -> Vec<&'a str> {
-    let node = services.get(name).and_then(|it| it.node.get("depends_on"));
-    node.into_iter()
-        .flat_map(Node::entries)
-        .map(|(name, _)| name)
-        .collect()
-}
-
-fn resource(section: &str, key: &str, entry: &Entry, problems: &mut Problems) {
-    let node = &entry.node;
-    let singular = section.trim_end_matches('s');
-    if node.get_bool("external") == Some(true) {
-        let others = node.entries().filter(|(key, entry)| {
-            !matches!(*key, "external" | "name") && !key.starts_with("x-") && !entry.node.is_null()
-        });
-        for (other, entry) in others {
-            let title = format!("{singular} `{key}` is external, so `{other}` cannot be given");
-            problems.error(entry.key, title);
-        }
-        return;
-    }
-    if matches!(section, "secrets" | "configs") {
-        let sources = ["file", "environment", "content"]
-            .iter()
-            .filter(|it| node.get(it).is_some())
-            .count();
-        if sources != 1 {
-            let how = if sources == 0 {
-                "no source"
-            } else {
-                "more than one source"
-            };
-            let wanted = if section == "secrets" {
-                "`file` or `environment`"
-            } else {
-                "`file`, `environment` or `content`"
-            };
-            let title = format!("{singular} `{key}` has {how}");
-            problems
-                .error(entry.key, title)
-                .set_help(format!("give one of {wanted}, or `external: true`"));
         }
     }
 }

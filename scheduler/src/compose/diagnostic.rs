@@ -273,8 +273,10 @@ impl Problems {
 
     /// Errors and warnings, each sorted by place, without repetitions.
     pub(super) fn finish(mut self) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
-        self.found
-            .sort_by_key(|it| it.place.as_ref().map(|place| place.span));
+        self.found.sort_by(|a, b| {
+            let key = |it: &Diagnostic| it.place.as_ref().map(|place| place.span);
+            key(a).cmp(&key(b)).then_with(|| a.title.cmp(&b.title))
+        });
         let same = |a: &mut Diagnostic, b: &mut Diagnostic| {
             a.title == b.title
                 && a.place.as_ref().map(|it| it.span) == b.place.as_ref().map(|it| it.span)

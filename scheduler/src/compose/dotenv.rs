@@ -4,7 +4,7 @@
 
 use indexmap::IndexMap;
 
-use super::interpolate::{Template, TemplateError};
+use super::template::{Template, TemplateError};
 
 /// How the values of a file are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

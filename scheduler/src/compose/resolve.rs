@@ -13,7 +13,7 @@ mod namespace;
 mod network;
 mod service;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::LoadOptions;
@@ -28,6 +28,8 @@ pub(super) struct Resolver<'a> {
     pub(super) model: &'a Node,
     pub(super) context: &'a Context<'a>,
     pub(super) problems: &'a mut Problems,
+    /// Names under which other services link to a service.
+    link_aliases: BTreeMap<String, BTreeSet<String>>,
 }
 
 pub(super) fn stack(
@@ -40,6 +42,7 @@ pub(super) fn stack(
         model,
         context,
         problems,
+        link_aliases: network::link_aliases(model),
     };
     let secrets = resolver.contents("secrets");
     let configs = resolver.contents("configs");

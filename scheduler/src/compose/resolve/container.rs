@@ -11,7 +11,7 @@ use crate::model::container::{
 };
 
 impl Resolver<'_> {
-    pub(super) fn container(&mut self, node: &Node) -> ContainerSpec {
+    pub(super) fn container(&mut self, name: &str, node: &Node) -> ContainerSpec {
         ContainerSpec {
             image: text(node, "image").unwrap_or_default(),
             platform: text(node, "platform"),
@@ -32,7 +32,7 @@ impl Resolver<'_> {
             init: flag(node, "init"),
             stop_signal: text(node, "stop_signal"),
             stop_grace: duration(node, "stop_grace_period"),
-            network: self.network_mode(node),
+            network: self.network_mode(name, node),
             ports: self.ports(node),
             expose: expose(node),
             dns: self.dns(node),

@@ -1,13 +1,15 @@
 //! Networks, volumes, and how a service is connected.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
+use super::deploy::mode;
 use super::{Resolver, count, flag, text, text_map, texts};
 use crate::compose::document::Node;
 use crate::model::container::{NetworkAttachment, NetworkMode};
 use crate::model::network::{NetworkDriver, NetworkSpec};
+use crate::model::service::ServiceMode;
 use crate::model::volume::VolumeSpec;
 
 impl Resolver<'_> {
@@ -115,9 +117,9 @@ impl Resolver<'_> {
         volumes
     }
 
-    pub(super) fn network_mode(&mut self, service: &Node) -> NetworkMode {
+    pub(super) fn network_mode(&mut self, name: &str, service: &Node) -> NetworkMode {
         let Some(mode) = service.get("network_mode") else {
-            return NetworkMode::Attached(self.attachments(service));
+            return NetworkMode::Attached(self.attachments(name, service));
         };
         match mode.as_str().unwrap_or_default() {
             "bridge" | "default" => NetworkMode::Attached(vec![NetworkAttachment {
@@ -139,10 +141,10 @@ impl Resolver<'_> {
         }
     }
 
-    fn attachments(&mut self, service: &Node) -> Vec<NetworkAttachment> {
+    fn attachments(&mut self, name: &str, service: &Node) -> Vec<NetworkAttachment> {
         let mac = text(service, "mac_address");
-        let aliases = self.link_aliases(service);
-        let networks: Vec<_> = service
+        let aliases = self.link_aliases.get(name).cloned().unwrap_or_default();
+        let networks: BTreeMap<_, _> = service
             .get("networks")
             .into_iter()
             .flat_map(Node::entries)
@@ -162,8 +164,10 @@ impl Resolver<'_> {
             };
             attachment.aliases.extend(aliases.iter().cloned());
             self.check_fixed_address(key, node, &attachment);
+            self.check_single(service, node);
             attachments.push(attachment);
         }
+        // Equal ones in the order of their names, as in Docker Compose.
         attachments.sort_by_key(|it| std::cmp::Reverse(it.priority));
         // The old attribute means the first network.
         if let (Some(mac), Some(first)) = (mac, attachments.first_mut()) {
@@ -173,30 +177,6 @@ impl Resolver<'_> {
             self.check_mac(service, attachment.mac_address.as_deref());
         }
         attachments
-    }
-
-    /// Names under which other services link to this one.
-    fn link_aliases(&self, service: &Node) -> Vec<String> {
-        let services = self.model.get("services");
-        let own = services
-            .into_iter()
-            .flat_map(Node::entries)
-            .find(|(_, it)| std::ptr::eq(&it.node, service));
-        let Some((own, _)) = own else {
-            return Vec::new();
-        };
-        let mut aliases = Vec::new();
-        for (_, other) in services.into_iter().flat_map(Node::entries) {
-            for link in texts(&other.node, "links") {
-                if let Some((name, alias)) = link.split_once(':')
-                    && name == own
-                    && !aliases.iter().any(|it| it == alias)
-                {
-                    aliases.push(alias.to_owned());
-                }
-            }
-        }
-        aliases
     }
 
     /// A fixed address needs a subnet that somebody fixed, too.
@@ -234,6 +214,20 @@ impl Resolver<'_> {
         }
     }
 
+    /// An address belongs to one container.
+    fn check_single(&mut self, service: &Node, node: &Node) {
+        let ServiceMode::Replicated { replicas: 2.. } = mode(service) else {
+            return;
+        };
+        for key in ["ipv4_address", "ipv6_address", "mac_address"] {
+            if let Some(address) = node.get(key) {
+                let title =
+                    format!("`{key}` belongs to one container, but the service has several");
+                self.problems.error(address.span, title);
+            }
+        }
+    }
+
     fn check_mac(&mut self, service: &Node, mac: Option<&str>) {
         let Some(mac) = mac else { return };
         let pairs: Vec<_> = mac.split([':', '-']).collect();
@@ -245,4 +239,20 @@ impl Resolver<'_> {
             );
         }
     }
+}
+
+/// What other services call each service, by the services' names.
+pub(super) fn link_aliases(model: &Node) -> BTreeMap<String, BTreeSet<String>> {
+    let mut aliases: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (_, service) in model.get("services").into_iter().flat_map(Node::entries) {
+        for link in texts(&service.node, "links") {
+            if let Some((name, alias)) = link.split_once(':') {
+                aliases
+                    .entry(name.to_owned())
+                    .or_default()
+                    .insert(alias.to_owned());
+            }
+        }
+    }
+    aliases
 }

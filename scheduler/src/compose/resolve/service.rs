@@ -40,7 +40,7 @@ impl Resolver<'_> {
         };
         ServiceSpec {
             name: name.to_owned(),
-            container: Arc::new(self.container(node)),
+            container: Arc::new(self.container(name, node)),
             mode: deploy::mode(node),
             container_name: text(node, "container_name"),
             depends_on: deploy::dependencies(node, &exists),

@@ -205,3 +205,32 @@ compose.yaml:3:58 service `a` publishes ports but uses the host's network
     );
     assert!(project.stack.services["a"].container.ports.is_empty());
 }
+
+#[test]
+fn refuses_what_several_containers_or_none_could_have() {
+    check(
+        "services:\n  a: {image: x, scale: 2, networks: {n: {ipv4_address: 10.0.0.2}}}\n\
+         networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}\n",
+        "compose.yaml:2:56 `ipv4_address` belongs to one container, but the service has several\n",
+    );
+    check(
+        "services:\n  a: {image: x, network_mode: 'service:b', ports: [80]}\n  b: {image: x}\n",
+        "compose.yaml:2:51 service `a` publishes ports but has no network of its own\n",
+    );
+}
+
+#[test]
+fn files_that_multiply_are_stopped() {
+    let mut text = "=== compose.yaml\ninclude: [f0.yaml, g0.yaml]\n".to_owned();
+    let padding = "#".repeat(500_000);
+    for level in 0..30 {
+        let next = level + 1;
+        for name in ["f", "g"] {
+            text.push_str(&format!(
+                "=== {name}{level}.yaml\ninclude: [f{next}.yaml, g{next}.yaml]\n{padding}\n"
+            ));
+        }
+    }
+    let failure = Case::new(&text).load().unwrap_err();
+    assert!(failure.to_string().contains("in total"), "{failure}");
+}

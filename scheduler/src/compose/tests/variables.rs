@@ -2,7 +2,7 @@
 
 use super::Case;
 use crate::compose::dotenv::{Format, parse};
-use crate::compose::interpolate::Template;
+use crate::compose::template::Template;
 
 #[track_caller]
 fn check(text: &str, expected: &str) {
