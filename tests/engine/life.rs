@@ -226,6 +226,102 @@ async fn a_container_at_the_gate_can_be_removed() {
 }
 
 #[tokio::test]
+async fn namespaces_of_another_container_can_be_joined() {
+    let mut host = Host::new().await;
+    let first = host.start(host.config("sleep 100")).await.id;
+    let pid = match host.containers.observe(&first).await.unwrap().phase {
+        Phase::Running { pid, .. } => pid,
+        other => panic!("{other:?}"),
+    };
+    let of_first =
+        |kind: &str, name: &str| json!({ "type": kind, "path": format!("/proc/{pid}/ns/{name}") });
+    let config = host
+        .config("readlink /proc/self/ns/net; ps | grep -c 'sleep 100'")
+        .set(
+            "/linux/namespaces",
+            json!([
+                { "type": "mount" }, { "type": "ipc" }, { "type": "cgroup" },
+                of_first("network", "net"), of_first("pid", "pid"), of_first("uts", "uts"),
+            ]),
+        );
+    let (exit, text) = host.run(config).await;
+    let net = std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+    assert_eq!(exit.code, 0, "{:?} {text}", exit.error);
+    assert!(text.starts_with(&format!("{}\n", net.display())), "{text}");
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn the_hosts_namespaces_can_be_used() {
+    let mut host = Host::new().await;
+    let config = host
+        .config("readlink /proc/self/ns/pid; readlink /proc/self/ns/net; sleep 50 & exit 0")
+        .set("/linux/namespaces", json!([{ "type": "mount" }]));
+    let (exit, text) = host.run(config).await;
+    assert_eq!(exit.code, 0, "{:?}", exit.error);
+    for kind in ["pid", "net"] {
+        let own = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+        assert!(text.contains(&own.display().to_string()), "{text}");
+    }
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn a_read_only_root_has_writable_mounts_only() {
+    let mut host = Host::new().await;
+    let config = host
+        .config("touch /a 2>&1; touch /tmp/b && echo written")
+        .set("/root/readonly", json!(true))
+        .mount(crate::support::mount(
+            "/tmp",
+            "tmpfs",
+            "tmpfs",
+            &["mode=1777", "size=1m"],
+        ));
+    let (_, text) = host.run(config).await;
+    assert_eq!(text, "touch: /a: Read-only file system\nwritten\n");
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn another_user_can_use_the_root_and_its_streams() {
+    let mut host = Host::new().await;
+    let config = host
+        .config("id -u; ls / >/dev/null && echo listed; echo through > /dev/stdout")
+        .set(
+            "/process/user",
+            json!({ "uid": 1000, "gid": 1000, "additionalGids": [50] }),
+        );
+    let (_, text) = host.run(config).await;
+    assert_eq!(text, "1000\nlisted\nthrough\n");
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
+async fn executing_is_quick() {
+    let host = Host::new().await;
+    let running = host.start(host.config("sleep 100")).await;
+    let mut times = Vec::new();
+    for _ in 0..30 {
+        let request = agent::container::ExecRequest {
+            args: vec!["/bin/true".into()],
+            ..Default::default()
+        };
+        let begin = Instant::now();
+        running.exec_with(request).await;
+        times.push(begin.elapsed());
+    }
+    times.sort();
+    #[allow(clippy::print_stderr)]
+    {
+        eprintln!("exec: least {:?}, median {:?}", times[0], times[15]);
+    }
+    assert!(times[0] < Duration::from_millis(200));
+    drop(running);
+    host.leave_nothing().await;
+}
+
+#[tokio::test]
 async fn starting_is_quick() {
     let mut host = Host::new().await;
     let mut times = Vec::new();

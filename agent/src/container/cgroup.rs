@@ -295,10 +295,6 @@ impl Cgroup {
         }
     }
 
-    pub(super) fn exists(&self) -> bool {
-        self.directories().any(|directory| directory.exists())
-    }
-
     /// Kills what is in it and removes it. It is no error if it does not exist.
     pub(super) fn remove(&self) -> Result<(), Failure> {
         let begin = Instant::now();

@@ -38,6 +38,14 @@ struct Limit {
 
 impl Confinement {
     pub(super) fn read(process: &Process, profile: Option<&LinuxSeccomp>) -> Result<Self, Failure> {
+        // Running without what was asked for would be worse than not running.
+        let labels = [process.apparmor_profile(), process.selinux_label()];
+        for label in labels.into_iter().flatten() {
+            if !matches!(label.as_str(), "" | "unconfined") {
+                let reason = "security modules are not supported";
+                return Err(Failure::refused("use profile", label, reason));
+            }
+        }
         let user = process.user();
         let capabilities = process
             .capabilities()

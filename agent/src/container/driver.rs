@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use oci_spec::runtime::Spec;
 use scheduler::model::id::{ContainerId, TaskId};
 use scheduler::model::time::Timestamp;
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
@@ -190,9 +190,12 @@ impl Containers {
             return Err(ContainerError::AlreadyRunning { id: id.clone() });
         }
         for name in ["upper", "work", "rootfs"] {
-            // The upper directory's mode is that of the container's root.
-            make_directory_with(&directory.join(name), 0o755)?;
+            make_directory(&directory.join(name))?;
         }
+        // Its mode is that of the container's root, whatever this process's umask is.
+        let upper = directory.join("upper");
+        fs::set_permissions(&upper, fs::Permissions::from_mode(0o755))
+            .map_err(doing("change the mode of", &upper))?;
         make_directory(&exec_directory)?;
         let cgroup = shim::cgroup_of(&spec, id.as_str());
         // What an earlier run may have left, because its shim was killed.
@@ -630,7 +633,7 @@ fn lost_exit() -> Exit {
 /// Waits until a shim whose container was killed has left; one that does not is killed.
 async fn end_shim(pidfd: &OwnedFd) {
     let left = async {
-        let watched = AsyncFd::new(pidfd.try_clone()?)?;
+        let watched = kernel::watched(pidfd.try_clone()?, Interest::READABLE)?;
         watched.readable().await?.retain_ready();
         io::Result::Ok(())
     };
@@ -649,13 +652,9 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn make_directory(path: &Path) -> Result<(), ContainerError> {
-    make_directory_with(path, 0o700)
-}
-
-fn make_directory_with(path: &Path, mode: u32) -> Result<(), ContainerError> {
     fs::DirBuilder::new()
         .recursive(true)
-        .mode(mode)
+        .mode(0o700)
         .create(path)
         .map_err(doing("create", path))
 }

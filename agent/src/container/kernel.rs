@@ -5,10 +5,13 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// On which side of a clone one is.
 pub(super) enum Forked {
@@ -213,6 +216,12 @@ pub(super) fn prctl(option: libc::c_int, first: u64, second: u64) -> nix::Result
     // SAFETY: only used with options whose arguments are numbers.
     let result = unsafe { libc::prctl(option, first, second, 0_u64, 0_u64) };
     Errno::result(result).map(drop)
+}
+
+/// Lets a descriptor be waited for.
+pub(super) fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd keeps its number open and the same until it is dropped, and it is given away.
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(io::Error::from)
 }
 
 /// Marks every descriptor from `first` on to be closed by execve, or closes it now.

@@ -10,6 +10,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, co
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::kernel;
 use super::protocol::{self, Packet, Reply, Request};
 
 // A shim does nothing that takes long; one that does not answer is stuck or stopped.
@@ -24,7 +25,7 @@ impl Link {
     /// Takes over one end of a pair.
     pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
         protocol::widen(&socket);
-        let socket = AsyncFd::with_interest(socket, Interest::READABLE | Interest::WRITABLE)?;
+        let socket = kernel::watched(socket, Interest::READABLE | Interest::WRITABLE)?;
         Ok(Self { socket })
     }
 

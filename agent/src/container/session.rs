@@ -12,7 +12,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{pipe2, read, write};
 use scheduler::model::id::ContainerId;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
@@ -139,7 +139,7 @@ impl Pipes {
 
 fn asynchronous(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK))?;
-    AsyncFd::new(fd)
+    kernel::watched(fd, Interest::READABLE | Interest::WRITABLE)
 }
 
 fn watch_exit(link: Arc<Link>) -> watch::Receiver<Option<i32>> {
