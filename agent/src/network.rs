@@ -455,6 +455,29 @@ impl Known {
     fn firewall(&self) -> Firewall {
         Firewall::of(&self.networks, &self.containers)
     }
+
+    /// The records of other containers that still name one of these ports, without them.
+    ///
+    /// Whoever could bind a port has it: a record that says otherwise is of a container that ended
+    /// while no agent was looking. Two of them would make rules that the kernel refuses.
+    fn without(&self, container: &ContainerId, ports: &[BoundPort]) -> Vec<ContainerRecord> {
+        let same = |a: &BoundPort, b: &BoundPort| {
+            (a.host_ip, a.port, a.protocol) == (b.host_ip, b.port, b.protocol)
+        };
+        let taken = |port: &BoundPort| ports.iter().any(|new| same(port, new));
+        let others = self
+            .containers
+            .values()
+            .filter(|other| other.id != *container);
+        others
+            .filter(|other| other.ports.iter().any(taken))
+            .map(|other| {
+                let mut other = other.clone();
+                other.ports.retain(|port| !taken(port));
+                other
+            })
+            .collect()
+    }
 }
 
 /// The namespace of a container's process; never our own, which would be changed for the worse.

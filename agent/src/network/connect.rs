@@ -186,7 +186,16 @@ impl Networks {
             .keep_container(&record)
             .map_err(kernel("record a container"))?;
         let ports = record.ports.clone();
+        let outdated = self.known().without(container, &ports);
+        for other in &outdated {
+            self.records
+                .keep_container(other)
+                .map_err(kernel("record a container"))?;
+        }
         self.change(|known| {
+            for other in outdated {
+                known.containers.insert(other.id.clone(), other);
+            }
             known.containers.insert(container.clone(), record);
             known
                 .held

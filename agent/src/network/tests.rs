@@ -525,6 +525,24 @@ fn a_container_that_is_run_again_is_connected_again() {
 }
 
 #[test]
+fn a_port_of_a_container_that_ended_unseen_is_free() {
+    on_a_host(|| async {
+        let (networks, directory) = driver().await;
+        let net = network(1);
+        networks.ensure(&net).await.unwrap();
+        let old = connected(&networks, &net, 2, &[port(None, 8080)]).await;
+        drop(networks);
+        drop(old.process);
+        let networks = open(directory.path()).await;
+        let new = connected(&networks, &net, 3, &[port(None, 8080)]).await;
+        let _server = new.serve("new", 80).await;
+        answers(ask_from_host("127.0.0.1:8080").await, "new sees 10.99.1.1");
+        networks.disconnect(&old.id).await.unwrap();
+        answers(ask_from_host("127.0.0.1:8080").await, "new sees 10.99.1.1");
+    });
+}
+
+#[test]
 fn a_running_container_changes_networks() {
     on_a_host(|| async {
         let (networks, _directory) = driver().await;
