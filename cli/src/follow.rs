@@ -29,7 +29,10 @@ pub(crate) fn stack_path(name: &str, below: &str) -> String {
 /// The stack as it is now.
 pub(crate) async fn status(client: &Client, stack: &str) -> Result<StackStatus, ApiError> {
     let found = client.find(&stack_path(stack, "")).await?;
-    Ok(found.unwrap_or_default())
+    Ok(found.unwrap_or_else(|| StackStatus {
+        name: stack.to_owned(),
+        ..StackStatus::default()
+    }))
 }
 
 /// Opens the stream of pictures; the first one is the present.
@@ -163,7 +166,7 @@ pub(crate) fn stopped(stack: &StackStatus, services: &[String]) -> Verdict {
         .iter()
         .filter(|it| services.is_empty() || services.contains(&it.name))
         .flat_map(|it| &it.containers)
-        .all(|it| it.state.is_terminal() || it.desired == DesiredState::Ready);
+        .all(|it| it.one_off || it.state.is_terminal() || it.desired == DesiredState::Ready);
     if all_ended {
         Verdict::Reached
     } else {

@@ -85,7 +85,9 @@ fn is_empty(stack: &StackStatus, args: &Args) -> bool {
         .services
         .iter()
         .filter(|it| in_scope(&it.name))
-        .flat_map(|it| &it.containers);
+        .flat_map(|it| &it.containers)
+        // What `run` has made belongs to the stack, not to a service.
+        .filter(|it| args.services.is_empty() || !it.one_off);
     let leaves_networks = !args.services.is_empty();
     containers.count() == 0
         && (leaves_networks || stack.networks.is_empty())

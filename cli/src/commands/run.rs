@@ -2,6 +2,7 @@
 //!
 //!     load ─► POST run ─► its dependencies come up ─► attach ─► wait ─► start ─► talk ─► exit code
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,9 +10,11 @@ use agent::api::x::{RunCreated, RunRequest};
 use hyper::Method;
 use scheduler::compose;
 use scheduler::model::container::ContainerSpec;
-use scheduler::model::service::{RestartPolicy, ServiceMode, ServiceSpec};
-use scheduler::model::task::TaskState;
-use scheduler::status::{ContainerStatus, ServicePhase, StackStatus};
+use scheduler::model::service::{
+    Dependency, DependencyCondition, RestartPolicy, ServiceMode, ServiceSpec,
+};
+use scheduler::model::task::{HealthStatus, TaskState};
+use scheduler::status::{ContainerStatus, ServicePhase, ServiceStatus, StackStatus};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Outcome;
@@ -28,6 +31,9 @@ use crate::project::Context;
 use crate::session::{self, Terminal};
 
 mod arguments;
+
+/// What must hold before the container starts, by service.
+type Needs = BTreeMap<String, Dependency>;
 
 /// Run a one-off command on a service
 #[derive(Debug, clap::Args)]
@@ -108,6 +114,7 @@ impl Args {
             false => session::wants_terminal(self.no_tty),
         };
         let spec = self.spec(service, &project, terminal)?;
+        let needs = service.depends_on.clone();
         let client = context.node().await?;
         let before = follow::status(&client, &project.name).await?;
         let images = project
@@ -128,7 +135,11 @@ impl Args {
             .send_json(Method::POST, &path, &request)
             .await
             .map_err(refused)?;
-        self.prepare(context, &client, &project.name, &created, &before)
+        let needs = match self.no_deps {
+            true => Needs::new(),
+            false => needs,
+        };
+        self.prepare(context, &client, &created, &before, &needs)
             .await?;
         if self.detach {
             client
@@ -201,19 +212,19 @@ impl Args {
         &self,
         context: &Context,
         client: &Client,
-        stack: &str,
         created: &RunCreated,
         before: &StackStatus,
+        needs: &Needs,
     ) -> Result<(), Failure> {
         let mut differ = Differ::new(before, Intent::Up);
         if self.quiet_pull {
             differ.hide_pulls();
         }
         let mut progress = context.progress("Creating");
-        let goal = |status: &StackStatus| is_ready(status, created);
+        let goal = |status: &StackStatus| is_ready(status, created, needs);
         let converge = follow::converge(
             client,
-            stack,
+            &before.name,
             created.revision,
             &mut differ,
             &mut progress,
@@ -323,23 +334,107 @@ fn find<'a>(status: &'a StackStatus, created: &RunCreated) -> Option<&'a Contain
     containers.find(|it| it.id.as_str() == created.id)
 }
 
-fn is_ready(status: &StackStatus, created: &RunCreated) -> Verdict {
+/// It can be started: it exists, and what it depends on is as far as it has to be.
+fn is_ready(status: &StackStatus, created: &RunCreated, needs: &Needs) -> Verdict {
+    let failed: Vec<String> = (status.services.iter())
+        .filter(|it| it.phase == ServicePhase::Failed && needs.contains_key(&it.name))
+        .map(|it| it.name.clone())
+        .collect();
+    if !failed.is_empty() {
+        return Verdict::Failed(failed);
+    }
     match find(status, created).map(|it| it.state) {
-        Some(TaskState::Ready | TaskState::Starting | TaskState::Running | TaskState::Complete) => {
-            Verdict::Reached
-        }
-        Some(state) if state.is_terminal() => Verdict::Failed(Vec::new()),
-        Some(_) | None => {
-            let failed = status
-                .services
-                .iter()
-                .filter(|it| it.phase == ServicePhase::Failed);
-            let failed: Vec<_> = failed.map(|it| it.name.clone()).collect();
-            if failed.is_empty() {
-                Verdict::NotYet
-            } else {
-                Verdict::Failed(failed)
+        Some(state) if state == TaskState::Complete || !state.is_terminal() => {
+            let holds = |(name, need): (&String, &Dependency)| {
+                let service = status.services.iter().find(|it| it.name == *name);
+                service.map_or(!need.required, |it| holds(it, need.condition))
+            };
+            match state >= TaskState::Ready && needs.iter().all(holds) {
+                true => Verdict::Reached,
+                false => Verdict::NotYet,
             }
         }
+        Some(_) => Verdict::Failed(Vec::new()),
+        None => Verdict::NotYet,
+    }
+}
+
+fn holds(service: &ServiceStatus, condition: DependencyCondition) -> bool {
+    let mut own = service
+        .containers
+        .iter()
+        .filter(|it| !it.one_off)
+        .peekable();
+    own.peek().is_some()
+        && match condition {
+            DependencyCondition::ServiceStarted => own.all(|it| it.state >= TaskState::Running),
+            DependencyCondition::ServiceHealthy => own.all(|it| {
+                let health = it.health.as_ref();
+                health.is_some_and(|it| it.status == HealthStatus::Healthy)
+            }),
+            DependencyCondition::ServiceCompletedSuccessfully => {
+                own.all(|it| it.state == TaskState::Complete)
+            }
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::tests::stack;
+
+    /// `job` is the container of `run`.
+    #[track_caller]
+    fn check(condition: DependencyCondition, picture: &str, expected: &Verdict) {
+        let created = RunCreated {
+            id: "job-1".to_owned(),
+            ..RunCreated::default()
+        };
+        let need = Dependency {
+            condition,
+            restart: false,
+            required: true,
+        };
+        let needs = Needs::from([("db".to_owned(), need)]);
+        assert_eq!(
+            is_ready(&stack(picture), &created, &needs),
+            *expected,
+            "{picture}"
+        );
+    }
+
+    #[test]
+    fn it_is_started_when_it_exists_and_its_dependencies_are_ready() {
+        let healthy = DependencyCondition::ServiceHealthy;
+        check(healthy, "job:pending db:running+", &Verdict::NotYet);
+        check(healthy, "job:ready db:running!", &Verdict::NotYet);
+        check(healthy, "job:ready", &Verdict::NotYet);
+        check(healthy, "job:ready db:running+", &Verdict::Reached);
+        let started = DependencyCondition::ServiceStarted;
+        check(started, "job:ready db:starting", &Verdict::NotYet);
+        check(started, "job:ready db:running!", &Verdict::Reached);
+        let completed = DependencyCondition::ServiceCompletedSuccessfully;
+        check(completed, "job:ready db:running", &Verdict::NotYet);
+        check(completed, "job:ready db:complete", &Verdict::Reached);
+    }
+
+    #[test]
+    fn a_failure_of_what_it_needs_is_its_own_and_any_other_is_not() {
+        let started = DependencyCondition::ServiceStarted;
+        check(
+            started,
+            "job:ready db:failed/failed",
+            &Verdict::Failed(vec!["db".to_owned()]),
+        );
+        check(
+            started,
+            "job:rejected db:running",
+            &Verdict::Failed(Vec::new()),
+        );
+        check(
+            started,
+            "job:ready db:running other:failed/failed",
+            &Verdict::Reached,
+        );
     }
 }
