@@ -1,8 +1,52 @@
 //! The HTTP server on the node's socket: the Docker Engine API, and `/x/` for what Docker lacks.
 //!
+//!     client ─► server ─► call ─► route ─► docker::… or x::… ─► manager, drivers
+//!                                             └─► EngineError ─► status and Docker's words
+//!
 //! | path | what |
 //! |---|---|
-//! | `/…`, `/v1.N/…` | [`docker`](self): the Docker Engine API's shapes, one version for all |
+//! | `/…`, `/v1.N/…` | [`docker`]: the Docker Engine API's shapes, one version for all |
 //! | `/x/…` | [`x`]: stacks, their status and a watch |
+//!
+//! Docker's JSON lives in [`docker`] only; everything else speaks the scheduler's words. Handlers
+//! keep nothing between requests but what [`Context`] holds: everything they say is read off the
+//! state and the drivers.
 
+use std::sync::Arc;
+
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+
+mod call;
+mod context;
+pub mod docker;
+mod error;
+mod filters;
+mod frame;
+mod listen;
+mod query;
+mod reply;
+mod route;
+mod server;
+pub(crate) mod time;
 pub mod x;
+
+pub use context::{Context, Parts};
+pub use error::EngineError;
+pub use listen::{ListenError, listen};
+
+/// Serves the sockets until told to stop; connections get a moment to end.
+pub async fn serve(context: Context, listeners: Vec<UnixListener>, shutdown: CancellationToken) {
+    let context = Arc::new(context);
+    let events = tokio::spawn(
+        context
+            .events
+            .clone()
+            .follow(context.watch(), shutdown.clone()),
+    );
+    let servers = listeners
+        .into_iter()
+        .map(|listener| server::run(context.clone(), listener, shutdown.clone()));
+    futures::future::join_all(servers).await;
+    events.abort();
+}

@@ -18,6 +18,7 @@ pub mod api;
 pub mod clock;
 pub mod container;
 pub mod dns;
+pub mod events;
 pub mod fetch;
 pub mod host;
 pub mod image;

@@ -11,11 +11,77 @@
 //! | `GET /x/stacks/{name}` | → [`StackStatus`](scheduler::status::StackStatus) |
 //! | `GET /x/stacks/{name}/watch` | → a `StackStatus` a line, now and whenever it has changed |
 
+mod deploy;
+mod preflight;
+mod run;
+mod verbs;
+mod watch;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use scheduler::model::service::ServiceSpec;
 use scheduler::model::stack::Stack;
+use scheduler::status;
 use serde::{Deserialize, Serialize};
+
+use super::Context;
+use super::call::Call;
+use super::docker::lookup;
+use super::docker::phase::{Frozen, Phase};
+use super::error::EngineError;
+use super::reply::{self, Answer};
+
+/// Finds the handler of a request below `/x/`.
+pub(super) async fn route(
+    context: Arc<Context>,
+    call: Call,
+    method: &str,
+    path: &[&str],
+) -> Answer {
+    match (method, path) {
+        ("GET", ["stacks"]) => list(&context),
+        ("PUT", ["stacks", name]) => deploy::deploy(&context, call, name).await,
+        ("GET", ["stacks", name]) => {
+            let mut picture = status::of(&context.state(), name);
+            picture.pulls = context.fetcher.status().await;
+            reply::json(&picture)
+        }
+        ("GET", ["stacks", name, "watch"]) => Ok(watch::watch(context, name)),
+        ("POST", ["stacks", name, "down"]) => verbs::down(&context, call, name).await,
+        ("POST", ["stacks", name, "run"]) => run::run(&context, call, name).await,
+        ("POST", ["stacks", name, verb]) => verbs::verb(&context, call, name, verb).await,
+        _ => Err(EngineError::NoRoute),
+    }
+}
+
+/// `GET /x/stacks`
+fn list(context: &Context) -> Answer {
+    let state = context.state();
+    let mut stacks: BTreeMap<String, StackSummary> = BTreeMap::new();
+    for record in state.stacks.values() {
+        let summary = StackSummary {
+            name: record.name.clone(),
+            config_files: record.config_files.clone(),
+            containers: BTreeMap::new(),
+        };
+        stacks.insert(record.name.clone(), summary);
+    }
+    for found in lookup::containers(&state) {
+        let Some(summary) = found
+            .service
+            .stack
+            .as_ref()
+            .and_then(|name| stacks.get_mut(name))
+        else {
+            continue;
+        };
+        let runs = state.container_tasks(&found.id).map(AsRef::as_ref);
+        let word = Phase::of(runs, Frozen::No).word();
+        *summary.containers.entry(word.to_owned()).or_default() += 1;
+    }
+    reply::json(&stacks.into_values().collect::<Vec<_>>())
+}
 
 /// `up`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -1,0 +1,78 @@
+//! `GET /x/stacks/{name}/watch`: the whole picture, now and whenever it has changed.
+//!
+//! A picture is whole, so that pictures may be skipped: changes that come together make one line,
+//! and a client that reads slowly gets fewer of them, never old ones.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::Response;
+use scheduler::status::{self, StackStatus};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::api::Context;
+use crate::api::reply;
+
+/// Changes within this time make one picture.
+const TOGETHER: Duration = Duration::from_millis(10);
+
+/// How often progress of pulls is looked at while there are any.
+const PULL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a picture that differs by its revision only is held back.
+const REVISION_INTERVAL: Duration = Duration::from_millis(250);
+
+/// `GET /x/stacks/{name}/watch`
+pub(super) fn watch(context: Arc<Context>, name: &str) -> Response<Body> {
+    let (sender, response) = reply::stream("application/x-ndjson");
+    tokio::spawn(tell(context, name.to_owned(), sender));
+    response
+}
+
+async fn tell(context: Arc<Context>, name: String, sender: mpsc::Sender<Bytes>) {
+    let mut states = context.watch();
+    let mut told: Option<(StackStatus, Instant)> = None;
+    loop {
+        let state = states.borrow_and_update().clone();
+        let mut picture = status::of(&state, &name);
+        drop(state);
+        picture.pulls = context.fetcher.status().await;
+        let now = Instant::now();
+        if is_news(told.as_ref(), &picture, now) {
+            if sender.send(reply::line(&picture)).await.is_err() {
+                return;
+            }
+            told = Some((picture.clone(), now));
+        }
+        let wake = match &told {
+            _ if !picture.pulls.is_empty() => Some(now + PULL_INTERVAL),
+            Some((last, at)) if last.revision < picture.revision => Some(*at + REVISION_INTERVAL),
+            _ => None,
+        };
+        tokio::select! {
+            changed = states.changed() => match changed {
+                Ok(()) => tokio::time::sleep(TOGETHER).await,
+                Err(_) => return,
+            },
+            () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
+            () = sender.closed() => return,
+        }
+    }
+}
+
+/// Whether a client that has seen `told` learns something.
+fn is_news(told: Option<&(StackStatus, Instant)>, picture: &StackStatus, now: Instant) -> bool {
+    let Some((last, at)) = told else {
+        return true;
+    };
+    let same = (&last.services, &last.networks, &last.volumes, &last.pulls)
+        == (
+            &picture.services,
+            &picture.networks,
+            &picture.volumes,
+            &picture.pulls,
+        );
+    !same || (last.revision < picture.revision && now - *at >= REVISION_INTERVAL)
+}
