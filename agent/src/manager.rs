@@ -242,7 +242,7 @@ impl Loop {
                     self.wake = None;
                     self.input(Input::Tick);
                 }
-                _ = ticks.tick() => self.input(Input::Tick),
+                _ = ticks.tick(), if self.plane.has_peers() => self.input(Input::Tick),
             }
             self.publish();
         }

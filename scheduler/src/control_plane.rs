@@ -163,6 +163,11 @@ impl ControlPlane {
         &self.state
     }
 
+    /// Whether regular ticks are wanted: a group of one needs only those of [`Output::Wake`].
+    pub fn has_peers(&self) -> bool {
+        self.raft.has_peers()
+    }
+
     /// Whether this member decides, and has caught up with what was agreed on before.
     pub fn leads(&self) -> bool {
         self.raft.is_leader() && self.applied.term == self.raft.term()

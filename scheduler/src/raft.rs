@@ -180,9 +180,14 @@ impl Raft {
 
     /// Every 100 ms, while the group has more than one member.
     pub fn tick(&mut self) {
-        if !self.node.store().is_only_voter(self.node.raft.id) {
+        if self.has_peers() {
             self.node.tick();
         }
+    }
+
+    /// Whether there is anybody to agree with. Without peers time means nothing to the group.
+    pub fn has_peers(&self) -> bool {
+        !self.node.store().is_only_voter(self.node.raft.id)
     }
 
     /// Puts bytes before the group.

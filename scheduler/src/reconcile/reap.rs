@@ -55,6 +55,10 @@ fn runs(draft: &mut Draft<'_>) {
         for task in before {
             settle(draft, task);
             if task.container != last.container {
+                // Prepared for an update that another one has overtaken: it will never serve.
+                if task.desired == DesiredState::Ready {
+                    draft.desire(task, DesiredState::Shutdown, None);
+                }
                 replaced(draft, task, last);
             }
         }

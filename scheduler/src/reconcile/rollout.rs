@@ -258,9 +258,14 @@ fn failure(service: &Service, slots: &[Slot]) -> Option<String> {
         .new
         .as_ref()
         .map_or("", |new| new.status.reason.as_str());
+    // Said openly, so that nobody waits for it.
+    let instead = match service.spec.update.failure_action {
+        FailureAction::Rollback => " (paused instead: automatic rollback is not available yet)",
+        FailureAction::Pause | FailureAction::Continue => "",
+    };
+    let number = first.number;
     Some(format!(
-        "container {} of the new version: {reason}",
-        first.number
+        "container {number} of the new version: {reason}{instead}"
     ))
 }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::service::Rollout;
 use crate::model::task::{DesiredState, TaskState, TaskStatus};
+use crate::reconcile::{gate, restart, slot};
 use crate::state::{Batch, State};
 
 #[derive(Clone, Debug)]
@@ -132,6 +134,48 @@ fn check_state(state: &State) {
     }
 }
 
+/// Everything that can be done has been done.
+fn check_rest(world: &World) {
+    let state = world.plane.state();
+    for service in state.services.values() {
+        assert!(
+            service.removal.is_none(),
+            "{} is never gone",
+            service.spec.name
+        );
+        let slots = state.slots(&service.id);
+        for slot in slot::active(state, service) {
+            let task = slots.get(&slot).expect("an active slot has a container");
+            let done = task.status.state == TaskState::Running || restart::is_final(state, task);
+            let current = done && task.version == service.version;
+            let held = gate::gate(state, service) != gate::Gate::Open;
+            let paused = service.rollout != Rollout::Going;
+            assert!(
+                current || held || paused,
+                "{}: {}",
+                service.spec.name,
+                world.tasks()
+            );
+        }
+        for task in state.service_tasks(&service.id) {
+            let last = slots
+                .get(&task.slot)
+                .is_some_and(|last| last.container == task.container);
+            let halted = service.halted.contains(&task.slot);
+            let live = slot::is_live(task);
+            let ready = task.desired == DesiredState::Ready;
+            assert!(!live || !halted || ready, "{} was stopped", task.name);
+            let held = gate::gate(state, service) != gate::Gate::Open;
+            let paused = service.rollout != Rollout::Going;
+            assert!(
+                !live || last || held || paused,
+                "{} was replaced",
+                task.name
+            );
+        }
+    }
+}
+
 /// What has ended stays as it ended.
 fn check_ends(before: &State, after: &State) {
     for (id, task) in before.tasks.iter() {
@@ -146,7 +190,7 @@ fn check_ends(before: &State, after: &State) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_is_held_twice_and_every_member_comes_to_the_same(
@@ -166,6 +210,7 @@ proptest! {
             world.wait(Duration::from_secs(61));
         }
         check_state(world.plane.state());
+        check_rest(&world);
 
         let mut replayed = State::default();
         for entry in world.log.iter().filter(|entry| !entry.data.is_empty()) {
