@@ -139,8 +139,15 @@ impl Args {
             true => Needs::new(),
             false => needs,
         };
-        self.prepare(context, &client, &created, &before, &needs)
-            .await?;
+        if let Err(failure) = self
+            .prepare(context, &client, &created, &before, &needs)
+            .await
+        {
+            // It has never run: nobody misses it, and nothing of it helps to find out more.
+            let path = url(&container_path(&created, ""), &[("force", "1"), ("v", "1")]);
+            let _ = client.order(Method::DELETE, &path).await;
+            return Err(failure);
+        }
         if self.detach {
             client
                 .order(Method::POST, &container_path(&created, "/start"))

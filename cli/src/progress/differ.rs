@@ -156,15 +156,18 @@ impl Differ {
             DesiredState::Shutdown => {
                 let was_over =
                     before.is_some_and(|it| it.task == now.task && it.state.is_terminal());
-                let word = if self.intent == Intent::Kill {
-                    "Killed"
-                } else {
-                    "Stopped"
-                };
-                if was_over {
-                    None
-                } else {
-                    say(word, Kind::Done, "")
+                let is_stopping = matches!(self.intent, Intent::Stop | Intent::Kill);
+                match now.state {
+                    // What ended by itself is wanted to stay so; it is not for us to call it stopped.
+                    TaskState::Failed | TaskState::Rejected
+                        if service.phase == ServicePhase::Failed =>
+                    {
+                        say("Error", Kind::Error, &now.reason)
+                    }
+                    _ if was_over => None,
+                    TaskState::Complete if !is_stopping => say("Exited", Kind::Done, ""),
+                    _ if self.intent == Intent::Kill => say("Killed", Kind::Done, ""),
+                    _ => say("Stopped", Kind::Done, ""),
                 }
             }
             DesiredState::Ready => match now.state {

@@ -203,6 +203,27 @@ fn kill_has_its_own_words() {
 }
 
 #[test]
+fn what_ended_by_itself_was_not_stopped() {
+    let with_shutdown = |drawing: &str| {
+        let mut stack = stack(drawing);
+        for container in stack.services.iter_mut().flat_map(|it| &mut it.containers) {
+            container.desired = DesiredState::Shutdown;
+        }
+        stack
+    };
+    let said = |drawing: &str| {
+        let events = Differ::new(&stack("-"), Intent::Up).events(&with_shutdown(drawing));
+        events.iter().map(plain).collect::<Vec<_>>().join(";")
+    };
+    assert_eq!(said("job:complete"), " Container shop-job-1 Exited");
+    assert_eq!(
+        said("job:rejected/failed"),
+        " Container shop-job-1 Error it broke"
+    );
+    assert_eq!(said("web:shutdown"), " Container shop-web-1 Stopped");
+}
+
+#[test]
 fn what_stays_as_it_is_is_not_spoken_of() {
     check(
         Intent::Restart,
