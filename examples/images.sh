@@ -65,7 +65,7 @@ make_busybox() {
 }
 
 make_nginx() {
-    rootfs nginx nginx-light
+    rootfs nginx nginx-light curl ca-certificates
     root=$out/nginx.rootfs
     account "$root" www-data 33 /var/www
     mkdir -p "$root/etc/nginx/conf.d" "$root/usr/share/nginx/html" "$root/var/log/nginx" "$root/var/lib/nginx"
@@ -124,6 +124,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     initdb --username="$user" --pwfile=/tmp/pwfile --auth-host=scram-sha-256 --auth-local=trust --no-sync >/dev/null
     rm /tmp/pwfile
     echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
+    echo "listen_addresses = '*'" >>"$PGDATA/postgresql.conf"
     pg_ctl -D "$PGDATA" -o "-c listen_addresses=''" -w start >/dev/null
     database=${POSTGRES_DB:-$user}
     [ "$database" = postgres ] || createdb --username="$user" "$database"

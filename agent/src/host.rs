@@ -178,6 +178,8 @@ pub enum Done {
         pid: u32,
         started_at: Timestamp,
         ports: BTreeMap<String, u16>,
+        /// `None` without a health check.
+        health: Option<Health>,
     },
 }
 

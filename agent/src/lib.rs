@@ -2,9 +2,14 @@
 //!
 //! | module | what it does | pure |
 //! |---|---|---|
-//! | [`container`] | one container's life: bundle, shim, exec, logs, health, cgroup, seccomp | partly |
-//! | [`image`] | references, registries, layers, the content store | partly |
+//! | [`process`] | opens everything in order, serves, stops | |
+//! | [`node`] | the loop: observe, plan, execute, report | |
+//! | [`plan`], [`report`] | what comes next; what is said about it | yes |
+//! | [`host`] | what can be done to a machine; `host/linux.rs` does it | |
 //! | [`manager`] | gives the control plane its time and its disk | |
+//! | [`api`], [`events`] | the HTTP server on the node's socket | partly |
+//! | [`container`] | one container's life: bundle, shim, exec, logs, health, cgroup, seccomp | partly |
+//! | [`image`], [`fetch`] | references, registries, layers, the content store; who fetches when | partly |
 //! | [`network`] | bridges, interfaces, published ports, balancing | partly |
 //! | [`dns`] | names inside containers | partly |
 //! | [`volume`] | named volumes and their data | |
@@ -17,6 +22,7 @@
 pub mod api;
 pub mod clock;
 pub mod container;
+mod description;
 pub mod dns;
 pub mod events;
 pub mod fetch;
@@ -27,6 +33,7 @@ mod namespace;
 pub mod network;
 pub mod node;
 pub mod plan;
+pub mod process;
 pub mod report;
 pub mod secret;
 pub mod volume;

@@ -18,6 +18,7 @@ use scheduler::model::time::Timestamp;
 use scheduler::report::Report;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
@@ -36,11 +37,11 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// What the loop listens to.
 pub struct Sources {
-    pub assignments: watch::Receiver<Option<Arc<Assignment>>>,
+    pub assignments: watch::Receiver<Arc<Assignment>>,
     pub events: mpsc::Receiver<HostEvent>,
     pub reports: mpsc::Sender<Report>,
-    /// Becomes true when the node is to stop; containers are left alone.
-    pub shutdown: watch::Receiver<bool>,
+    /// The node is to stop; containers are left alone.
+    pub shutdown: CancellationToken,
 }
 
 /// Runs until told to stop.
@@ -89,7 +90,7 @@ pub async fn run<H: Host>(host: Arc<H>, clock: Clock, mut sources: Sources) -> R
             Some(event) = sources.events.recv() => node.note(event),
             Some(finished) = finished.recv() => node.finish(finished),
             () = wake => {}
-            () = stopped(&mut sources.shutdown) => return Ok(()),
+            () = sources.shutdown.cancelled() => return Ok(()),
         }
         // Whatever else has happened meanwhile belongs into the same turn.
         while let Ok(event) = sources.events.try_recv() {
@@ -99,11 +100,6 @@ pub async fn run<H: Host>(host: Arc<H>, clock: Clock, mut sources: Sources) -> R
             node.finish(finished);
         }
     }
-}
-
-/// Returns when the node is to stop, or when nobody is left who could say so.
-async fn stopped(shutdown: &mut watch::Receiver<bool>) {
-    let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
 struct Node<H> {
@@ -144,13 +140,13 @@ struct Finished {
 }
 
 impl<H: Host> Node<H> {
-    async fn accept(&mut self, assignment: Option<Arc<Assignment>>) {
-        let Some(assignment) = assignment else { return };
+    async fn accept(&mut self, assignment: Arc<Assignment>) {
         let current = self
             .wanted
             .as_ref()
             .map(|wanted| wanted.assignment.generation);
-        if current.is_some_and(|generation| assignment.generation < generation) {
+        // Generation 0 is what the channel holds before anything was assigned.
+        if assignment.generation <= current.unwrap_or(0) {
             return;
         }
         let wanted = Wanted::new(assignment);
@@ -302,10 +298,13 @@ impl<H: Host> Node<H> {
                     pid,
                     started_at,
                     ports,
+                    health,
                 },
             ) => {
                 if let Some(seen) = self.observed.containers.get_mut(&run.task.container) {
                     seen.ports = ports;
+                    // A probe may have been quicker.
+                    seen.health = seen.health.take().or(health);
                     // Its end may have been noticed before its start was.
                     if matches!(seen.phase, Phase::Prepared | Phase::Found { .. }) {
                         seen.phase = Phase::Running { pid, started_at };

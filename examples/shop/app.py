@@ -3,10 +3,14 @@
     GET  /          a page with both numbers
     GET  /health    200 when both stores answer
     POST /orders    one more order
+
+`app.py check` asks the running one for its health, and exits with 1 when it is ill.
 """
 
 import json
 import os
+import sys
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psycopg2
@@ -55,6 +59,13 @@ class Shop(BaseHTTPRequestHandler):
     def log_message(self, form, *values):
         print(form % values, flush=True)
 
+
+if sys.argv[1:] == ["check"]:
+    try:
+        urllib.request.urlopen("http://127.0.0.1:8000/health", timeout=5)
+    except OSError as error:
+        sys.exit(f"{error}")
+    sys.exit(0)
 
 with database() as connection, connection.cursor() as cursor:
     # Two replicas may start at once, and CREATE TABLE IF NOT EXISTS alone is not safe then.

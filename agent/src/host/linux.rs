@@ -216,6 +216,12 @@ impl LinuxHost {
                 warn!(container = %id, %error, "what it left on its networks could not be removed");
             }
         }
+        for id in self.drivers.secrets.containers() {
+            let alive = (observed.containers.get(&id)).is_some_and(|seen| seen.phase.is_alive());
+            if !alive && let Err(error) = self.drivers.secrets.remove(&id).await {
+                warn!(container = %id, %error, "its secrets could not be wiped");
+            }
+        }
     }
 
     async fn remove_network(&self, id: &scheduler::model::id::NetworkId) -> Result<(), OpError> {

@@ -85,6 +85,7 @@ impl Host for SimulatedHost {
                 pid: 1,
                 started_at: Timestamp::EPOCH,
                 ports: BTreeMap::new(),
+                health: None,
             },
             Op::Signal { container, .. } | Op::Kill(container) => {
                 let exit = Exit {

@@ -8,6 +8,8 @@ use scheduler::model::task::{DesiredState, TaskState};
 use scheduler::report::Report;
 use tokio::sync::{mpsc, watch};
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Sources, run};
 use crate::clock::Clock;
 use crate::host::simulated::SimulatedHost;
@@ -17,9 +19,8 @@ use crate::plan::drawing;
 /// A node on a simulated host, and both ends of what it talks to.
 struct Bench {
     host: Arc<SimulatedHost>,
-    assign: watch::Sender<Option<Arc<Assignment>>>,
+    assign: watch::Sender<Arc<Assignment>>,
     reports: mpsc::Receiver<Report>,
-    _shutdown: watch::Sender<bool>,
     generation: u64,
 }
 
@@ -27,21 +28,19 @@ impl Bench {
     fn new(found: Observed) -> Self {
         let (host, events) = SimulatedHost::new(found);
         let host = Arc::new(host);
-        let (assign, assignments) = watch::channel(None);
+        let (assign, assignments) = watch::channel(Arc::default());
         let (report, reports) = mpsc::channel(64);
-        let (stop, shutdown) = watch::channel(false);
         let sources = Sources {
             assignments,
             events,
             reports: report,
-            shutdown,
+            shutdown: CancellationToken::new(),
         };
         tokio::spawn(run(host.clone(), Clock::start(), sources));
         Self {
             host,
             assign,
             reports,
-            _shutdown: stop,
             generation: 0,
         }
     }
@@ -61,7 +60,7 @@ impl Bench {
             tasks: vec![Arc::new(task)],
             ..Assignment::default()
         };
-        self.assign.send_replace(Some(Arc::new(assignment)));
+        self.assign.send_replace(Arc::new(assignment));
     }
 
     /// Waits until the node has said this of the task.
@@ -136,10 +135,10 @@ async fn nothing_is_touched_before_the_first_assignment() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(bench.host.log(), Vec::<String>::new());
     bench.generation = 0;
-    bench.assign.send_replace(Some(Arc::new(Assignment {
+    bench.assign.send_replace(Arc::new(Assignment {
         generation: 1,
         ..Assignment::default()
-    })));
+    }));
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(bench.host.log(), ["Container(web) remove a container"]);
 }

@@ -1,6 +1,10 @@
 //! `agent`: the node itself, in the foreground.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::Outcome;
 use crate::connect::Endpoint;
@@ -42,8 +46,42 @@ impl Args {
             // Started from a session's leader this fails, and that is one of its own already.
             let _ = nix::unistd::setsid();
         }
-        Err(Failure::new(
-            "this build has no node yet: `wharfie agent` is not done",
-        ))
+        let config = agent::process::Config {
+            listen: self.listen()?,
+            data_root: self.data_root,
+            exec_root: self.exec_root,
+            pidfile: self.pidfile,
+        };
+        agent::process::log_to_stderr(&self.log_level).map_err(Failure::from)?;
+        let shutdown = CancellationToken::new();
+        tokio::spawn(stop_on_signal(shutdown.clone()));
+        agent::process::run(config, shutdown)
+            .await
+            .map_err(Failure::from)?;
+        Ok(ExitCode::SUCCESS)
     }
+
+    fn listen(&self) -> Result<Vec<PathBuf>, Failure> {
+        if self.hosts.is_empty() {
+            return Ok(vec![self.exec_root.join("wharfie.sock")]);
+        }
+        let path = |host: &Endpoint| match host {
+            Endpoint::Unix(path) => Ok(path.clone()),
+            Endpoint::Tcp(_) => Err(Failure::new("a node does not listen on TCP yet")
+                .hint("Whoever reaches the API is root: use a unix socket, or ssh to one.")),
+        };
+        self.hosts.iter().map(path).collect()
+    }
+}
+
+/// Ends the node, not its containers.
+async fn stop_on_signal(shutdown: CancellationToken) {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    shutdown.cancel();
 }

@@ -11,8 +11,6 @@ use serde::ser::{SerializeMap, Serializer};
 
 use super::Steps;
 use super::document::{Node, Value};
-use super::schema::deploy::DEPLOY;
-use super::schema::service::SERVICE;
 use super::schema::{Attribute, FILE, Form, Shape};
 use super::value;
 
@@ -83,14 +81,13 @@ impl Canonical {
                         service.insert(key.to_owned(), Tree::Null);
                     }
                 }
-                service.sort_by_cached_key(|key, _| rank(&SERVICE, key));
+                service.sort_by_cached_key(|key, _| rank(key));
                 if let Some(Tree::Map(deploy)) = service.get_mut("deploy") {
                     for key in ["resources", "placement"] {
                         deploy
                             .entry(key.to_owned())
                             .or_insert_with(|| Tree::Map(IndexMap::new()));
                     }
-                    deploy.sort_by_cached_key(|key, _| rank(&DEPLOY, key));
                 }
             }
         }
@@ -162,15 +159,23 @@ fn section_rank(key: &str) -> (usize, String) {
     )
 }
 
-/// Where a key stands among the attributes of its mapping; keys of the user stand last.
-fn rank(shape: &Shape, key: &str) -> (usize, String) {
-    let Shape::Object(attributes) = shape else {
-        return (0, key.to_owned());
+/// Where a key of a service stands; keys of the user stand last.
+fn rank(key: &str) -> (usize, String) {
+    let Shape::Object(attributes) = &super::schema::service::SERVICE else {
+        return (0, String::new());
     };
-    match attributes.iter().position(|it| it.name == key) {
-        Some(at) => (at, String::new()),
-        None => (attributes.len(), key.to_owned()),
-    }
+    let at = attributes
+        .iter()
+        .position(|it| it.name == key)
+        .unwrap_or(attributes.len());
+    (
+        at,
+        if at == attributes.len() {
+            key.to_owned()
+        } else {
+            String::new()
+        },
+    )
 }
 
 fn build(shape: &Shape, node: &Node, dollars: Dollars) -> Tree {

@@ -233,14 +233,8 @@ impl Checker<'_> {
         } else {
             format!("{} cannot be `{text}`", self.describe())
         };
-        let help = match (good, nearest(&text, good.iter().copied())) {
-            (_, Some(meant)) => format!("did you mean `{meant}`?"),
-            ([only], None) => format!("only `{only}` is possible"),
-            _ => {
-                let names: Vec<_> = good.iter().map(|it| format!("`{it}`")).collect();
-                format!("write one of {}", names.join(", "))
-            }
-        };
+        let names: Vec<_> = good.iter().map(|it| format!("`{it}`")).collect();
+        let help = format!("write one of {}", names.join(", "));
         self.problems.error(node.span, title).set_help(help);
         Node::new(Value::Null, node.span)
     }

@@ -223,16 +223,16 @@ impl LinuxHost {
         target: &str,
     ) -> Result<ResolvedSource, OpError> {
         let volumes = &self.drivers.volumes;
+        let path = volumes
+            .attach(name, subpath)
+            .await
+            .map_err(|error| OpError::because(&error))?;
         if let Some(layers) = fill {
             volumes
                 .populate(name, layers, target)
                 .await
                 .map_err(|error| OpError::because(&error))?;
         }
-        let path = volumes
-            .attach(name, subpath)
-            .await
-            .map_err(|error| OpError::because(&error))?;
         Ok(ResolvedSource::Host {
             path,
             recursive: true,

@@ -2,45 +2,41 @@
 
 use std::time::Duration;
 
-use scheduler::model::time::Timestamp;
+use scheduler::model::id::ContainerId;
+use scheduler::model::task::Health;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::task::AbortHandle;
+use tracing::debug;
 
 use super::{LinuxHost, health_event};
 use crate::container::health::{HealthCheck, HealthMonitor, Probe, ProbeOutcome};
 use crate::container::{Containers, ExecRequest};
 use crate::host::Run;
-use scheduler::model::id::ContainerId;
 
 /// Docker keeps this much of a probe's output.
 const OUTPUT_LIMIT: u64 = 4096;
 /// For what a probe wrote right before its end.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// Beside the container's bundle: what a later process of this node goes on with.
+const KEPT_IN: &str = "health.json";
+
 impl LinuxHost {
-    /// Probes until aborted. What was known before this process began is told at once.
+    /// Probes until aborted, and tells of every change. What is known at the beginning is returned.
     pub(super) fn watch_health(
         &self,
         run: &Run,
-        check: HealthCheck,
-        started_at: Timestamp,
-    ) -> AbortHandle {
+        mut monitor: HealthMonitor,
+    ) -> (AbortHandle, Health) {
         let (id, task) = (run.task.container.clone(), run.task.id.clone());
         let (containers, clock, events) = (
             self.drivers.containers.clone(),
             self.drivers.clock,
             self.events.clone(),
         );
-        let mut monitor = HealthMonitor::new(check, started_at);
+        let first = monitor.health();
+        let mut told = first.clone();
         let watching = tokio::spawn(async move {
-            let mut told = monitor.health();
-            if events
-                .send(health_event(&id, &task, told.clone()))
-                .await
-                .is_err()
-            {
-                return;
-            }
             loop {
                 tokio::time::sleep_until(clock.instant(monitor.next_probe_at()).into()).await;
                 let begun = clock.now();
@@ -52,16 +48,46 @@ impl LinuxHost {
                     output,
                 });
                 let health = monitor.health();
-                if health == told {
+                if same(&told, &health) {
                     continue;
                 }
+                keep(&containers, &id, &health).await;
                 told = health.clone();
                 if events.send(health_event(&id, &task, health)).await.is_err() {
                     return;
                 }
             }
         });
-        watching.abort_handle()
+        (watching.abort_handle(), first)
+    }
+
+    /// What was last known of a container that runs since before this process began.
+    pub(super) async fn last_health(&self, id: &ContainerId) -> Option<Health> {
+        let path = self.drivers.containers.directory(id).join(KEPT_IN);
+        serde_json::from_slice(&tokio::fs::read(path).await.ok()?).ok()
+    }
+
+    /// A new run begins with nothing known.
+    pub(super) async fn forget_health(&self, id: &ContainerId) {
+        // Usually there is nothing to forget.
+        let _ = tokio::fs::remove_file(self.drivers.containers.directory(id).join(KEPT_IN)).await;
+    }
+}
+
+/// What a passing probe printed is nobody's news.
+fn same(a: &Health, b: &Health) -> bool {
+    a.status == b.status && a.failing_streak == b.failing_streak
+}
+
+/// Losing it costs no more than a probe, so nobody waits for the disk.
+async fn keep(containers: &Containers, id: &ContainerId, health: &Health) {
+    let path = containers.directory(id).join(KEPT_IN);
+    let written = match serde_json::to_vec(health) {
+        Ok(text) => tokio::fs::write(&path, text).await,
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = written {
+        debug!(container = %id, %error, "its health is not kept for a later process");
     }
 }
 

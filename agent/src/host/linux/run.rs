@@ -6,9 +6,11 @@ use std::sync::Arc;
 use scheduler::assignment::AssignedNetwork;
 use scheduler::model::container::NetworkMode;
 use scheduler::model::id::{ContainerId, NetworkId};
+use scheduler::model::task::Health;
 use scheduler::model::time::Timestamp;
 
 use super::{LinuxHost, Live};
+use crate::container::health::HealthMonitor;
 use crate::container::spec;
 use crate::container::{ContainerError, Phase};
 use crate::dns::{Upstream, View};
@@ -32,11 +34,13 @@ impl LinuxHost {
         let started = self.connect_and_open(run, pid).await;
         match started {
             Ok((started_at, ports)) => {
-                self.keep(run, &image, pid, started_at)?;
+                self.forget_health(&task.container).await;
+                let health = self.keep(run, &image, pid, started_at, None)?;
                 Ok(Done::Started {
                     pid,
                     started_at,
                     ports,
+                    health,
                 })
             }
             Err(error) => {
@@ -127,11 +131,13 @@ impl LinuxHost {
             self.serve_names(run, pid).await?;
         }
         let image = self.image(run)?;
-        self.keep(run, &image, pid, started_at)?;
+        let last = self.last_health(id).await;
+        let health = self.keep(run, &image, pid, started_at, last.as_ref())?;
         Ok(Done::Started {
             pid,
             started_at,
             ports,
+            health,
         })
     }
 
@@ -142,16 +148,25 @@ impl LinuxHost {
         image: &Image,
         pid: u32,
         started_at: Timestamp,
-    ) -> Result<(), OpError> {
+        last: Option<&Health>,
+    ) -> Result<Option<Health>, OpError> {
         let defaults = Self::image_defaults(image);
         let spec = &run.task.spec;
+        let stop_signal =
+            spec::stop_signal(&defaults, spec).map_err(|error| OpError::because(&error))?;
+        let watched = spec::effective_healthcheck(&defaults, spec).map(|check| {
+            let monitor = HealthMonitor::new(check, started_at);
+            self.watch_health(
+                run,
+                last.map_or(monitor.clone(), |last| monitor.resume(last)),
+            )
+        });
+        let (probe, health) = watched.unzip();
         let live = Live {
             pid,
             networks: ids(&run.networks),
-            stop_signal: spec::stop_signal(&defaults, spec)
-                .map_err(|error| OpError::because(&error))?,
-            probe: spec::effective_healthcheck(&defaults, spec)
-                .map(|check| self.watch_health(run, check, started_at)),
+            stop_signal,
+            probe,
         };
         if let Some(Live {
             probe: Some(probe), ..
@@ -159,7 +174,7 @@ impl LinuxHost {
         {
             probe.abort();
         }
-        Ok(())
+        Ok(health)
     }
 
     /// Gives back what an ended container holds. Can be repeated, and goes on after an error.

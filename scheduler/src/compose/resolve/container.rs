@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use super::limits::ulimits;
 use super::{Resolver, duration, flag, health, size, text, text_map, texts};
-use crate::compose::check::clean;
 use crate::compose::document::{Node, Value};
 use crate::model::container::{
     ContainerSpec, Device, HostAddress, Protocol, PublishMode, PublishedPort, PullPolicy,
@@ -184,8 +183,14 @@ impl Resolver<'_> {
                 ("no-new-privileges", "false") => security.no_new_privileges = Some(false),
                 ("seccomp", "unconfined") => security.seccomp = SeccompProfile::Unconfined,
                 ("seccomp", path) if !path.is_empty() => {
-                    if let Some(profile) = self.seccomp_profile(path, item) {
-                        security.seccomp = SeccompProfile::Custom(profile);
+                    let path = self.context.directory.join(path);
+                    match self.context.files.read(&path).map(String::from_utf8) {
+                        Ok(Ok(profile)) => security.seccomp = SeccompProfile::Custom(profile),
+                        _ => {
+                            let title =
+                                format!("the seccomp profile {} cannot be read", path.display());
+                            self.problems.error(item.span, title);
+                        }
                     }
                 }
                 ("systempaths", "unconfined") => security.unconfined_system_paths = true,
@@ -207,24 +212,6 @@ impl Resolver<'_> {
             }
         }
         security
-    }
-
-    fn seccomp_profile(&mut self, path: &str, item: &Node) -> Option<String> {
-        if !self.context.steps.read_contents {
-            return None;
-        }
-        let path = clean(&self.context.directory.join(path));
-        let profile = self
-            .context
-            .files
-            .read(&path)
-            .ok()
-            .and_then(|it| String::from_utf8(it).ok());
-        if profile.is_none() {
-            let title = format!("the seccomp profile {} cannot be read", path.display());
-            self.problems.error(item.span, title);
-        }
-        profile
     }
 
     fn oom_score(&mut self, service: &Node) -> Option<i32> {

@@ -143,7 +143,6 @@ impl Resolver<'_> {
 
     fn attachments(&mut self, name: &str, service: &Node) -> Vec<NetworkAttachment> {
         let mac = text(service, "mac_address");
-        self.check_mac(service);
         let aliases = self.link_aliases.get(name).cloned().unwrap_or_default();
         let networks: BTreeMap<_, _> = service
             .get("networks")
@@ -166,7 +165,6 @@ impl Resolver<'_> {
             attachment.aliases.extend(aliases.iter().cloned());
             self.check_fixed_address(key, node, &attachment);
             self.check_single(service, node);
-            self.check_mac(node);
             attachments.push(attachment);
         }
         // Equal ones in the order of their names, as in Docker Compose.
@@ -174,6 +172,9 @@ impl Resolver<'_> {
         // The old attribute means the first network.
         if let (Some(mac), Some(first)) = (mac, attachments.first_mut()) {
             first.mac_address.get_or_insert(mac);
+        }
+        for attachment in &attachments {
+            self.check_mac(service, attachment.mac_address.as_deref());
         }
         attachments
     }
@@ -227,19 +228,13 @@ impl Resolver<'_> {
         }
     }
 
-    fn check_mac(&mut self, owner: &Node) {
-        let Some(node) = owner.get("mac_address") else {
-            return;
-        };
-        let mac = node.as_str().unwrap_or_default();
+    fn check_mac(&mut self, service: &Node, mac: Option<&str>) {
+        let Some(mac) = mac else { return };
         let pairs: Vec<_> = mac.split([':', '-']).collect();
         let hex = |it: &&str| it.len() == 2 && it.bytes().all(|it| it.is_ascii_hexdigit());
-        if mac.is_empty() {
-            return;
-        }
         if pairs.len() != 6 || !pairs.iter().all(hex) {
             self.problems.error(
-                node.span,
+                service.span,
                 format!("`{mac}` is not a MAC address such as `02:42:ac:11:00:02`"),
             );
         }

@@ -2,7 +2,7 @@
 
 use super::{ANY_INT, Attribute, COUNT, LABELS, Shape, TEXTS, Union, done, refused};
 
-pub(in crate::compose) static DEPLOY: Shape = Shape::Object(&[
+pub(super) static DEPLOY: Shape = Shape::Object(&[
     done(
         "mode",
         &Shape::OneOf {

@@ -128,7 +128,7 @@ fn finish(checker: &mut Checker<'_>, mut node: Node) -> Node {
     if node.as_map().is_none() {
         return node;
     }
-    if node.as_map().is_some_and(|it| !it.contains_key("type")) {
+    if node.get("type").is_none() {
         let title = format!("{} has no `type`", checker.describe());
         let help = "write `type: volume`, `type: bind` or `type: tmpfs`";
         checker.problems.error(span, title).set_help(help);

@@ -1,0 +1,165 @@
+//! wharfie beside its peers, in one run: `cargo bench`.
+//!
+//! Whatever of dockerd, Docker Compose, podman, runc and crun is installed takes part. Every
+//! engine runs in network and mount namespaces of its own; each measurement takes turns between
+//! the engines, with a pause after it, because what one leaves to be cleaned up lands on the next.
+//! Printed are medians and, for each peer, how many times longer it takes than wharfie.
+//!
+//! `RUNS=n` sets how often each thing is measured (5), `SERVICES=1,10,50` the sizes of the stacks,
+//! `DOCKER_COMPOSE=path` a Docker Compose (else the plugin of `docker`, or `docker-compose`).
+
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+#[allow(dead_code)]
+#[path = "../support.rs"]
+mod support;
+
+mod peers;
+
+use std::time::{Duration, Instant};
+
+use peers::{Bundle, Dockerd, Podman};
+use support::Host;
+
+/// After each measurement, for what it left to be cleaned up.
+const PAUSE: Duration = Duration::from_millis(50);
+
+fn main() {
+    let runs = variable("RUNS", "5").parse().expect("RUNS is a number");
+    let sizes: Vec<usize> =
+        variable("SERVICES", "1,10,50").split(',').map(|size| size.parse().expect("SERVICES are numbers")).collect();
+    let wharfie = Host::new();
+    let dockerd = Dockerd::start();
+    let podman = Podman::find();
+    let bundles = [Bundle::new("runc"), Bundle::new("crun")];
+
+    println!("median of {runs} runs, milliseconds; in brackets how many times wharfie's\n");
+    let mut table = Table::new("create, start, wait for, remove a container that runs `true`");
+    let mut contenders: Vec<(&str, Box<dyn Fn() + '_>)> =
+        vec![("wharfie, by the docker CLI", Box::new(|| wharfie_docker(&wharfie, &["run", "--rm", "busybox:1.35", "true"])))];
+    if let Some(dockerd) = &dockerd {
+        contenders.push(("dockerd, by the docker CLI", Box::new(|| dockerd.docker(&["run", "--rm", "busybox:1.35", "true"]))));
+    }
+    if let Some(podman) = &podman {
+        contenders.push(("podman", Box::new(|| podman.run(&["run", "--rm", "busybox:1.35", "true"]))));
+    }
+    for bundle in bundles.iter().flatten() {
+        contenders.push((bundle.runtime(), Box::new(|| bundle.run())));
+    }
+    table.measure(runs, &contenders);
+    drop(contenders);
+
+    let mut table = Table::new("exec `true` in a running container");
+    wharfie_docker(&wharfie, &["run", "-d", "--name", "sleeper", "busybox:1.35", "sleep", "100000"]);
+    if let Some(dockerd) = &dockerd {
+        dockerd.docker(&["run", "-d", "--name", "sleeper", "busybox:1.35", "sleep", "100000"]);
+    }
+    if let Some(podman) = &podman {
+        podman.run(&["run", "-d", "--name", "sleeper", "busybox:1.35", "sleep", "100000"]);
+    }
+    let mut contenders: Vec<(&str, Box<dyn Fn() + '_>)> =
+        vec![("wharfie, by the docker CLI", Box::new(|| wharfie_docker(&wharfie, &["exec", "sleeper", "true"])))];
+    if let Some(dockerd) = &dockerd {
+        contenders.push(("dockerd, by the docker CLI", Box::new(|| dockerd.docker(&["exec", "sleeper", "true"]))));
+    }
+    if let Some(podman) = &podman {
+        contenders.push(("podman", Box::new(|| podman.run(&["exec", "sleeper", "true"]))));
+    }
+    table.measure(runs, &contenders);
+    drop(contenders);
+    wharfie_docker(&wharfie, &["rm", "-f", "sleeper"]);
+
+    for size in sizes {
+        stacks(&wharfie, dockerd.as_ref(), runs, size);
+    }
+}
+
+/// `up -d`, the same again, and `down`, of a stack of `size` services.
+fn stacks(wharfie: &Host, dockerd: Option<&Dockerd>, runs: usize, size: usize) {
+    let mut text = String::from("services:\n");
+    for number in 1..=size {
+        text += &format!("  s{number}:\n    image: busybox:1.35\n    command: sleep 100000\n    stop_signal: SIGKILL\n");
+    }
+    let file = wharfie.project("bench", &text);
+    let file = file.to_str().unwrap();
+    let mut tables = ["up -d", "up -d again, with nothing to do", "down"]
+        .map(|what| Table::new(&format!("{what}, {size} services")));
+    for _ in 0..runs {
+        for (table, words) in tables.iter_mut().zip([&["up", "-d"][..], &["up", "-d"], &["down"]]) {
+            let mut args = vec!["-f", file];
+            args.extend(words);
+            table.add("wharfie", time(|| drop(wharfie.wharfie_with(&args).succeeds())));
+        }
+        let Some(dockerd) = dockerd.filter(|dockerd| dockerd.has_compose()) else { continue };
+        for (table, words) in tables.iter_mut().zip([&["up", "-d"][..], &["up", "-d"], &["down"]]) {
+            let mut args = vec!["-f", file];
+            args.extend(words);
+            table.add("Docker Compose on dockerd", time(|| dockerd.compose(&args)));
+        }
+    }
+    tables.iter().for_each(Table::print);
+}
+
+fn wharfie_docker(host: &Host, args: &[&str]) {
+    let socket = host.socket();
+    let mut all = vec!["-H", &socket];
+    all.extend(args);
+    host.run("docker", &all).succeeds();
+}
+
+fn time(action: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    action();
+    let took = begun.elapsed();
+    std::thread::sleep(PAUSE);
+    took
+}
+
+fn variable(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
+/// What one thing took each contender; the first is wharfie.
+struct Table {
+    title: String,
+    rows: Vec<(String, Vec<Duration>)>,
+}
+
+impl Table {
+    fn new(title: &str) -> Self {
+        Self { title: title.to_owned(), rows: Vec::new() }
+    }
+
+    fn measure(&mut self, runs: usize, contenders: &[(&str, Box<dyn Fn() + '_>)]) {
+        // The first of each reads its files from disk.
+        contenders.iter().for_each(|(_, action)| action());
+        for _ in 0..runs {
+            for (name, action) in contenders {
+                self.add(name, time(action));
+            }
+        }
+        self.print();
+    }
+
+    fn add(&mut self, name: &str, took: Duration) {
+        match self.rows.iter_mut().find(|(row, _)| row == name) {
+            Some((_, times)) => times.push(took),
+            None => self.rows.push((name.to_owned(), vec![took])),
+        }
+    }
+
+    fn print(&self) {
+        println!("{}", self.title);
+        let milliseconds = |times: &[Duration]| {
+            let mut sorted = times.to_vec();
+            sorted.sort();
+            sorted[sorted.len() / 2].as_secs_f64() * 1000.0
+        };
+        let own = self.rows.first().map_or(1.0, |(_, times)| milliseconds(times));
+        for (name, times) in &self.rows {
+            let median = milliseconds(times);
+            println!("  {name:<28} {median:>9.1}  ({:.1})", median / own);
+        }
+        println!();
+    }
+}
