@@ -34,6 +34,10 @@ impl Checker<'_> {
                 ..node
             };
         }
+        // What it will be is not known yet: it stays as it is.
+        if node.as_str().is_some_and(|it| self.is_template(it)) {
+            return node;
+        }
         let Node { span, tag, .. } = node;
         let checked = match shape {
             Shape::Any => node,
@@ -117,9 +121,6 @@ impl Checker<'_> {
                 return self.wrong(node.span, wanted, found);
             }
         };
-        if self.is_template(text) {
-            return node;
-        }
         match convert(text, plain) {
             Some(value) => Node { value, ..node },
             None => {
@@ -138,9 +139,6 @@ impl Checker<'_> {
             let found = node.kind();
             return self.wrong(node.span, "a string", found);
         };
-        if self.is_template(text) {
-            return node;
-        }
         match convert(text) {
             Ok(text) => Node {
                 value: Value::Text(text),
@@ -199,10 +197,7 @@ impl Checker<'_> {
         let Some(directory) = self.directory else {
             return text.to_owned();
         };
-        if self.is_template(text) {
-            return text.to_owned();
-        }
-        if text.starts_with('/') {
+        if text.starts_with('/') || self.is_template(text) {
             return text.to_owned();
         }
         let path = match (text.strip_prefix('~'), self.home) {
@@ -222,7 +217,7 @@ impl Checker<'_> {
         if text.is_empty() {
             return Node::new(Value::Null, node.span);
         }
-        if good.contains(&text.as_str()) || self.is_template(&text) {
+        if good.contains(&text.as_str()) {
             return Node {
                 value: Value::Text(text),
                 ..node

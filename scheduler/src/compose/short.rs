@@ -104,10 +104,6 @@ pub(super) fn command(checker: &mut Checker<'_>, node: Node) -> Node {
     let Some(text) = node.as_str() else {
         return node;
     };
-    if checker.is_template(text) {
-        let span = node.span;
-        return Node::new(Value::Seq(vec![node]), span);
-    }
     let Some(split) = words::split(text) else {
         let title = format!("{} has a quote that is never closed", checker.describe());
         checker.problems.error(node.span, title);

@@ -7,7 +7,6 @@ pub(in crate::compose) fn device(checker: &mut Checker<'_>, node: Node) -> Node 
     let span = node.span;
     let mut node = match node.as_str() {
         None => node,
-        Some(text) if checker.is_template(text) => return Node::map([("source", node)], span),
         Some(text) => {
             let mut parts = text.split(':');
             let source = parts.next().unwrap_or_default();

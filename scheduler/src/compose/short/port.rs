@@ -27,9 +27,7 @@ pub(in crate::compose) fn ports(checker: &mut Checker<'_>, node: Node) -> Node {
         let span = item.span;
         match item.as_str() {
             None => long.push(with_defaults(item)),
-            Some(text) if checker.is_template(text) => {
-                long.push(Node::map([("published", item)], span))
-            }
+            Some(text) if checker.is_template(text) => long.push(item),
             Some(text) => match parse(text) {
                 Ok(short) => long.extend(expand(&short, &item)),
                 Err(why) => {

@@ -7,7 +7,6 @@ pub(in crate::compose) fn volume(checker: &mut Checker<'_>, node: Node) -> Node 
     let span = node.span;
     let node = match node.as_str() {
         None => node,
-        Some(text) if checker.is_template(text) => return Node::map([("source", node)], span),
         Some(text) => match parse(text) {
             Ok(short) => long(checker, &short, &node),
             Err(why) => {

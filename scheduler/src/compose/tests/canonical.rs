@@ -218,3 +218,14 @@ fn expressions_stay_when_they_are_not_filled_in() {
         assert!(text.contains(part), "{part} in\n{text}");
     }
 }
+
+#[test]
+fn expressions_that_stay_are_read_again() {
+    let text = "services:\n  a: {image: x, ports: ['${P}:80'], volumes: ['${V:-./a:b}:/c'], command: 'a $X', tty: $T}";
+    let mut case = Case::new(text);
+    case.options.steps.interpolate = false;
+    let printed = case.project().canonical.to_yaml();
+    let mut again = Case::new(&printed);
+    again.options.steps.interpolate = false;
+    assert_eq!(again.project().canonical.to_yaml(), printed);
+}
