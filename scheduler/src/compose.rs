@@ -1,9 +1,11 @@
 //! Compose files in, a [`Stack`] out, or everything that is wrong with them.
 //!
-//!     text ─document─► nodes ─interpolate─► ─check─► canonical nodes ─assemble─► one tree
-//!          (spans, aliases)   (${…})         (schema)                 (include, extends, merge)
-//!     one tree ─normalize─► (profiles, defaults, names) ─consistency─► ─resolve─► Stack
-//!                                                       └─canonical─► what `config` prints
+//! ```text
+//! text ─document─► nodes ─interpolate─► ─check─► canonical nodes ─assemble─► one tree
+//!      (spans, aliases)   (${…})         (schema)                 (include, extends, merge)
+//! one tree ─normalize─► (profiles, defaults, names) ─consistency─► ─resolve─► Stack
+//!                                                   └─canonical─► what `config` prints
+//! ```
 //!
 //! Every value keeps the place where it was written until the end, so that each step can point at
 //! it; no step stops at the first problem. Files come through [`Files`], the environment and all

@@ -2,12 +2,14 @@
 //!
 //! A [`Diagnostic`] knows the text it speaks of, so that it can be shown long after loading:
 //!
-//!     error: unknown key `enviroment` in service `web`
-//!      --> compose.yaml:4:5
-//!       |
-//!     4 |     enviroment:
-//!       |     ^^^^^^^^^^
-//!     help: did you mean `environment`?
+//! ```text
+//! error: unknown key `enviroment` in service `web`
+//!  --> compose.yaml:4:5
+//!   |
+//! 4 |     enviroment:
+//!   |     ^^^^^^^^^^
+//! help: did you mean `environment`?
+//! ```
 //!
 //! [`Problems`] collects them while the files are read; nothing stops at the first.
 
