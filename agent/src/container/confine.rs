@@ -94,8 +94,10 @@ impl Confinement {
     /// Needs the host's `/proc`.
     pub(super) fn limit(&self) -> Result<Vec<String>, Failure> {
         let mut warnings = Vec::new();
-        if let Some(score) = self.oom_score_adj
-            && let Err(error) = std::fs::write("/proc/self/oom_score_adj", score.to_string())
+        // The agent may be protected; that is not for its containers.
+        let score = self.oom_score_adj.unwrap_or(0);
+        if let Err(error) = std::fs::write("/proc/self/oom_score_adj", score.to_string())
+            && self.oom_score_adj.is_some()
         {
             warnings.push(format!("oom_score_adj cannot be set to {score}: {error}"));
         }

@@ -154,7 +154,7 @@ impl Containers {
         match answer {
             Ok(Reply::Created { pid }) => {
                 self.clone()
-                    .watch(id.clone(), task.clone(), link, Some(child));
+                    .watch(id.clone(), task.clone(), Some(link), Some(child));
                 Ok(Created { pid })
             }
             Ok(Reply::Failed(failure)) => {
@@ -432,57 +432,63 @@ impl Containers {
                 blocking(move || this.settle(&id)).await?;
                 continue;
             };
-            match self.link(&id) {
-                Ok(link) => {
-                    if let Ok(Reply::Done) = link.ask(&Request::Watch).await {
-                        self.clone().watch(id, state.task, link, None);
-                    }
-                }
-                // It is about to leave: its record is there, or will be in a moment.
-                Err(error) => tracing::warn!(container = %id, %error, "shim does not answer"),
-            }
+            let link = match self.link(&id) {
+                Ok(link) => match link.ask(&Request::Watch).await {
+                    Ok(Reply::Done) => Some(link),
+                    _ => None,
+                },
+                Err(_) => None,
+            };
+            self.clone().watch(id, state.task, link, None);
         }
         Ok(())
     }
 
-    /// Waits until the run ends, and tells it.
-    fn watch(self: Arc<Self>, id: ContainerId, task: TaskId, link: Link, child: Option<Child>) {
+    /// Waits until the run ends, and tells it. A shim that could not be connected to is about to leave.
+    fn watch(
+        self: Arc<Self>,
+        id: ContainerId,
+        task: TaskId,
+        link: Option<Link>,
+        child: Option<Child>,
+    ) {
         tokio::spawn(async move {
-            let exit = loop {
-                match link.receive().await {
-                    Ok(Some(packet)) => {
-                        if let Ok(Reply::Ended(exit)) = packet.parse() {
-                            break Some(exit);
-                        }
-                    }
-                    Ok(None) | Err(_) => break None,
-                }
+            let told = match link {
+                Some(link) => ended_of(&link).await,
+                None => None,
             };
             if let Some(mut child) = child {
                 // Reaped in its own time: it may still be talking to somebody attached.
                 tokio::spawn(async move { child.wait().await });
             }
-            let exit = match exit {
-                Some(exit) => exit,
-                None => {
-                    let (this, owned_id) = (self.clone(), id.clone());
-                    let settled = tokio::task::spawn_blocking(move || this.settle(&owned_id)).await;
-                    if let Ok(Err(error)) = settled {
-                        tracing::warn!(container = %id, %error, "cannot clean up after a lost shim");
-                    }
-                    match self.look(&id).map(|found| found.phase) {
-                        Some(Phase::Ended(exit)) => exit,
-                        _ => return,
-                    }
-                }
+            let exit = match told {
+                Some(exit) => Some(exit),
+                None => self.end_without_word(&id).await,
             };
-            let ended = Ended {
-                container: id,
-                task,
-                exit,
-            };
-            let _ = self.ended.send(ended).await;
+            if let Some(exit) = exit {
+                let ended = Ended {
+                    container: id,
+                    task,
+                    exit,
+                };
+                let _ = self.ended.send(ended).await;
+            }
         });
+    }
+
+    /// Makes sure that a shim which said nothing is gone, and finds out how its run ended.
+    async fn end_without_word(self: &Arc<Self>, id: &ContainerId) -> Option<Exit> {
+        if let Some(pidfd) = self.living(id).and_then(|state| state.shim.open()) {
+            end_shim(&pidfd).await;
+        }
+        let (this, owned_id) = (self.clone(), id.clone());
+        if let Err(error) = blocking(move || this.settle(&owned_id)).await {
+            tracing::warn!(container = %id, %error, "cannot clean up after a lost shim");
+        }
+        match self.look(id)?.phase {
+            Phase::Ended(exit) => Some(exit),
+            Phase::Prepared | Phase::Created { .. } | Phase::Running { .. } => None,
+        }
     }
 
     /// Ends and writes down a run whose shim is gone.
@@ -616,6 +622,15 @@ impl Containers {
 
     fn creating(&self) -> MutexGuard<'_, BTreeSet<ContainerId>> {
         self.creating.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Listens until the shim tells that the run has ended; `None` if it leaves without a word.
+async fn ended_of(link: &Link) -> Option<Exit> {
+    loop {
+        if let Ok(Reply::Ended(exit)) = link.receive().await.ok()??.parse() {
+            return Some(exit);
+        }
     }
 }
 

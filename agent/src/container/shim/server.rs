@@ -20,6 +20,7 @@ use super::streams::Piece;
 use super::would_block;
 use crate::container::exec::Inhabited;
 use crate::container::failure::Failure;
+use crate::container::kernel;
 use crate::container::protocol::{self, CreateRequest, Packet, Progress, Reply, Request, Tag};
 use crate::container::record::{self, Durability, ExitRecord};
 use crate::container::runtime::Streams;
@@ -240,6 +241,7 @@ impl Server {
             Durability::Atomic,
         );
         self.tell(client, &Reply::Started { at });
+        kernel::release_memory();
     }
 
     fn fail(&mut self, failure: Failure) {
