@@ -6,39 +6,35 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use oci_spec::runtime::Spec;
 use scheduler::model::id::{ContainerId, TaskId};
 use scheduler::model::time::Timestamp;
-use tokio::io::Interest;
-use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
 use super::cgroup::{Cgroup, Freeze};
 use super::failure::Failure;
 use super::link::Link;
-use super::protocol::{CreateRequest, Reply, Request};
+use super::protocol::{Reply, Request};
 use super::record::{self, BundleRecord, Durability, ExitRecord, RunRecord, StateRecord};
 use super::session::{self, AttachInput, AttachOutput, ExecSession};
 use super::{
-    Bundle, ContainerError, Created, Ended, ExecRequest, Exit, ObservedContainer, Phase, Stats,
-    kernel, overlay, sealed, shim,
+    Bundle, ContainerError, Ended, ExecRequest, Exit, ObservedContainer, Phase, Stats, kernel,
+    overlay, sealed,
 };
+
+mod create;
+mod watch;
+
+use watch::{end_shim, lost_exit};
 
 /// Shared by all containers, beside their directories.
 const INIT_LAYER: &str = "init-layer";
 // Every container of a large host may end at once.
 const ENDED_QUEUE: usize = 4096;
-// After everything in it was killed a shim has only its record to write.
-const SHIM_PATIENCE: Duration = Duration::from_secs(10);
-
 /// Drives the containers below one root directory.
 pub struct Containers {
     root: PathBuf,
@@ -54,7 +50,7 @@ impl Containers {
     ///
     /// `root` keeps bundles, writable layers, logs and exit codes; `exec_root` (on tmpfs) keeps
     /// sockets. The receiver hears of each run that ends from now on. The running program must
-    /// call [`shim::run`] first thing in `main` when [`shim::is_shim`] says so.
+    /// call [`super::shim::run`] first thing in `main` when [`super::shim::is_shim`] says so.
     pub async fn open(
         root: &Path,
         exec_root: &Path,
@@ -119,131 +115,6 @@ impl Containers {
                 .map_err(doing("write", &path))
         })
         .await
-    }
-
-    /// Makes the namespaces and the process that waits in them, for a new run.
-    ///
-    /// Returns as soon as the network namespace exists; the file system is built meanwhile, and
-    /// what goes wrong there is told by [`Self::start`].
-    ///
-    /// # Errors
-    ///
-    /// When it fails there was no run: nobody hears of an end.
-    pub async fn create(
-        self: &Arc<Self>,
-        id: &ContainerId,
-        task: &TaskId,
-    ) -> Result<Created, ContainerError> {
-        if !self.creating().insert(id.clone()) {
-            return Err(ContainerError::AlreadyRunning { id: id.clone() });
-        }
-        let created = self.create_alone(id, task).await;
-        self.creating().remove(id);
-        created
-    }
-
-    async fn create_alone(
-        self: &Arc<Self>,
-        id: &ContainerId,
-        task: &TaskId,
-    ) -> Result<Created, ContainerError> {
-        let (this, owned_id, owned_task) = (self.clone(), id.clone(), task.clone());
-        let (link, mut child, request) =
-            blocking(move || this.spawn_shim(&owned_id, &owned_task)).await?;
-        let answer = link.ask(&Request::Create(Box::new(request))).await;
-        match answer {
-            Ok(Reply::Created { pid }) => {
-                self.clone()
-                    .watch(id.clone(), task.clone(), Some(link), Some(child));
-                Ok(Created { pid })
-            }
-            Ok(Reply::Failed(failure)) => {
-                self.forget_run(id);
-                let _ = child.wait().await;
-                Err(failure.into())
-            }
-            other => {
-                let _ = child.kill().await;
-                self.forget_run(id);
-                Err(ContainerError::Shim {
-                    id: id.clone(),
-                    reason: match other {
-                        Ok(reply) => format!("unexpected answer {reply:?}"),
-                        Err(error) => error.to_string(),
-                    },
-                })
-            }
-        }
-    }
-
-    /// Writes down that there will be a run, and starts its shim.
-    fn spawn_shim(
-        &self,
-        id: &ContainerId,
-        task: &TaskId,
-    ) -> Result<(Link, Child, CreateRequest), ContainerError> {
-        let directory = self.directory(id);
-        let exec_directory = self.exec_directory(id);
-        let spec: Spec = record::read(&directory, record::CONFIG)
-            .ok_or_else(|| ContainerError::Unknown { id: id.clone() })?;
-        if self.living(id).is_some() {
-            return Err(ContainerError::AlreadyRunning { id: id.clone() });
-        }
-        for name in ["upper", "work", "rootfs"] {
-            make_directory(&directory.join(name))?;
-        }
-        // Its mode is that of the container's root, whatever this process's umask is.
-        let upper = directory.join("upper");
-        fs::set_permissions(&upper, fs::Permissions::from_mode(0o755))
-            .map_err(doing("change the mode of", &upper))?;
-        make_directory(&exec_directory)?;
-        let cgroup = shim::cgroup_of(&spec, id.as_str());
-        // What an earlier run may have left, because its shim was killed.
-        Cgroup::at(&cgroup)?.remove()?;
-        record::delete(&directory, record::EXIT).map_err(doing("delete", &directory))?;
-        let run = RunRecord {
-            task: task.clone(),
-            cgroup,
-        };
-        record::write(&directory, record::RUN, &run, Durability::Atomic)
-            .map_err(doing("write", &directory.join(record::RUN)))?;
-        let request = CreateRequest {
-            id: id.clone(),
-            task: task.clone(),
-            directory,
-            exec_directory,
-            init_layer: self.root.join(INIT_LAYER),
-        };
-        let (link, child) = self.spawn(id).map_err(|error| ContainerError::Shim {
-            id: id.clone(),
-            reason: error.to_string(),
-        })?;
-        Ok((link, child, request))
-    }
-
-    fn spawn(&self, id: &ContainerId) -> io::Result<(Link, Child)> {
-        let flags = SockFlag::SOCK_CLOEXEC;
-        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
-        let child = Command::new(format!("/proc/self/fd/{}", self.program.as_raw_fd()))
-            .arg0(shim::NAME)
-            .arg(id.short())
-            .env_clear()
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        Ok((Link::new(ours)?, child))
-    }
-
-    fn forget_run(&self, id: &ContainerId) {
-        let directory = self.directory(id);
-        if let Some(run) = record::read::<RunRecord>(&directory, record::RUN)
-            && let Ok(cgroup) = Cgroup::at(&run.cgroup)
-        {
-            let _ = cgroup.remove();
-        }
-        let _ = record::delete(&directory, record::RUN);
-        let _ = fs::remove_dir_all(self.exec_directory(id));
     }
 
     /// Opens the gate: the container's program runs when this returns.
@@ -424,91 +295,6 @@ impl Containers {
         .await
     }
 
-    /// Finds the shims that live, and what ended while nobody looked.
-    async fn take_over(self: Arc<Self>) -> Result<(), ContainerError> {
-        for id in self.ids()? {
-            let Some(state) = self.living(&id) else {
-                let this = self.clone();
-                blocking(move || this.settle(&id)).await?;
-                continue;
-            };
-            let link = match self.link(&id) {
-                Ok(link) => match link.ask(&Request::Watch).await {
-                    Ok(Reply::Done) => Some(link),
-                    _ => None,
-                },
-                Err(_) => None,
-            };
-            self.clone().watch(id, state.task, link, None);
-        }
-        Ok(())
-    }
-
-    /// Waits until the run ends, and tells it. A shim that could not be connected to is about to leave.
-    fn watch(
-        self: Arc<Self>,
-        id: ContainerId,
-        task: TaskId,
-        link: Option<Link>,
-        child: Option<Child>,
-    ) {
-        tokio::spawn(async move {
-            let told = match link {
-                Some(link) => ended_of(&link).await,
-                None => None,
-            };
-            if let Some(mut child) = child {
-                // Reaped in its own time: it may still be talking to somebody attached.
-                tokio::spawn(async move { child.wait().await });
-            }
-            let exit = match told {
-                Some(exit) => Some(exit),
-                None => self.end_without_word(&id).await,
-            };
-            if let Some(exit) = exit {
-                let ended = Ended {
-                    container: id,
-                    task,
-                    exit,
-                };
-                let _ = self.ended.send(ended).await;
-            }
-        });
-    }
-
-    /// Makes sure that a shim which said nothing is gone, and finds out how its run ended.
-    async fn end_without_word(self: &Arc<Self>, id: &ContainerId) -> Option<Exit> {
-        if let Some(pidfd) = self.living(id).and_then(|state| state.shim.open()) {
-            end_shim(&pidfd).await;
-        }
-        let (this, owned_id) = (self.clone(), id.clone());
-        if let Err(error) = blocking(move || this.settle(&owned_id)).await {
-            tracing::warn!(container = %id, %error, "cannot clean up after a lost shim");
-        }
-        match self.look(id)?.phase {
-            Phase::Ended(exit) => Some(exit),
-            Phase::Prepared | Phase::Created { .. } | Phase::Running { .. } => None,
-        }
-    }
-
-    /// Ends and writes down a run whose shim is gone.
-    fn settle(&self, id: &ContainerId) -> Result<(), ContainerError> {
-        let directory = self.directory(id);
-        let Some(run) = record::read::<RunRecord>(&directory, record::RUN) else {
-            return Ok(());
-        };
-        if self.exit(&directory, &run.task).is_some() {
-            return Ok(());
-        }
-        Cgroup::at(&run.cgroup)?.remove()?;
-        let record = ExitRecord {
-            task: run.task,
-            exit: lost_exit(),
-        };
-        record::write(&directory, record::EXIT, &record, Durability::Synced)
-            .map_err(doing("write", &directory.join(record::EXIT)))
-    }
-
     fn look(&self, id: &ContainerId) -> Option<ObservedContainer> {
         let directory = self.directory(id);
         if !directory.exists() {
@@ -622,38 +408,6 @@ impl Containers {
 
     fn creating(&self) -> MutexGuard<'_, BTreeSet<ContainerId>> {
         self.creating.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Listens until the shim tells that the run has ended; `None` if it leaves without a word.
-async fn ended_of(link: &Link) -> Option<Exit> {
-    loop {
-        if let Ok(Reply::Ended(exit)) = link.receive().await.ok()??.parse() {
-            return Some(exit);
-        }
-    }
-}
-
-/// What is said of a run whose shim was killed, or whose host lost power.
-fn lost_exit() -> Exit {
-    Exit {
-        code: 255,
-        oom_killed: false,
-        started_at: None,
-        finished_at: record::now(),
-        error: Some("its shim is gone: nobody knows how it ended".to_owned()),
-    }
-}
-
-/// Waits until a shim whose container was killed has left; one that does not is killed.
-async fn end_shim(pidfd: &OwnedFd) {
-    let left = async {
-        let watched = kernel::watched(pidfd.try_clone()?, Interest::READABLE)?;
-        watched.readable().await?.retain_ready();
-        io::Result::Ok(())
-    };
-    if !matches!(tokio::time::timeout(SHIM_PATIENCE, left).await, Ok(Ok(()))) {
-        let _ = kernel::pidfd_signal(pidfd, libc::SIGKILL);
     }
 }
 
