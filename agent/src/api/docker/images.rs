@@ -296,10 +296,6 @@ async fn import(context: Arc<Context>, mut call: Call) -> Answer {
             context
                 .events
                 .image(&image.id, &image.id.to_string(), "import");
-            progress.note(Event::Status {
-                id: None,
-                text: image.id.to_string(),
-            });
             Ok(())
         }
     };

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use scheduler::control_plane::Command;
 use scheduler::control_plane::command::{RunningContainers, Volumes};
 use scheduler::model::id::{ContainerId, TaskId};
+use scheduler::model::service::ServiceMode;
 use scheduler::model::task::{StopOrder, Task, TaskState};
 use scheduler::state::State;
 
@@ -34,7 +35,13 @@ pub(in crate::api) async fn start(context: &Context, id: &str) -> Answer {
             container: found.id.clone(),
         })
         .await?;
-    running(context, &found.id, answer.revision).await?;
+    let started = running(context, &found.id, answer.revision).await;
+    let auto_remove = ServiceMode::Standalone { auto_remove: true };
+    if started.is_err() && found.spec().mode == auto_remove {
+        // The docker CLI waits for its removal before it tells of the error.
+        remove(context, &found.id, RunningContainers::Kill, Volumes::Delete).await?;
+    }
+    started?;
     reply::empty(StatusCode::NO_CONTENT)
 }
 
