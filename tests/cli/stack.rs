@@ -375,6 +375,42 @@ fn ctrl_c_stops_an_attached_up_and_the_exit_code_says_so() {
     "#);
 }
 
+#[test]
+fn an_attached_up_ends_when_what_is_left_can_never_begin() {
+    let place = Place::with(COMPOSE);
+    let failed = json!({"exit_code": 3, "reason": "exited"});
+    let db = service(
+        "db",
+        "failed",
+        "exited",
+        &[container("db", "failed", &failed)],
+    );
+    let web = service(
+        "web",
+        "failed",
+        "db has failed",
+        &[container("web", "pending", &json!({}))],
+    );
+    FakeNode::start(
+        &place.socket(),
+        vec![
+            ("GET /x/stacks/shop", vec![nothing()]),
+            (
+                "PUT /x/stacks/shop",
+                vec![json!({"revision": 2}).to_string()],
+            ),
+            (
+                "GET /x/stacks/shop/watch",
+                vec![picture(2, &[db, web], &[])],
+            ),
+        ],
+    );
+    let said = place.run("up");
+    let story = "service db failed: container shop-db-1 exited with code 3; web was waiting for it";
+    assert!(said.contains(story), "{said}");
+    assert!(said.ends_with("--- exit 1\n"), "{said}");
+}
+
 /// Waits for a condition, a minute at most.
 #[track_caller]
 fn eventually(condition: impl Fn() -> bool) {

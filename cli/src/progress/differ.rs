@@ -258,7 +258,7 @@ impl Differ {
             || self
                 .said
                 .get(&format!("Container {}", now.name))
-                .is_some_and(|it| it.word == "Waiting");
+                .is_some_and(|it| matches!(it.word, "Waiting" | "Healthy" | "Unhealthy"));
         match &now.health {
             Some(health) if is_awaited => match health.status {
                 HealthStatus::Starting => ("Waiting", Kind::Working, probes(health)),

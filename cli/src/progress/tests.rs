@@ -165,9 +165,13 @@ fn one_that_others_wait_for_is_shown_with_its_probes() {
     check(
         Intent::Up,
         "-",
-        &["db:running! web:pending/waiting", "db:running+ web:running"],
+        &[
+            "db:running! web:pending/waiting",
+            "db:running+ web:running",
+            "db:running+ web:running",
+        ],
         "Container shop-db-1 Waiting probe 3/5: connection refused; Container shop-web-1 Waiting the reason\n\
-         Container shop-db-1 Healthy; Container shop-web-1 Started",
+         Container shop-db-1 Healthy; Container shop-web-1 Started\n",
     );
 }
 

@@ -327,8 +327,9 @@ impl Session<'_> {
                     service.phase,
                     ServicePhase::Progressing | ServicePhase::Waiting
                 );
+            let will_not_begin = self.ending.is_some() || service.phase == ServicePhase::Failed;
             let is_over = |it: &ContainerStatus| {
-                (it.state.is_terminal() || self.ending.is_some() && it.state < TaskState::Starting)
+                (it.state.is_terminal() || will_not_begin && it.state < TaskState::Starting)
                     && self.attachments.is_drained(&it.id)
             };
             !will_run
@@ -352,14 +353,14 @@ impl Session<'_> {
             return Ok(ExitCode::from(ending.code));
         }
         // A container that ended with an error has told its story; one that could not start has not.
-        let never_ran: Vec<String> = (self.status.services.iter())
-            .filter(|it| self.deployed.scope.contains(&it.name) && it.phase == ServicePhase::Failed)
-            .filter(|it| it.containers.iter().all(|it| it.exit_code.is_none()))
-            .map(|it| it.name.clone())
+        let failed: Vec<&ServiceStatus> = (self.status.services.iter())
+            .filter(|it| self.deployed.scope.contains(&it.name))
+            .filter(|it| it.phase == ServicePhase::Failed)
             .collect();
-        let verdict = match never_ran.is_empty() {
-            true => Verdict::Reached,
-            false => Verdict::Failed(never_ran),
+        let never_ran = |it: &&ServiceStatus| it.containers.iter().all(|it| it.exit_code.is_none());
+        let verdict = match failed.iter().any(never_ran) {
+            false => Verdict::Reached,
+            true => Verdict::Failed(failed.iter().map(|it| it.name.clone()).collect()),
         };
         deploy::finish(&self.deployed.client, &verdict, &self.status).await
     }
