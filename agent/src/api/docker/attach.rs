@@ -11,9 +11,12 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use scheduler::model::id::ContainerId;
+use scheduler::model::task::Task;
+use scheduler::state::State;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf};
 
 use super::create::bad;
+use super::lifecycle::until;
 use super::lookup;
 use crate::api::Context;
 use crate::api::call::Call;
@@ -92,7 +95,16 @@ async fn converse(
     };
     let listening = async {
         if wish.stdin {
-            forward_input(&mut reader, input).await;
+            // An end of input before the start would reach a process that is not there yet.
+            let began = |state: &State| {
+                let waits = |task: &Arc<Task>| {
+                    task.status.started_at.is_none() && !task.status.state.is_terminal()
+                };
+                (!state.container(id).is_some_and(waits)).then_some(())
+            };
+            if until(context, began).await.is_ok() {
+                forward_input(&mut reader, input).await;
+            }
         }
         // Output goes on after the end of input; this half has nothing more to do.
         std::future::pending::<()>().await;
