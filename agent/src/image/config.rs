@@ -308,7 +308,7 @@ mod tests {
             Err(ConfigError::RootFs { .. })
         ));
         assert!(matches!(
-            ImageConfig::parse(b"[]"),
+            ImageConfig::parse(b"7"),
             Err(ConfigError::Json(_))
         ));
     }
