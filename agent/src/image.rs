@@ -16,26 +16,49 @@
 //! No byte is used before its digest was found right. Nothing of an image is ever executed, and
 //! no path of a layer is followed outside the directory that it is unpacked to.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 
+mod archive;
+mod catalogue;
 pub mod config;
 pub mod credentials;
+mod decompress;
 pub mod digest;
 pub mod error;
+mod layer;
+mod manifest;
 pub mod platform;
 pub mod progress;
+mod pull;
 pub mod reference;
+mod registry;
+mod store;
+mod tarball;
 
+pub use archive::ArchiveError;
 pub use config::ImageConfig;
 pub use credentials::Credentials;
 pub use digest::Digest;
 pub use error::{ErrorKind, ImageError};
+pub use layer::LayerError;
+pub use manifest::ManifestError;
 pub use platform::Platform;
 pub use progress::{Event, LayerState, Progress, ProgressReader};
 pub use reference::{Reference, ReferenceError};
+pub use registry::RegistryError;
+pub use store::StoreError;
+
+use catalogue::{Catalogue, LayerRecord};
+use layer::Limits;
+use store::Store;
 
 /// The digest of an image's config blob; it covers, through the config, all layers.
 pub type ImageId = Digest;
@@ -48,7 +71,7 @@ pub struct Image {
     pub tags: Vec<Reference>,
     /// Names with the digest under which a registry gave it out (Docker's `RepoDigests`).
     pub digests: Vec<Reference>,
-    pub config: ImageConfig,
+    pub config: Arc<ImageConfig>,
     /// The config blob as it is, for `inspect`, and for what [`ImageConfig`] leaves out.
     pub config_json: Arc<[u8]>,
     /// The manifest that it came with, or that was made for it.
@@ -59,10 +82,49 @@ pub struct Image {
     pub updated: u64,
 }
 
+/// Downloads at a time, over all pulls; as many as Docker.
+const DOWNLOADS: usize = 3;
+/// Layers unpacked at a time: each keeps two threads busy.
+const UNPACKS: usize = 2;
+/// The wait before the second attempt of a request.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// The images below one root directory.
-#[derive(Debug)]
 pub struct Images {
-    root: PathBuf,
+    store: Arc<Store>,
+    limits: Limits,
+    patience: Duration,
+    /// What readers see; replaced as a whole.
+    view: RwLock<Arc<View>>,
+    /// Layers that are unpacked and not yet in a written catalogue.
+    fresh: Mutex<BTreeMap<Digest, LayerRecord>>,
+    /// One change of the catalogue at a time.
+    changing: tokio::sync::Mutex<()>,
+    /// Held for reading by what adds content, and for writing by what removes it.
+    sweeping: tokio::sync::RwLock<()>,
+    layer_locks: Mutex<HashMap<Digest, std::sync::Weak<tokio::sync::Mutex<()>>>>,
+    pulls: Mutex<Vec<InFlight>>,
+    downloads: Semaphore,
+    unpacks: Semaphore,
+    client: Mutex<Option<reqwest::Client>>,
+}
+
+/// The catalogue, and its images parsed.
+#[derive(Default)]
+struct View {
+    catalogue: Catalogue,
+    images: BTreeMap<ImageId, Arc<Image>>,
+}
+
+type PullOutcome = Result<Arc<Image>, Arc<ImageError>>;
+
+/// A pull that others may join.
+struct InFlight {
+    reference: Reference,
+    options: PullOptions,
+    /// Not the writing end, which would keep its readers waiting.
+    progress: ProgressReader,
+    outcome: WeakShared<BoxFuture<'static, PullOutcome>>,
 }
 
 /// What to pull, besides the name.
@@ -149,9 +211,39 @@ pub struct DiskUsage {
 impl Images {
     /// Opens the store below `root`, makes it if it is not there, and clears away what an
     /// interrupted process left.
+    ///
+    /// One process at a time may have a store open.
     pub async fn open(root: &Path) -> Result<Arc<Self>, ImageError> {
+        Self::open_with(root, Limits::default(), PATIENCE).await
+    }
+
+    async fn open_with(
+        root: &Path,
+        limits: Limits,
+        patience: Duration,
+    ) -> Result<Arc<Self>, ImageError> {
+        let root = root.to_owned();
+        let (store, view) = pull::blocking(move || {
+            let (store, mut catalogue) = Store::open(&root)?;
+            store.forget_incomplete(&mut catalogue);
+            let view = View::new(&store, catalogue, &View::default());
+            store.sweep(&view.catalogue);
+            Ok((store, view))
+        })
+        .await?;
         Ok(Arc::new(Self {
-            root: root.to_owned(),
+            store: Arc::new(store),
+            limits,
+            patience,
+            view: RwLock::new(Arc::new(view)),
+            fresh: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            sweeping: tokio::sync::RwLock::default(),
+            layer_locks: Mutex::default(),
+            pulls: Mutex::default(),
+            downloads: Semaphore::new(DOWNLOADS),
+            unpacks: Semaphore::new(UNPACKS),
+            client: Mutex::default(),
         }))
     }
 
@@ -161,14 +253,20 @@ impl Images {
     ///
     /// [`ImageError::NoSuchImage`], [`ImageError::AmbiguousId`], [`ImageError::Reference`].
     pub fn resolve(&self, reference: &str) -> Result<Arc<Image>, ImageError> {
-        Err(ImageError::NoSuchImage {
-            reference: reference.to_owned(),
-        })
+        let found = self.view().catalogue.find(reference)?;
+        self.image(&found.id)
     }
 
     /// All images, the latest first.
     pub fn list(&self) -> Vec<Arc<Image>> {
-        Vec::new()
+        let mut images: Vec<_> = self.view().images.values().cloned().collect();
+        images.sort_by(|a, b| {
+            b.config
+                .created
+                .cmp(&a.config.created)
+                .then(a.id.cmp(&b.id))
+        });
+        images
     }
 
     /// The unpacked layers, the uppermost first, as overlayfs wants its `lowerdir`.
@@ -176,32 +274,89 @@ impl Images {
     /// All lie directly in [`Images::layers_root`] under names of 26 characters, so that 127 of them fit
     /// into one mount when they are given relative to it.
     pub fn layers(&self, image: &Image) -> Vec<PathBuf> {
-        let root = self.layers_root();
         image
             .config
             .diff_ids
             .iter()
             .rev()
-            .map(|id| root.join(id.directory_name()))
+            .map(|id| self.store.layer_path(id))
             .collect()
     }
 
     /// The directory that all layers lie in.
     pub fn layers_root(&self) -> PathBuf {
-        self.root.join("layers")
+        self.store.layers_root()
     }
 
     /// Fetches an image, or what is missing of it, from its registry.
     ///
-    /// The same pull happens once, however many ask for it at a time.
+    /// The same pull happens once, however many ask for it at a time; it ends when all of them gave up.
     pub async fn pull(
-        &self,
+        self: &Arc<Self>,
         reference: &Reference,
         options: PullOptions,
         progress: &Progress,
     ) -> Result<Arc<Image>, ImageError> {
-        let _ = (reference, options, progress);
-        Err(ImageError::Unfinished { what: "pulling" })
+        let (outcome, reader) = self.join_or_start(reference, options, progress);
+        let outcome = match reader {
+            None => outcome.await,
+            Some(reader) => {
+                let follow = progress.follow(reader);
+                tokio::pin!(follow);
+                tokio::select! {
+                    outcome = outcome.clone() => outcome,
+                    () = &mut follow => outcome.await,
+                }
+            }
+        };
+        outcome.map_err(|error| Arc::try_unwrap(error).unwrap_or_else(ImageError::Shared))
+    }
+
+    /// The pull that is under way for the same, with its progress, or a new one.
+    fn join_or_start(
+        self: &Arc<Self>,
+        reference: &Reference,
+        options: PullOptions,
+        progress: &Progress,
+    ) -> (
+        Shared<BoxFuture<'static, PullOutcome>>,
+        Option<ProgressReader>,
+    ) {
+        let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        pulls.retain(|pull| {
+            pull.outcome
+                .upgrade()
+                .is_some_and(|outcome| outcome.peek().is_none())
+        });
+        let same = pulls
+            .iter()
+            .find(|pull| pull.reference == *reference && pull.options == options);
+        if let Some((pull, outcome)) = same.and_then(|pull| Some((pull, pull.outcome.upgrade()?))) {
+            return (outcome, Some(pull.progress.clone()));
+        }
+        let (images, name, wish, board) = (
+            self.clone(),
+            reference.clone(),
+            options.clone(),
+            progress.clone(),
+        );
+        let work = async move {
+            images
+                .pull_alone(&name, &wish, &board)
+                .await
+                .map_err(Arc::new)
+        };
+        let outcome = work.boxed().shared();
+        if let Some(weak) = outcome.downgrade() {
+            let (reference, progress) = (reference.clone(), progress.reader());
+            pulls.push(InFlight {
+                reference,
+                options,
+                progress,
+                outcome: weak,
+            });
+        }
+        (outcome, None)
     }
 
     /// Takes in the images of an archive that `docker save` or an OCI tool wrote, compressed or not.
@@ -210,8 +365,7 @@ impl Images {
         tar: impl AsyncRead + Send + Unpin + 'static,
         progress: &Progress,
     ) -> Result<Vec<Loaded>, ImageError> {
-        let _ = (tar, progress);
-        Err(ImageError::Unfinished { what: "loading" })
+        self.load_archive(tar, progress).await
     }
 
     /// Makes an image with one layer from the tar of a file system, compressed or not.
@@ -221,8 +375,7 @@ impl Images {
         options: ImportOptions,
         progress: &Progress,
     ) -> Result<Arc<Image>, ImageError> {
-        let _ = (tar, options, progress);
-        Err(ImageError::Unfinished { what: "importing" })
+        self.import_tree(tar, options, progress).await
     }
 
     /// Writes images as an archive that is both an OCI layout and what `docker load` always read.
@@ -233,14 +386,25 @@ impl Images {
         references: &[String],
         writer: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Result<(), ImageError> {
-        let _ = (references, writer);
-        Err(ImageError::Unfinished { what: "saving" })
+        self.save_archive(references, writer).await
     }
 
     /// Gives an image one more name; another image loses it.
     pub async fn tag(&self, source: &str, target: &Reference) -> Result<Arc<Image>, ImageError> {
-        let _ = (source, target);
-        Err(ImageError::Unfinished { what: "tagging" })
+        let id = self.resolve(source)?.id;
+        let Some(name) = target.tag().and_then(|tag| target.with_tag(tag).ok()) else {
+            return Err(ImageError::DigestTag {
+                reference: target.to_string(),
+            });
+        };
+        self.change(move |catalogue| match catalogue.images.contains_key(&id) {
+            true => Ok(drop(catalogue.names.insert(name, id))),
+            false => Err(ImageError::NoSuchImage {
+                reference: id.to_string(),
+            }),
+        })
+        .await?;
+        self.image(&id)
     }
 
     /// Takes away a name, and with the last one the image.
@@ -252,8 +416,11 @@ impl Images {
         removal: Removal,
         used_by: impl Fn(&ImageId) -> Use,
     ) -> Result<Vec<Removed>, ImageError> {
-        let _ = (reference, removal, used_by(&Digest::of(b"")));
-        Err(ImageError::Unfinished { what: "removal" })
+        let removed = self
+            .change(|catalogue| catalogue.remove(reference, removal, &used_by))
+            .await?;
+        self.sweep().await;
+        Ok(removed)
     }
 
     /// Removes images that nothing uses.
@@ -262,11 +429,199 @@ impl Images {
         which: Prune,
         used_by: impl Fn(&ImageId) -> Use,
     ) -> Result<Pruned, ImageError> {
-        let _ = (which, used_by(&Digest::of(b"")));
-        Err(ImageError::Unfinished { what: "pruning" })
+        let before = self.disk_usage().layers;
+        let removed = self
+            .change(|catalogue| {
+                let mut removed = Vec::new();
+                for id in catalogue.images.keys().copied().collect::<Vec<_>>() {
+                    let names = catalogue.names_of(&id);
+                    let dangling = !names.iter().any(|name| name.tag().is_some());
+                    if (dangling || which == Prune::Unused) && used_by(&id) == Use::Unused {
+                        names
+                            .iter()
+                            .for_each(|name| drop(catalogue.names.remove(name)));
+                        removed
+                            .extend(names.iter().map(|name| Removed::Untagged(name.to_string())));
+                        removed.extend(catalogue.delete(id));
+                    }
+                }
+                Ok(removed)
+            })
+            .await?;
+        let blobs = self.sweep().await;
+        let layers = before.saturating_sub(self.disk_usage().layers);
+        Ok(Pruned {
+            removed,
+            reclaimed: blobs + layers,
+        })
     }
 
     pub fn disk_usage(&self) -> DiskUsage {
-        DiskUsage::default()
+        let view = self.view();
+        let layers = view.catalogue.layers_in_use();
+        let sizes = layers
+            .iter()
+            .filter_map(|layer| view.catalogue.layers.get(layer))
+            .map(|layer| layer.size);
+        DiskUsage {
+            layers: sizes.sum(),
+            blobs: self.store.blob_bytes(),
+        }
+    }
+
+    fn view(&self) -> Arc<View> {
+        self.view
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn image(&self, id: &ImageId) -> Result<Arc<Image>, ImageError> {
+        let image = self.view().images.get(id).cloned();
+        image.ok_or_else(|| ImageError::NoSuchImage {
+            reference: id.to_string(),
+        })
+    }
+
+    fn has_layer(&self, diff_id: &Digest) -> bool {
+        let known = self.view().catalogue.layers.contains_key(diff_id)
+            || self
+                .fresh
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains_key(diff_id);
+        known && self.store.has_layer(diff_id)
+    }
+
+    /// Remembers a layer until the next change of the catalogue writes it down.
+    fn note_layer(&self, diff_id: Digest, record: LayerRecord) {
+        self.fresh
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(diff_id, record);
+    }
+
+    fn layer_lock(&self, diff_id: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self
+            .layer_locks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        locks.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = locks.get(diff_id).and_then(std::sync::Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::new(tokio::sync::Mutex::default());
+        locks.insert(*diff_id, Arc::downgrade(&lock));
+        lock
+    }
+
+    /// Changes the catalogue: on disk first, then for readers.
+    async fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Catalogue) -> Result<T, ImageError>,
+    ) -> Result<T, ImageError> {
+        let _changing = self.changing.lock().await;
+        let old = self.view();
+        let mut catalogue = old.catalogue.clone();
+        let fresh = self
+            .fresh
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        catalogue.layers.extend(fresh.clone());
+        let outcome = change(&mut catalogue)?;
+        let store = self.store.clone();
+        let new = pull::blocking(move || {
+            let new = View::new(&store, catalogue, &old);
+            store.commit(&new.catalogue)?;
+            Ok(new)
+        })
+        .await?;
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        let mut left = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        left.retain(|diff_id, _| !fresh.contains_key(diff_id));
+        Ok(outcome)
+    }
+
+    /// Removes content that no image needs, unless images are being added: then a later sweep does.
+    async fn sweep(&self) -> u64 {
+        let Ok(_alone) = self.sweeping.try_write() else {
+            return 0;
+        };
+        let _changing = self.changing.lock().await;
+        self.fresh
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        let (store, view) = (self.store.clone(), self.view());
+        let swept = pull::blocking(move || Ok(store.sweep(&view.catalogue))).await;
+        swept.unwrap_or(0)
+    }
+
+    fn client(&self) -> Result<reqwest::Client, ImageError> {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*client {
+            Some(client) => Ok(client.clone()),
+            None => Ok(client.insert(registry::client()?).clone()),
+        }
     }
 }
+
+impl View {
+    /// Parses what `old` does not have; an image that cannot be read is left out and said so.
+    fn new(store: &Store, mut catalogue: Catalogue, old: &Self) -> Self {
+        let in_use = catalogue.layers_in_use();
+        catalogue.layers.retain(|layer, _| in_use.contains(layer));
+        let mut images = BTreeMap::new();
+        for (id, record) in &catalogue.images {
+            let (config, config_json) = match old.images.get(id) {
+                Some(image) => (image.config.clone(), image.config_json.clone()),
+                None => match read_config(store, id) {
+                    Ok(read) => read,
+                    Err(error) => {
+                        tracing::warn!(image = %id, error = %error.chain(), "image cannot be used");
+                        continue;
+                    }
+                },
+            };
+            let (tags, digests) = catalogue
+                .names_of(id)
+                .into_iter()
+                .partition(|name| name.tag().is_some());
+            let sizes = record
+                .diff_ids
+                .iter()
+                .filter_map(|layer| catalogue.layers.get(layer));
+            let size = sizes.map(|layer| layer.size).sum();
+            let (manifest, updated) = (record.manifest, record.updated);
+            let image = Image {
+                id: *id,
+                tags,
+                digests,
+                config,
+                config_json,
+                manifest,
+                size,
+                updated,
+            };
+            images.insert(*id, Arc::new(image));
+        }
+        Self { catalogue, images }
+    }
+}
+
+fn read_config(store: &Store, id: &ImageId) -> Result<(Arc<ImageConfig>, Arc<[u8]>), ImageError> {
+    let json = store.read(id)?;
+    Ok((Arc::new(ImageConfig::parse(&json)?), json.into()))
+}
+
+impl std::fmt::Debug for Images {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Images")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

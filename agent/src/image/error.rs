@@ -1,15 +1,17 @@
 //! Why something could not be done with an image, in Docker's words where its clients match on them.
 
-use std::io;
 use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::archive::ArchiveError;
 use super::config::ConfigError;
 use super::credentials::CredentialsError;
-use super::digest::Digest;
+use super::manifest::ManifestError;
 use super::platform::Platform;
 use super::reference::ReferenceError;
+use super::registry::RegistryError;
+use super::store::StoreError;
 
 /// Why something could not be done with an image.
 #[derive(Debug, Error)]
@@ -54,6 +56,18 @@ pub enum ImageError {
         "conflict: unable to delete {image} (must be forced) - image is referenced in multiple repositories"
     )]
     ManyReferences { image: String },
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error("refusing to create a tag with a digest reference: {reference}")]
+    DigestTag { reference: String },
+    #[error("the work was interrupted: {reason}")]
+    Interrupted { reason: String },
     #[error("{what} of images is not there yet")]
     Unfinished { what: &'static str },
     /// Another caller asked for the same first, and both got this.
@@ -83,12 +97,22 @@ impl ImageError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoSuchImage { .. } | Self::Platform { .. } => ErrorKind::NotFound,
-            Self::AmbiguousId { .. } | Self::Reference(_) | Self::Config(_) => ErrorKind::Invalid,
+            Self::AmbiguousId { .. }
+            | Self::DigestTag { .. }
+            | Self::Reference(_)
+            | Self::Config(_) => ErrorKind::Invalid,
             Self::Credentials(_) => ErrorKind::Denied,
             Self::ReferenceInUse { .. } | Self::InUse { .. } | Self::ManyReferences { .. } => {
                 ErrorKind::Conflict
             }
-            Self::Unfinished { .. } => ErrorKind::Host,
+            Self::Registry(RegistryError::Denied { .. }) => ErrorKind::Denied,
+            Self::Registry(
+                RegistryError::ManifestUnknown { .. } | RegistryError::NameUnknown { .. },
+            ) => ErrorKind::NotFound,
+            Self::Registry(RegistryError::Store(_)) => ErrorKind::Host,
+            Self::Registry(_) | Self::Manifest(_) => ErrorKind::Registry,
+            Self::Archive(_) => ErrorKind::Invalid,
+            Self::Store(_) | Self::Interrupted { .. } | Self::Unfinished { .. } => ErrorKind::Host,
             Self::Shared(error) => error.kind(),
         }
     }

@@ -70,8 +70,11 @@ impl Progress {
 
     /// A reader that starts with all that is on the board now.
     pub fn reader(&self) -> ProgressReader {
+        let mut board = self.board.subscribe();
+        // What is there already is news to this reader.
+        board.mark_changed();
         ProgressReader {
-            board: self.board.subscribe(),
+            board,
             seen: Board::default(),
             last: None,
         }
@@ -134,7 +137,7 @@ impl Board {
 }
 
 /// The reading end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ProgressReader {
     board: watch::Receiver<Board>,
     seen: Board,
