@@ -398,7 +398,10 @@ impl Images {
             });
         };
         self.change(move |catalogue| match catalogue.images.contains_key(&id) {
-            true => Ok(drop(catalogue.names.insert(name, id))),
+            true => {
+                catalogue.names.insert(name, id);
+                Ok(())
+            }
             false => Err(ImageError::NoSuchImage {
                 reference: id.to_string(),
             }),
@@ -437,9 +440,7 @@ impl Images {
                     let names = catalogue.names_of(&id);
                     let dangling = !names.iter().any(|name| name.tag().is_some());
                     if (dangling || which == Prune::Unused) && used_by(&id) == Use::Unused {
-                        names
-                            .iter()
-                            .for_each(|name| drop(catalogue.names.remove(name)));
+                        catalogue.names.retain(|_, of| *of != id);
                         removed
                             .extend(names.iter().map(|name| Removed::Untagged(name.to_string())));
                         removed.extend(catalogue.delete(id));
