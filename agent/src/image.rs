@@ -529,7 +529,7 @@ impl Images {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        catalogue.layers.extend(fresh.clone());
+        catalogue.layers.extend(fresh);
         let outcome = change(&mut catalogue)?;
         let store = self.store.clone();
         let new = pull::blocking(move || {
@@ -538,9 +538,11 @@ impl Images {
             Ok(new)
         })
         .await?;
+        // Layers of another pull that goes on are in no image yet, and wait for its own change.
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        fresh.retain(|diff_id, _| !new.catalogue.layers.contains_key(diff_id));
+        drop(fresh);
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-        let mut left = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        left.retain(|diff_id, _| !fresh.contains_key(diff_id));
         Ok(outcome)
     }
 

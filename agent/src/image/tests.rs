@@ -123,6 +123,23 @@ async fn what_was_imported_is_there_after_a_restart_and_gone_after_its_removal()
 }
 
 #[tokio::test]
+async fn a_change_of_the_catalogue_does_not_forget_the_layers_of_a_pull_that_goes_on() {
+    let fixture = Fixture::new().await;
+    let (diff_id, digest) = (Digest::of(b"layer"), Digest::of(b"blob"));
+    std::fs::create_dir(fixture.images.store.layer_path(&diff_id)).unwrap();
+    let blob = manifest::Descriptor {
+        media_type: String::new(),
+        digest,
+        size: 1,
+    };
+    fixture
+        .images
+        .note_layer(diff_id, LayerRecord { blob, size: 7 });
+    fixture.import("app:1", "hello").await;
+    assert!(fixture.images.has_layer(&diff_id));
+}
+
+#[tokio::test]
 async fn archives_go_round() {
     let from = Fixture::new().await;
     let (one, two) = (
