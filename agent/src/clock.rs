@@ -1,10 +1,16 @@
-//! The time of this process: it shows the date, and never jumps.
+//! What time it is, in three senses: the date, a clock for waiting, a clock for the log of decisions.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use scheduler::model::time::Timestamp;
 
-/// Wall time at the start, and monotonic time since: a changed system clock neither expires nor
+/// The date, for what people read. People set it, so nothing may wait by it.
+pub fn wall_time() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    Timestamp::EPOCH.plus(since_epoch.unwrap_or(Duration::ZERO))
+}
+
+/// The date at the start, and monotonic time since: a changed system clock neither expires nor
 /// prolongs anything that is waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -14,11 +20,8 @@ pub struct Clock {
 
 impl Clock {
     pub fn start() -> Self {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
         Self {
-            origin: Timestamp::EPOCH.plus(wall),
+            origin: wall_time(),
             started: Instant::now(),
         }
     }
@@ -30,5 +33,24 @@ impl Clock {
     /// When a point in time is reached, for timers.
     pub fn instant(&self, at: Timestamp) -> Instant {
         self.started + at.since(self.origin)
+    }
+}
+
+/// Follows the date when it is set forward, and goes on when it is set back: what is written down
+/// one after the other has times in that order.
+#[derive(Debug)]
+pub struct AdvancingClock(Clock);
+
+impl AdvancingClock {
+    pub fn start() -> Self {
+        Self(Clock::start())
+    }
+
+    pub fn now(&mut self) -> Timestamp {
+        let (own, wall) = (self.0.now(), wall_time());
+        if wall > own {
+            self.0 = Clock::start();
+        }
+        own.max(wall)
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::docker::lookup::Found;
-use crate::api::time;
+use crate::clock::wall_time;
 
 mod diff;
 
@@ -141,7 +141,7 @@ impl Events {
         let mut attributes = diff::attributes(state, &found.task, &found.service);
         attributes.extend(more.map(|(key, value)| (key.to_owned(), value)));
         self.tell(Event {
-            at: time::now(),
+            at: wall_time(),
             kind: Kind::Container,
             action: action.to_owned(),
             actor: found.id.to_string(),
@@ -151,7 +151,7 @@ impl Events {
 
     pub(crate) fn image(&self, id: &crate::image::ImageId, name: &str, action: &str) {
         self.tell(Event {
-            at: time::now(),
+            at: wall_time(),
             kind: Kind::Image,
             action: action.to_owned(),
             actor: id.to_string(),
@@ -162,7 +162,7 @@ impl Events {
     /// For a name that no longer says which image it was.
     pub(crate) fn image_named(&self, name: &str, action: &str) {
         self.tell(Event {
-            at: time::now(),
+            at: wall_time(),
             kind: Kind::Image,
             action: action.to_owned(),
             actor: name.to_owned(),

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use scheduler::assignment::Assignment;
 use scheduler::control_plane::{Answer, Command, ControlPlane, Input, Output, Refusal};
@@ -33,6 +33,7 @@ use tokio::time::Instant;
 
 use self::disk::{Disk, Done};
 pub use self::wal::WalError;
+use crate::clock::AdvancingClock;
 
 /// What waits to be looked at: commands of a few hundred clients and the reports of all nodes.
 const QUEUE: usize = 4096;
@@ -113,7 +114,7 @@ impl Manager {
             waiting: BTreeMap::new(),
             replies: VecDeque::new(),
             wake: None,
-            clock: Clock::start(),
+            clock: AdvancingClock::start(),
             failed: None,
         };
         tokio::spawn(running.run(queue, persisted));
@@ -168,37 +169,6 @@ impl ManagerHandle {
     }
 }
 
-/// Wall-clock time that never goes back while we run.
-struct Clock {
-    wall: u64,
-    since: std::time::Instant,
-}
-
-impl Clock {
-    fn start() -> Self {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Self {
-            wall: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
-            since: std::time::Instant::now(),
-        }
-    }
-
-    /// The greater of the wall clock, which people set, and our own, which does not stand still.
-    fn now(&mut self) -> Timestamp {
-        let own = Timestamp::from_nanos(self.wall).plus(self.since.elapsed());
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let wall = Timestamp::EPOCH.plus(wall);
-        if wall > own {
-            *self = Self::start();
-        }
-        own.max(wall)
-    }
-}
-
 /// The task that owns the control plane.
 struct Loop {
     node: NodeId,
@@ -210,7 +180,7 @@ struct Loop {
     /// Answers that are given once the state they belong to has been published.
     replies: VecDeque<(RequestId, Result<Answer, Refusal>)>,
     wake: Option<Timestamp>,
-    clock: Clock,
+    clock: AdvancingClock,
     /// Why nothing is decided any more.
     failed: Option<String>,
 }

@@ -193,6 +193,10 @@ impl<H: Host> Node<H> {
             Op::Prepare(run) => Some(run.task.id.clone()),
             _ => None,
         };
+        if let Op::RemoveNetwork(id) = &op {
+            // Half gone is gone for whoever wants to start on it now.
+            self.observed.networks.insert(id.clone(), None);
+        }
         self.begun += 1;
         let number = self.begun;
         let (host, done, permits) = (self.host.clone(), self.done.clone(), self.permits.clone());

@@ -39,14 +39,6 @@ pub(crate) fn unix_seconds(at: Timestamp) -> u64 {
     at.as_nanos() / 1_000_000_000
 }
 
-/// The time now, by the host's clock.
-pub(crate) fn now() -> Timestamp {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-}
-
 /// Reads `since` and `until`: seconds with an optional fraction, RFC 3339, or a duration before now.
 ///
 /// Returns `None` for what is none of these; zero is the beginning of time.

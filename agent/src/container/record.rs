@@ -100,11 +100,3 @@ pub(super) fn delete(directory: &Path, name: &str) -> io::Result<()> {
         _ => Ok(()),
     }
 }
-
-/// The wall clock, for what people read.
-pub(super) fn now() -> Timestamp {
-    let since_epoch = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::EPOCH.plus(since_epoch)
-}

@@ -19,7 +19,7 @@ use crate::api::call::Call;
 use crate::api::error::EngineError;
 use crate::api::filters::Filters;
 use crate::api::reply::{self, Answer};
-use crate::api::time;
+use crate::clock::wall_time;
 
 const FILTERS: [&str; 14] = [
     "ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "label!", "name",
@@ -244,7 +244,7 @@ impl Owned<'_> {
             found: self.found,
             image: self.image.as_deref(),
             phase: self.phase,
-            now: time::now(),
+            now: wall_time(),
             directory: &self.directory,
             log_path: &self.log_path,
             volume_path: &*self.volume_path,

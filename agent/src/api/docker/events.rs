@@ -12,6 +12,7 @@ use crate::api::call::Call;
 use crate::api::filters::Filters;
 use crate::api::reply::{self, Answer};
 use crate::api::time;
+use crate::clock::wall_time;
 use crate::events::{Event, Kind};
 
 /// `GET /events?since=&until=&filters=`
@@ -31,7 +32,7 @@ pub(in crate::api) fn events(context: Arc<Context>, call: &Call) -> Answer {
         "volume",
     ];
     let filters = Filters::read(&call.params, &known)?;
-    let now = time::now();
+    let now = wall_time();
     let instant = |name: &str| match call.params.get(name) {
         None => Ok(None),
         Some(text) => time::parse(text, now)

@@ -21,6 +21,7 @@ use crate::api::error::EngineError;
 use crate::api::filters::Filters;
 use crate::api::reply::{self, Answer};
 use crate::api::time;
+use crate::clock::wall_time;
 use crate::image::{
     Credentials, Event, Image, ImageError, ImageId, ImportOptions, Progress, PullOptions,
     Reference, Removal, Removed, Use,
@@ -70,7 +71,7 @@ pub(in crate::api) fn list(context: &Context, call: &Call) -> Answer {
                 made(other).is_some_and(|at| created(image) > at)
             })
             && filters.any("until", |at| {
-                time::parse(at, time::now())
+                time::parse(at, wall_time())
                     .is_some_and(|at| created(image) < time::unix_seconds(at))
             })
     };

@@ -15,6 +15,7 @@ use crate::api::error::EngineError;
 use crate::api::frame::{Channel, Encoding};
 use crate::api::reply::{self, Answer};
 use crate::api::time;
+use crate::clock::wall_time;
 use crate::container::log::{Follow, LogEnd, LogEntry, LogQuery, LogReader, Part, Stream};
 
 /// How an entry is written for the client.
@@ -86,7 +87,7 @@ fn instant(
     let Some(text) = call.params.get(name).filter(|text| *text != "0") else {
         return Ok(None);
     };
-    time::parse(text, time::now())
+    time::parse(text, wall_time())
         .map(Some)
         .ok_or_else(|| bad(format!("invalid value for \"{name}\": {text}")))
 }

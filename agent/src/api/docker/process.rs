@@ -13,6 +13,7 @@ use crate::api::call::Call;
 use crate::api::error::EngineError;
 use crate::api::reply::{self, Answer};
 use crate::api::time;
+use crate::clock::wall_time;
 use crate::container::Stats;
 
 /// Docker's interval between two readings.
@@ -135,7 +136,7 @@ async fn sample(context: &Context, id: &ContainerId) -> Option<Sample> {
         .await
         .unwrap_or_default();
     Some(Sample {
-        at: time::rfc3339(time::now()),
+        at: time::rfc3339(wall_time()),
         stats,
         system_nanos: system_nanos(&cpu),
         networks,

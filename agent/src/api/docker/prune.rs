@@ -15,11 +15,12 @@ use crate::api::error::EngineError;
 use crate::api::filters::Filters;
 use crate::api::reply::{self, Answer};
 use crate::api::time;
+use crate::clock::wall_time;
 use crate::image::Prune;
 
 /// Only what was made before this.
 fn until(filters: &Filters) -> Result<Timestamp, EngineError> {
-    let now = time::now();
+    let now = wall_time();
     match filters.values("until") {
         [] => Ok(now),
         [text] => time::parse(text, now)

@@ -13,6 +13,7 @@ use crate::api::call::Call;
 use crate::api::error::EngineError;
 use crate::api::reply::{self, Answer};
 use crate::api::time;
+use crate::clock::wall_time;
 
 /// `GET`, `HEAD /_ping`
 pub(in crate::api) fn ping(method: &str) -> Response<Body> {
@@ -103,7 +104,7 @@ pub(in crate::api) async fn info(context: &Context) -> Answer {
         "Images": context.images.list().len(),
         "Driver": "overlay2",
         "DriverStatus": [["Supports d_type", "true"]],
-        "SystemTime": time::rfc3339(time::now()),
+        "SystemTime": time::rfc3339(wall_time()),
         "LoggingDriver": "json-file",
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": cgroup,

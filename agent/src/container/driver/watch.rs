@@ -10,6 +10,7 @@ use tokio::io::Interest;
 use tokio::process::Child;
 
 use super::{Containers, blocking, doing};
+use crate::clock::wall_time;
 use crate::container::cgroup::Cgroup;
 use crate::container::link::Link;
 use crate::container::protocol::{Reply, Request};
@@ -121,7 +122,7 @@ pub(super) fn lost_exit() -> Exit {
         code: 255,
         oom_killed: false,
         started_at: None,
-        finished_at: record::now(),
+        finished_at: wall_time(),
         error: Some("its shim is gone: nobody knows how it ended".to_owned()),
     }
 }

@@ -18,6 +18,7 @@ use super::Container;
 use super::client::{Client, Role, accept};
 use super::streams::Piece;
 use super::would_block;
+use crate::clock::wall_time;
 use crate::container::exec::Inhabited;
 use crate::container::failure::Failure;
 use crate::container::kernel;
@@ -230,7 +231,7 @@ impl Server {
             let failure = Failure::refused("start container", "", "it was killed before it ran");
             return self.fail(failure);
         };
-        let at = record::now();
+        let at = wall_time();
         self.stage = Stage::Running { at };
         self.container.state.started_at = Some(at);
         // Only a hint for agents that come later: the stage itself is here.
@@ -508,7 +509,7 @@ impl Server {
             code,
             oom_killed,
             started_at,
-            finished_at: record::now(),
+            finished_at: wall_time(),
             error,
         }
     }

@@ -11,12 +11,12 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{read, write};
 
 use super::would_block;
+use crate::clock::wall_time;
 use crate::container::Stdin;
 use crate::container::failure::{During, Failure};
 use crate::container::kernel;
 use crate::container::log::{LogWriter, Stream};
 use crate::container::protocol::{CHUNK, Tag};
-use crate::container::record::now;
 
 // Input that the container has not taken yet; beyond it, clients have to wait.
 const INPUT_PATIENCE: usize = 256 * 1024;
@@ -118,14 +118,14 @@ impl Output {
         };
         if let Some(log) = &mut self.log {
             // A full disk loses log lines, not the container.
-            let _ = log.write(source.stream, &piece[1..], now());
+            let _ = log.write(source.stream, &piece[1..], wall_time());
         }
         Piece::Data(piece)
     }
 
     pub(super) fn finish_log(&mut self) {
         if let Some(log) = &mut self.log {
-            let _ = log.finish(now());
+            let _ = log.finish(wall_time());
         }
     }
 
