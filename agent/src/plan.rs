@@ -25,6 +25,9 @@ use crate::host::{AnonymousVolumes, Observed, Op, Phase, Run, SeenContainer};
 /// Docker's wait between the stop signal and the kill.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
+/// Containers that are made on their own come and go: as Docker's, their network stays once made.
+const DEFAULT_NETWORK: &str = "bridge";
+
 /// Steps that can be taken now, in any order or all at once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
@@ -167,9 +170,12 @@ impl Planner<'_> {
                 ),
             }
         }
-        for id in self.observed.networks.keys() {
+        for (id, made) in &self.observed.networks {
             let assigned = self.wanted.networks.iter().any(|network| network.id == *id);
-            if !assigned && !self.is_connected(id) {
+            let default = made
+                .as_ref()
+                .is_some_and(|made| made.name == DEFAULT_NETWORK);
+            if !assigned && !default && !self.is_connected(id) {
                 self.step(Op::RemoveNetwork(id.clone()), "no longer assigned");
             }
         }

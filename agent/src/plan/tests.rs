@@ -147,12 +147,10 @@ fn draw_observed(drawing: &str) -> Observed {
     for word in drawing.split_whitespace() {
         let (left, state) = word.split_once('=').unwrap_or((word, ""));
         match (left, state) {
-            ("net", "found") => drop(observed.networks.insert(NetworkId::new("net"), None)),
-            ("net", _) => drop(
-                observed
-                    .networks
-                    .insert(NetworkId::new("net"), Some(Arc::new(network("net")))),
-            ),
+            ("net" | "bridge", state) => {
+                let made = (state != "found").then(|| Arc::new(network(left)));
+                observed.networks.insert(NetworkId::new(left), made);
+            }
             ("vol", _) => drop(observed.volumes.insert("vol".into(), VolumeSpec::default())),
             (left, state) => {
                 let container = left.split(':').next().unwrap();
@@ -281,6 +279,12 @@ fn a_network_is_removed_when_nothing_is_connected() {
     check("", "net web:1=running", "signal web");
     check("", "net web:1=ended", "release web");
     check("", "net web:1=released", "unmake net, remove web");
+}
+
+#[test]
+fn the_default_network_stays_until_the_node_starts_anew() {
+    check("", "bridge", "");
+    check("", "bridge=found", "unmake bridge");
 }
 
 #[test]
