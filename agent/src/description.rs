@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use scheduler::model::node::NodeDescription;
 
 /// Looks at this machine. What cannot be found out is left at its default.
-pub fn of_this_machine() -> NodeDescription {
+pub(crate) fn of_this_machine() -> NodeDescription {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     NodeDescription {
         hostname: read("/proc/sys/kernel/hostname").trim().to_owned(),

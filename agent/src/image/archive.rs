@@ -110,7 +110,7 @@ impl Images {
     ) -> Result<Vec<Loaded>, ImageError> {
         let _sweep = self.sweeping.read().await;
         let (store, bridge) = (self.store.clone(), SyncIoBridge::new(tar));
-        let packed = blocking(move || Ok(Files::spool(bridge, &store)?.images()?)).await?;
+        let packed = blocking(move || Files::spool(bridge, &store)?.images()).await?;
         let mut loaded = Vec::new();
         for image in packed {
             for ((blob, file), diff_id) in image.layers.iter().zip(&image.config.diff_ids) {

@@ -50,7 +50,7 @@ fn long_names_of_both_kinds_are_read() {
     let expected = format!("{long} File {{ size: 1 }} 1");
     assert_eq!(
         read(&builder.into_inner().unwrap()).unwrap(),
-        [expected.clone()]
+        std::slice::from_ref(&expected)
     );
     assert_eq!(
         read(&with_pax(&[("path", &long)], &file("short", "1"), "1")).unwrap(),
