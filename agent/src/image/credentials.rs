@@ -1,5 +1,7 @@
 //! Who we are to a registry. Secrets are never shown: not by `Debug`, not in errors.
 
+use std::path::PathBuf;
+
 use std::fmt;
 
 use base64::Engine as _;
@@ -60,6 +62,10 @@ impl Credentials {
                 CredentialRetrievalError::NoCredentialConfigured
                 | CredentialRetrievalError::ConfigNotFound,
             ) => Ok(Self::Anonymous),
+            // The crate says the same of a file that is not there.
+            Err(CredentialRetrievalError::ConfigReadError) if !has_docker_config() => {
+                Ok(Self::Anonymous)
+            }
             Err(CredentialRetrievalError::ConfigReadError) => Err(CredentialsError::Config),
             Err(
                 CredentialRetrievalError::CredentialDecodingError
@@ -135,6 +141,15 @@ impl Credentials {
 }
 
 /// Either alphabet, padded or not: clients use both.
+/// Whether there is a file to be read at all.
+fn has_docker_config() -> bool {
+    let folder = match std::env::var_os("DOCKER_CONFIG") {
+        Some(folder) => Some(PathBuf::from(folder)),
+        None => std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker")),
+    };
+    folder.is_some_and(|folder| folder.join("config.json").exists())
+}
+
 fn decode(text: &str) -> Option<Vec<u8>> {
     let padded = format!(
         "{}{}",
