@@ -136,12 +136,12 @@ pub(in crate::api) async fn create(context: &Context, mut call: Call, id: &str) 
         )));
     }
     let text = |text: String| Some(text).filter(|text| !text.is_empty());
-    let spec = &found.spec().container;
     let request = ExecRequest {
         args: body.cmd.0,
         env: body.env,
         working_dir: text(body.working_dir),
-        user: text(body.user).or_else(|| spec.user.clone()),
+        // Unnamed it is that of the container, with the groups that were added to it.
+        user: text(body.user),
         tty: body.tty,
         privileged: body.privileged,
         size: body.console_size.filter(|size| *size != (0, 0)),
