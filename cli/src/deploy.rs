@@ -126,13 +126,31 @@ pub(crate) async fn finish(client: &Client, verdict: &Verdict, status: &StackSta
 
 /// Prints the end of the log of every container that failed, and says why the stack is not up.
 async fn failure(client: &Client, services: &[String], status: &StackStatus) -> Failure {
-    for name in services {
+    let services = to_blame(services, status);
+    for name in &services {
         for container in culprits(status, name) {
             show_log(client, container).await;
         }
     }
-    Failure::new(story(services, status))
+    Failure::new(story(&services, status))
         .hint("The containers are kept: see `wharfie ps -a` and `wharfie logs`.")
+}
+
+/// The failed services, and what they wait for and cannot get: that has containers to look at.
+fn to_blame(failed: &[String], status: &StackStatus) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open: Vec<&String> = failed.iter().rev().collect();
+    while let Some(name) = open.pop() {
+        if found.contains(name) {
+            continue;
+        }
+        found.push(name.clone());
+        let service = status.services.iter().find(|it| it.name == *name);
+        if let Some(service) = service.filter(|_| culprits(status, name).next().is_none()) {
+            open.extend(&service.depends_on);
+        }
+    }
+    found
 }
 
 fn culprits<'a>(

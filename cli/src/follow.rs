@@ -113,16 +113,17 @@ pub(crate) fn reached(stack: &StackStatus, services: &[String], want: Want) -> V
         .filter(|it| it.phase != ServicePhase::Removing)
         .all(|it| is_there(it, want));
     // Orphans and networks on their way out are waited for as well.
-    let is_leaving = services.is_empty()
-        && stack
-            .services
-            .iter()
-            .any(|it| it.phase == ServicePhase::Removing && !it.containers.is_empty());
-    if all && !is_leaving {
+    if all && !(services.is_empty() && is_leaving(stack)) {
         Verdict::Reached
     } else {
         Verdict::NotYet
     }
+}
+
+/// Whether containers of services that are no longer wanted are still there.
+pub(crate) fn is_leaving(stack: &StackStatus) -> bool {
+    let mut services = stack.services.iter();
+    services.any(|it| it.phase == ServicePhase::Removing && !it.containers.is_empty())
 }
 
 /// Containers that `up` made and wants.

@@ -234,7 +234,10 @@ impl Args {
         };
         let mut differ = self.differ(deployed, intent);
         let mut progress = context.progress(title);
-        let goal = |stack: &StackStatus| follow::reached(stack, &deployed.scope, want);
+        let goal = |stack: &StackStatus| match follow::reached(stack, &deployed.scope, want) {
+            Verdict::Reached if self.remove_orphans && follow::is_leaving(stack) => Verdict::NotYet,
+            verdict => verdict,
+        };
         let converge = follow::converge(
             &deployed.client,
             &deployed.stack.name,
