@@ -2,6 +2,8 @@
 //!
 //! Everything that it made is gone when it is dropped, or the test fails: see [`Host::leftovers`].
 
+#![allow(dead_code, reason = "no test program needs all of it")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -10,9 +12,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything may take that a test waits for; far more than it should.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Host {
+pub(crate) struct Host {
     /// Holds the namespaces open.
     anchor: Child,
     agent: Option<Child>,
@@ -20,50 +22,64 @@ pub struct Host {
 }
 
 /// What a command printed and how it ended.
-pub struct Ran {
-    pub command: String,
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) command: String,
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     #[track_caller]
-    pub fn succeeds(self) -> Self {
+    pub(crate) fn succeeds(self) -> Self {
         assert!(self.code == 0, "{self}");
         self
     }
 
     #[track_caller]
-    pub fn fails_with(self, code: i32) -> Self {
+    pub(crate) fn fails_with(self, code: i32) -> Self {
         assert!(self.code == code, "expected exit code {code}: {self}");
         self
     }
 
     /// One of the outputs contains the text.
     #[track_caller]
-    pub fn says(self, text: &str) -> Self {
-        assert!(self.stdout.contains(text) || self.stderr.contains(text), "`{text}` is not said: {self}");
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(
+            self.stdout.contains(text) || self.stderr.contains(text),
+            "`{text}` is not said: {self}"
+        );
         self
     }
 
     #[track_caller]
-    pub fn never_says(self, text: &str) -> Self {
-        assert!(!self.stdout.contains(text) && !self.stderr.contains(text), "`{text}` is said: {self}");
+    pub(crate) fn never_says(self, text: &str) -> Self {
+        assert!(
+            !self.stdout.contains(text) && !self.stderr.contains(text),
+            "`{text}` is said: {self}"
+        );
         self
     }
 }
 
 impl std::fmt::Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { command, code, stdout, stderr } = self;
-        write!(f, "`{command}` exited with {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
+        let Self {
+            command,
+            code,
+            stdout,
+            stderr,
+        } = self;
+        write!(
+            f,
+            "`{command}` exited with {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
+        )
     }
 }
 
 impl Host {
     /// A host whose node runs, with busybox as its only image.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut host = Self::bare();
         host.start_agent();
         host.import("busybox", "busybox:1.35", &["--change", r#"CMD ["sh"]"#]);
@@ -71,60 +87,110 @@ impl Host {
     }
 
     /// A host without a node.
-    pub fn bare() -> Self {
+    pub(crate) fn bare() -> Self {
         let anchor = Command::new("unshare")
             .args(["--net", "--mount", "--propagation", "private", "sh", "-c"])
             .arg("ip link set lo up && echo up && exec sleep infinity")
             .stdout(Stdio::piped())
             .spawn()
             .expect("unshare(1) is part of util-linux");
-        let mut host = Self { anchor, agent: None, directory: tempfile::tempdir().expect("a temporary directory") };
+        let mut host = Self {
+            anchor,
+            agent: None,
+            directory: tempfile::tempdir().expect("a temporary directory"),
+        };
         let mut said = [0; 3];
         let stdout = host.anchor.stdout.as_mut().expect("it is piped");
-        std::io::Read::read_exact(stdout, &mut said).expect("the namespaces can be made: are you root?");
+        std::io::Read::read_exact(stdout, &mut said)
+            .expect("the namespaces can be made: are you root?");
         host
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    /// A socket of this process in the host's network namespace.
+    pub(crate) fn udp_socket(&self, address: &str) -> std::net::UdpSocket {
+        let namespace =
+            fs::File::open(format!("/proc/{}/ns/net", self.anchor.id())).expect("the anchor lives");
+        let address = address.to_owned();
+        // A thread of its own enters the namespace: the test's stays where it is.
+        let bound = std::thread::spawn(move || {
+            nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)
+                .expect("it can be entered");
+            std::net::UdpSocket::bind(address).expect("the address is free")
+        });
+        bound.join().expect("the thread ends")
+    }
+
+    /// Gives the host an `/etc/resolv.conf` of its own.
+    pub(crate) fn resolv_conf(&self, text: &str) {
+        let file = self.path("resolv.conf");
+        fs::write(&file, text).expect("a file for the host");
+        self.shell(&format!("mount --bind {} /etc/resolv.conf", file.display()))
+            .succeeds();
+    }
+
+    /// Joins two hosts by a cable, with these addresses and prefix lengths.
+    pub(crate) fn join(&self, other: &Self, own: &str, others: &str) {
+        let line = format!(
+            "ip link add cable0 type veth peer name cable0 netns {}",
+            other.anchor.id()
+        );
+        self.shell(&line).succeeds();
+        for (host, address) in [(self, own), (other, others)] {
+            host.shell(&format!(
+                "ip addr add {address} dev cable0 && ip link set cable0 up"
+            ))
+            .succeeds();
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub fn socket(&self) -> String {
+    pub(crate) fn socket(&self) -> String {
         format!("unix://{}", self.path("run/wharfie.sock").display())
     }
 
     /// Runs a program inside the host's namespaces, with a bound on its time.
-    pub fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .args(["--net", "--mount", &format!("--target={}", self.anchor.id()), "--wd=."])
+            .args([
+                "--net",
+                "--mount",
+                &format!("--target={}", self.anchor.id()),
+                "--wd=.",
+            ])
             .args(["timeout", "--kill-after=5", "120", program])
             .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env(
+                "PATH",
+                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            )
             .env("HOME", self.directory.path())
             .env("WHARFIE_HOST", self.socket())
             .stdin(Stdio::null());
         command
     }
 
-    pub fn run(&self, program: &str, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, program: &str, args: &[&str]) -> Ran {
         let mut command = self.command(program);
         command.args(args);
         finish(&mut command, &format!("{program} {}", args.join(" ")))
     }
 
     /// Runs `wharfie` with words separated by spaces.
-    pub fn wharfie(&self, words: &str) -> Ran {
+    pub(crate) fn wharfie(&self, words: &str) -> Ran {
         self.run(binary(), &words.split_whitespace().collect::<Vec<_>>())
     }
 
     /// Runs `wharfie` with exactly these arguments.
-    pub fn wharfie_with(&self, args: &[&str]) -> Ran {
+    pub(crate) fn wharfie_with(&self, args: &[&str]) -> Ran {
         self.run(binary(), args)
     }
 
     /// Runs `wharfie -f FILE WORDS`, in the project of that name, with a file of this text.
-    pub fn compose(&self, project: &str, text: &str, words: &str) -> Ran {
+    pub(crate) fn compose(&self, project: &str, text: &str, words: &str) -> Ran {
         let file = self.project(project, text);
         let file = file.to_str().expect("temporary paths are UTF-8");
         let mut args = vec!["-f", file];
@@ -133,7 +199,7 @@ impl Host {
     }
 
     /// Writes a compose file into a folder of its own and gives its path.
-    pub fn project(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn project(&self, name: &str, text: &str) -> PathBuf {
         let folder = self.path(name);
         fs::create_dir_all(&folder).expect("a folder for the project");
         let file = folder.join("compose.yaml");
@@ -141,11 +207,16 @@ impl Host {
         file
     }
 
-    pub fn start_agent(&mut self) {
+    pub(crate) fn start_agent(&mut self) {
         let log = fs::File::create(self.path("agent.log")).expect("the agent's log");
         let mut command = Command::new("nsenter");
         command
-            .args(["--net", "--mount", &format!("--target={}", self.anchor.id()), "--wd=."])
+            .args([
+                "--net",
+                "--mount",
+                &format!("--target={}", self.anchor.id()),
+                "--wd=.",
+            ])
             .args([binary(), "agent", "--data-root"])
             .arg(self.path("data"))
             .arg("--exec-root")
@@ -159,27 +230,37 @@ impl Host {
         self.agent = Some(command.spawn().expect("the agent"));
         let socket = self.path("run/wharfie.sock");
         eventually("the node answers", || {
-            if socket.exists() && self.wharfie("version").code == 0 {
-                return Ok(());
+            let asked = format!(
+                "curl -sf --max-time 2 --unix-socket {} http://node/_ping",
+                socket.display()
+            );
+            if self.shell(&asked).code == 0 {
+                Ok(())
+            } else {
+                Err(self.agent_log())
             }
-            Err(self.agent_log())
         });
     }
 
     /// Kills the node's process as a crash would; containers are not its children.
-    pub fn kill_agent(&mut self) {
+    pub(crate) fn kill_agent(&mut self) {
         if let Some(mut agent) = self.agent.take() {
             agent.kill().expect("it can be killed");
             agent.wait().expect("it was running");
         }
     }
 
-    pub fn agent_log(&self) -> String {
+    pub(crate) fn agent_pid(&self) -> u32 {
+        // nsenter(1) becomes the program that it starts.
+        self.agent.as_ref().expect("it was started").id()
+    }
+
+    pub(crate) fn agent_log(&self) -> String {
         fs::read_to_string(self.path("agent.log")).unwrap_or_default()
     }
 
     /// Imports one of the examples' file systems.
-    pub fn import(&self, name: &str, tag: &str, changes: &[&str]) {
+    pub(crate) fn import(&self, name: &str, tag: &str, changes: &[&str]) {
         let tar = image(name);
         let mut args = vec!["image", "import"];
         args.extend(changes);
@@ -187,36 +268,172 @@ impl Host {
         self.run(binary(), &args).succeeds();
     }
 
+    /// Makes an image of busybox and these files, each with its owner, group and mode.
+    pub(crate) fn import_with(&self, tag: &str, files: &[(&str, &str, &str)]) {
+        let root = self.path("rootfs");
+        fs::create_dir_all(&root).expect("a folder for the image");
+        let unpack = format!(
+            "tar -C {} -xf {}",
+            root.display(),
+            image("busybox").display()
+        );
+        self.shell(&unpack).succeeds();
+        for (path, owner_and_mode, text) in files {
+            let (owner, mode) = owner_and_mode.split_once(' ').expect("`uid:gid mode`");
+            let file = root.join(path);
+            let folder = file.parent().expect("it lies in a folder");
+            fs::create_dir_all(folder).expect("a folder in the image");
+            fs::write(&file, text).expect("a file in the image");
+            self.shell(&format!(
+                "chown -R {owner} {0} && chmod {mode} {0}",
+                folder.display()
+            ))
+            .succeeds();
+        }
+        let tar = self.path("image.tar");
+        self.shell(&format!(
+            "tar -C {} -cf {} .",
+            root.display(),
+            tar.display()
+        ))
+        .succeeds();
+        self.wharfie_with(&["image", "import", &tar.to_string_lossy(), tag])
+            .succeeds();
+        fs::remove_dir_all(&root).expect("it was made above");
+    }
+
     /// Runs a shell line in the host.
-    pub fn shell(&self, line: &str) -> Ran {
+    pub(crate) fn shell(&self, line: &str) -> Ran {
         self.run("sh", &["-c", line])
     }
 
     /// What an HTTP server answers, asked from the host.
-    pub fn get(&self, url: &str) -> Result<String, String> {
-        let ran = self.run("curl", &["--silent", "--show-error", "--fail", "--max-time", "5", url]);
-        if ran.code == 0 { Ok(ran.stdout) } else { Err(ran.stderr) }
+    pub(crate) fn get(&self, url: &str) -> Result<String, String> {
+        let ran = self.run(
+            "curl",
+            &["--silent", "--show-error", "--fail", "--max-time", "5", url],
+        );
+        if ran.code == 0 {
+            Ok(ran.stdout)
+        } else {
+            Err(ran.stderr)
+        }
     }
 
     /// Kernel objects that belong to containers and networks: nothing may be left after `down`.
-    pub fn leftovers(&self) -> String {
+    pub(crate) fn leftovers(&self) -> String {
         let mut left = String::new();
         let mut add = |what: &str, text: String| {
             if !text.trim().is_empty() {
                 let _ = writeln!(left, "{what}:\n{}", text.trim_end());
             }
         };
-        add("links", self.shell("ip -o link | grep -vE ': lo:' || true").stdout);
-        add("mounts", self.shell(&format!("grep -F '{}' /proc/self/mountinfo || true", self.directory.path().display())).stdout);
-        add("dnat elements", self.shell("nft list ruleset | grep -E 'dnat to|elements' || true").stdout);
-        add("shims", self.shell(&format!("pgrep -af 'wharfie-shim.*{}' || true", self.directory.path().display())).stdout);
-        let containers = fs::read_dir(self.path("data/containers")).into_iter().flatten().flatten();
-        add("containers", containers.map(|entry| format!("{}\n", entry.path().display())).collect());
+        add(
+            "links",
+            self.shell("ip -o link | grep -vE ': lo:' || true").stdout,
+        );
+        add(
+            "mounts",
+            self.shell(&format!(
+                "grep -E '{0}/(data|run)' /proc/self/mountinfo || true",
+                self.directory.path().display()
+            ))
+            .stdout,
+        );
+        add(
+            "dnat elements",
+            self.shell("nft list ruleset | grep -E 'dnat to|elements' || true")
+                .stdout,
+        );
+        add("shims", self.shims());
+        add(
+            "containers",
+            self.containers()
+                .into_iter()
+                .map(|id| format!("{id}\n"))
+                .collect(),
+        );
         left
     }
 
+    /// The processes that hold this host's containers, a line each.
+    fn shims(&self) -> String {
+        let own = fs::read_link(format!("/proc/{}/ns/mnt", self.anchor.id())).ok();
+        let mut found = String::new();
+        for process in fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+        {
+            let command = fs::read(process.join("cmdline")).unwrap_or_default();
+            if command.starts_with(b"wharfie-shim")
+                && fs::read_link(process.join("ns/mnt")).ok() == own
+            {
+                let _ = writeln!(
+                    found,
+                    "{} {}",
+                    process.display(),
+                    String::from_utf8_lossy(&command)
+                );
+            }
+        }
+        found
+    }
+
+    /// Identifiers of all containers that have files.
+    fn containers(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("data/containers"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        // Beside them lies what they all share.
+        names.filter(|name| name != "init-layer").collect()
+    }
+
+    /// What the Engine API says of a container.
     #[track_caller]
-    pub fn leaves_nothing(&self) {
+    pub(crate) fn inspect(&self, container: &str) -> serde_json::Value {
+        let socket = self.path("run/wharfie.sock");
+        let url = format!("http://node/containers/{container}/json");
+        let ran = self
+            .run(
+                "curl",
+                &[
+                    "-s",
+                    "--max-time",
+                    "10",
+                    "--unix-socket",
+                    &socket.to_string_lossy(),
+                    &url,
+                ],
+            )
+            .succeeds();
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran}"))
+    }
+
+    /// Runs a shell line in a service's container.
+    pub(crate) fn exec(&self, project: &str, service: &str, line: &str) -> Ran {
+        self.wharfie_with(&["-p", project, "exec", "-T", service, "sh", "-c", line])
+    }
+
+    /// What a service has written so far.
+    pub(crate) fn logs(&self, project: &str, service: &str) -> String {
+        self.wharfie_with(&[
+            "-p",
+            project,
+            "logs",
+            "--no-log-prefix",
+            "--no-color",
+            service,
+        ])
+        .succeeds()
+        .stdout
+    }
+
+    #[track_caller]
+    pub(crate) fn leaves_nothing(&self) {
         eventually("nothing is left", || match self.leftovers() {
             left if left.is_empty() => Ok(()),
             left => Err(left),
@@ -230,7 +447,10 @@ impl Drop for Host {
             let log = self.agent_log();
             let tail: Vec<&str> = log.lines().rev().take(60).collect();
             let tail: Vec<&str> = tail.into_iter().rev().collect();
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("--- agent.log\n{}\n", tail.join("\n")).as_bytes());
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("--- agent.log\n{}\n", tail.join("\n")).as_bytes(),
+            );
         }
         self.remove_containers();
         self.kill_agent();
@@ -242,8 +462,7 @@ impl Drop for Host {
 impl Host {
     /// Whatever a failed test left running: its processes would outlive the namespaces.
     fn remove_containers(&mut self) {
-        let containers = fs::read_dir(self.path("data/containers")).into_iter().flatten().flatten();
-        let ids: Vec<String> = containers.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let ids = self.containers();
         if ids.is_empty() {
             return;
         }
@@ -256,7 +475,13 @@ impl Host {
 }
 
 fn finish(command: &mut Command, words: &str) -> Ran {
-    let Output { status, stdout, stderr } = command.output().unwrap_or_else(|error| panic!("{words}: {error}"));
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command
+        .output()
+        .unwrap_or_else(|error| panic!("{words}: {error}"));
     Ran {
         command: words.replace(binary(), "wharfie"),
         code: status.code().unwrap_or(-1),
@@ -267,32 +492,36 @@ fn finish(command: &mut Command, words: &str) -> Ran {
 
 /// Tries until it succeeds, for at most [`PATIENCE`].
 #[track_caller]
-pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match check() {
             Ok(value) => return value,
-            Err(why) if Instant::now() > deadline => panic!("{what}: not within {PATIENCE:?}\n{why}"),
+            Err(why) if Instant::now() > deadline => {
+                panic!("{what}: not within {PATIENCE:?}\n{why}")
+            }
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
 }
 
-pub fn binary() -> &'static str {
+pub(crate) fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_wharfie")
 }
 
 /// The repository's root.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 /// A file system of the examples, made from Debian packages when it is not there yet.
-pub fn image(name: &str) -> PathBuf {
+pub(crate) fn image(name: &str) -> PathBuf {
     static MAKING: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let folder = root().join("target/images");
     let tar = folder.join(format!("{name}.tar"));
-    let _one_at_a_time = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _one_at_a_time = MAKING
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if !tar.exists() {
         // Test processes run side by side: flock keeps the second from making it again.
         fs::create_dir_all(&folder).expect("target/images");

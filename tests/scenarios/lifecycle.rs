@@ -13,8 +13,19 @@ services:
 #[test]
 fn a_second_up_changes_nothing_and_a_changed_service_alone_is_recreated() {
     let host = Host::new();
-    let two = |seconds: u32| format!("{SLEEPER}  other:\n    image: busybox:1.35\n    init: true\n    command: sleep {seconds}\n");
-    let ids = || host.wharfie("-p app ps -q --no-trunc").succeeds().stdout.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+    let two = |seconds: u32| {
+        format!(
+            "{SLEEPER}  other:\n    image: busybox:1.35\n    init: true\n    command: sleep {seconds}\n"
+        )
+    };
+    let ids = || {
+        host.wharfie("-p app ps -q --no-trunc")
+            .succeeds()
+            .stdout
+            .lines()
+            .map(str::to_owned)
+            .collect::<std::collections::BTreeSet<_>>()
+    };
     host.compose("app", &two(1000), "up -d").succeeds();
     let before = ids();
     assert_eq!(before.len(), 2);
@@ -40,8 +51,8 @@ fn containers_survive_a_crash_of_the_node_and_are_taken_over() {
     host.leaves_nothing();
 }
 
-fn host_pid(host: &Host) -> String {
-    host.shell("pgrep -f '^sleep 1000000'").stdout
+fn host_pid(host: &Host) -> i64 {
+    host.inspect("app-web-1")["State"]["Pid"].as_i64().unwrap()
 }
 
 #[test]
@@ -59,22 +70,37 @@ fn a_missing_image_is_explained_and_down_cleans_up() {
 fn a_port_in_use_is_named_before_anything_starts() {
     let host = Host::new();
     let file = format!("{SLEEPER}    ports: [\"8080:80\"]\n");
-    let _holder = host.command("busybox").args(["nc", "-l", "-p", "8080"]).spawn().unwrap();
+    let mut holder = host
+        .command("busybox")
+        .args(["nc", "-l", "-p", "8080"])
+        .spawn()
+        .unwrap();
     eventually("the port is taken", || {
         let listening = host.shell("ss -Hltn 'sport = :8080'").stdout;
-        if listening.is_empty() { Err("not yet".into()) } else { Ok(()) }
+        if listening.is_empty() {
+            Err("not yet".into())
+        } else {
+            Ok(())
+        }
     });
-    host.compose("app", &file, "up -d").fails_with(1).says("8080");
+    host.compose("app", &file, "up -d")
+        .fails_with(1)
+        .says("8080");
     assert_eq!(host.wharfie("-p app ps -aq").stdout, "");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
 }
 
 #[test]
 fn the_exit_code_of_a_program_is_kept() {
     let host = Host::new();
     host.compose("app", SLEEPER, "up -d").succeeds();
-    host.wharfie_with(&["-p", "app", "exec", "-T", "web", "sh", "-c", "exit 42"]).fails_with(42);
-    host.compose("app", SLEEPER, "run --rm -T web sh -c true").succeeds();
-    host.compose("app", SLEEPER, "run --rm -T web no-such-program").fails_with(127);
+    host.wharfie_with(&["-p", "app", "exec", "-T", "web", "sh", "-c", "exit 42"])
+        .fails_with(42);
+    host.compose("app", SLEEPER, "run --rm -T web sh -c true")
+        .succeeds();
+    host.compose("app", SLEEPER, "run --rm -T web no-such-program")
+        .fails_with(127);
     host.compose("app", SLEEPER, "down").succeeds();
     host.leaves_nothing();
 }

@@ -5,5 +5,13 @@
 #[path = "../support.rs"]
 mod support;
 
+mod commands;
 mod examples;
 mod lifecycle;
+mod names;
+mod order;
+mod process;
+mod resolver;
+mod restarts;
+mod storage;
+mod traffic;

@@ -1,0 +1,63 @@
+//! Names inside containers: of neighbours on shared networks, and of the world outside.
+
+use crate::resolver;
+use crate::support::{Host, eventually};
+
+const SLEEP: &str = "    image: busybox:1.35\n    init: true\n    command: sleep 1000000\n";
+
+#[test]
+fn names_are_known_on_shared_networks_only() {
+    let host = Host::new();
+    let file = format!(
+        "services:
+  web:
+{SLEEP}    networks: {{front: {{aliases: [www]}}, back: }}
+  db:
+{SLEEP}    container_name: the-db
+    networks: [back]
+  other:
+{SLEEP}    networks: [front]
+networks: {{front: , back: }}
+"
+    );
+    host.compose("app", &file, "up -d").succeeds();
+    let knows = |from: &str, name: &str| {
+        host.exec("app", from, &format!("nslookup -type=a {name}."))
+            .code
+            == 0
+    };
+    for name in ["web", "db", "the-db", "app-web-1"] {
+        assert!(knows("web", name) && knows("db", name), "{name}");
+    }
+    assert!(knows("other", "www") && knows("other", "web") && knows("web", "www"));
+    assert!(!knows("db", "www"), "an alias is of one network");
+    assert!(!knows("other", "db") && !knows("other", "the-db") && !knows("db", "other"));
+    host.wharfie("-p app down").succeeds();
+    host.leaves_nothing();
+}
+
+#[test]
+fn names_outside_are_asked_of_the_hosts_resolver() {
+    let mut host = Host::bare();
+    host.resolv_conf("nameserver 127.0.0.1\n");
+    resolver::answer_everything_with(&host, [203, 0, 113, 7]);
+    host.start_agent();
+    host.import("busybox", "busybox:1.35", &["--change", r#"CMD ["sh"]"#]);
+    let file = format!(
+        "services:\n  web:\n{SLEEP}  inner:\n{SLEEP}    networks: [closed]\nnetworks: {{closed: {{internal: true}}}}\n"
+    );
+    host.compose("app", &file, "up -d").succeeds();
+    eventually("it resolves", || {
+        match host.exec("app", "web", "nslookup -type=a www.example.org.") {
+            ran if ran.stdout.contains("203.0.113.7") => Ok(()),
+            ran => Err(ran.to_string()),
+        }
+    });
+    let inner = host.exec("app", "inner", "nslookup -type=a www.example.org.");
+    assert!(
+        inner.code != 0 && !inner.stdout.contains("203.0.113.7"),
+        "{inner}"
+    );
+    host.wharfie("-p app down").succeeds();
+    host.leaves_nothing();
+}
