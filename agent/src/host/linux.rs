@@ -126,7 +126,12 @@ impl LinuxHost {
         volumes: AnonymousVolumes,
     ) -> Result<(), OpError> {
         let drivers = &self.drivers;
-        self.release(container).await?;
+        // One that was prepared and never started was not released.
+        drivers
+            .secrets
+            .remove(container)
+            .await
+            .map_err(|error| OpError::because(&error))?;
         drivers
             .containers
             .remove(container)
