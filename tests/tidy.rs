@@ -72,12 +72,16 @@ fn every_file_says_what_it_is() {
 
 #[test]
 fn deciding_modules_do_not_act() {
-    let scheduler = sources("scheduler/src").into_iter().filter(|path| !is_test(path));
+    let scheduler = sources("scheduler/src")
+        .into_iter()
+        .filter(|path| !is_test(path));
     let pure = PURE.iter().map(|path| root().join(path));
     let mut acting = Vec::new();
     for path in scheduler.chain(pure) {
         let text = fs::read_to_string(&path).unwrap();
-        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
         for line in code {
             if ACTING.iter().any(|word| line.contains(word)) {
                 acting.push(format!("{}: {}", name(&path), line.trim()));
@@ -94,7 +98,10 @@ fn every_file_of_tests_is_part_of_a_test() {
     for path in sources("tests") {
         let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let declared = manifest.contains(&format!("../{}", name(&path)));
-        let siblings: Vec<PathBuf> = sources("tests").into_iter().filter(|other| *other != path).collect();
+        let siblings: Vec<PathBuf> = sources("tests")
+            .into_iter()
+            .filter(|other| *other != path)
+            .collect();
         let included = siblings.iter().any(|other| {
             let text = fs::read_to_string(other).unwrap();
             text.contains(&format!("mod {stem};"))
@@ -103,5 +110,9 @@ fn every_file_of_tests_is_part_of_a_test() {
             forgotten.push(name(&path));
         }
     }
-    assert_eq!(forgotten, Vec::<String>::new(), "files that no `[[test]]` and no `mod` names");
+    assert_eq!(
+        forgotten,
+        Vec::<String>::new(),
+        "files that no `[[test]]` and no `mod` names"
+    );
 }

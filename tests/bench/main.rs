@@ -26,8 +26,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 fn main() {
     let runs = variable("RUNS", "5").parse().expect("RUNS is a number");
-    let sizes: Vec<usize> =
-        variable("SERVICES", "1,10,50").split(',').map(|size| size.parse().expect("SERVICES are numbers")).collect();
+    let sizes: Vec<usize> = variable("SERVICES", "1,10,50")
+        .split(',')
+        .map(|size| size.parse().expect("SERVICES are numbers"))
+        .collect();
     let wharfie = Host::new();
     let dockerd = Dockerd::start();
     let podman = Podman::find();
@@ -35,13 +37,21 @@ fn main() {
 
     println!("median of {runs} runs, milliseconds; in brackets how many times wharfie's\n");
     let mut table = Table::new("create, start, wait for, remove a container that runs `true`");
-    let mut contenders: Vec<(&str, Box<dyn Fn() + '_>)> =
-        vec![("wharfie, by the docker CLI", Box::new(|| wharfie_docker(&wharfie, &["run", "--rm", "busybox:1.35", "true"])))];
+    let mut contenders: Vec<(&str, Box<dyn Fn() + '_>)> = vec![(
+        "wharfie, by the docker CLI",
+        Box::new(|| wharfie_docker(&wharfie, &["run", "--rm", "busybox:1.35", "true"])),
+    )];
     if let Some(dockerd) = &dockerd {
-        contenders.push(("dockerd, by the docker CLI", Box::new(|| dockerd.docker(&["run", "--rm", "busybox:1.35", "true"]))));
+        contenders.push((
+            "dockerd, by the docker CLI",
+            Box::new(|| dockerd.docker(&["run", "--rm", "busybox:1.35", "true"])),
+        ));
     }
     if let Some(podman) = &podman {
-        contenders.push(("podman", Box::new(|| podman.run(&["run", "--rm", "busybox:1.35", "true"]))));
+        contenders.push((
+            "podman",
+            Box::new(|| podman.run(&["run", "--rm", "busybox:1.35", "true"])),
+        ));
     }
     for bundle in bundles.iter().flatten() {
         contenders.push((bundle.runtime(), Box::new(|| bundle.run())));
@@ -50,20 +60,55 @@ fn main() {
     drop(contenders);
 
     let mut table = Table::new("exec `true` in a running container");
-    wharfie_docker(&wharfie, &["run", "-d", "--name", "sleeper", "busybox:1.35", "sleep", "100000"]);
+    wharfie_docker(
+        &wharfie,
+        &[
+            "run",
+            "-d",
+            "--name",
+            "sleeper",
+            "busybox:1.35",
+            "sleep",
+            "100000",
+        ],
+    );
     if let Some(dockerd) = &dockerd {
-        dockerd.docker(&["run", "-d", "--name", "sleeper", "busybox:1.35", "sleep", "100000"]);
+        dockerd.docker(&[
+            "run",
+            "-d",
+            "--name",
+            "sleeper",
+            "busybox:1.35",
+            "sleep",
+            "100000",
+        ]);
     }
     if let Some(podman) = &podman {
-        podman.run(&["run", "-d", "--name", "sleeper", "busybox:1.35", "sleep", "100000"]);
+        podman.run(&[
+            "run",
+            "-d",
+            "--name",
+            "sleeper",
+            "busybox:1.35",
+            "sleep",
+            "100000",
+        ]);
     }
-    let mut contenders: Vec<(&str, Box<dyn Fn() + '_>)> =
-        vec![("wharfie, by the docker CLI", Box::new(|| wharfie_docker(&wharfie, &["exec", "sleeper", "true"])))];
+    let mut contenders: Vec<(&str, Box<dyn Fn() + '_>)> = vec![(
+        "wharfie, by the docker CLI",
+        Box::new(|| wharfie_docker(&wharfie, &["exec", "sleeper", "true"])),
+    )];
     if let Some(dockerd) = &dockerd {
-        contenders.push(("dockerd, by the docker CLI", Box::new(|| dockerd.docker(&["exec", "sleeper", "true"]))));
+        contenders.push((
+            "dockerd, by the docker CLI",
+            Box::new(|| dockerd.docker(&["exec", "sleeper", "true"])),
+        ));
     }
     if let Some(podman) = &podman {
-        contenders.push(("podman", Box::new(|| podman.run(&["exec", "sleeper", "true"]))));
+        contenders.push((
+            "podman",
+            Box::new(|| podman.run(&["exec", "sleeper", "true"])),
+        ));
     }
     table.measure(runs, &contenders);
     drop(contenders);
@@ -78,20 +123,33 @@ fn main() {
 fn stacks(wharfie: &Host, dockerd: Option<&Dockerd>, runs: usize, size: usize) {
     let mut text = String::from("services:\n");
     for number in 1..=size {
-        text += &format!("  s{number}:\n    image: busybox:1.35\n    command: sleep 100000\n    stop_signal: SIGKILL\n");
+        text += &format!(
+            "  s{number}:\n    image: busybox:1.35\n    command: sleep 100000\n    stop_signal: SIGKILL\n"
+        );
     }
     let file = wharfie.project("bench", &text);
     let file = file.to_str().unwrap();
     let mut tables = ["up -d", "up -d again, with nothing to do", "down"]
         .map(|what| Table::new(&format!("{what}, {size} services")));
     for _ in 0..runs {
-        for (table, words) in tables.iter_mut().zip([&["up", "-d"][..], &["up", "-d"], &["down"]]) {
+        for (table, words) in tables
+            .iter_mut()
+            .zip([&["up", "-d"][..], &["up", "-d"], &["down"]])
+        {
             let mut args = vec!["-f", file];
             args.extend(words);
-            table.add("wharfie", time(|| drop(wharfie.wharfie_with(&args).succeeds())));
+            table.add(
+                "wharfie",
+                time(|| drop(wharfie.wharfie_with(&args).succeeds())),
+            );
         }
-        let Some(dockerd) = dockerd.filter(|dockerd| dockerd.has_compose()) else { continue };
-        for (table, words) in tables.iter_mut().zip([&["up", "-d"][..], &["up", "-d"], &["down"]]) {
+        let Some(dockerd) = dockerd.filter(|dockerd| dockerd.has_compose()) else {
+            continue;
+        };
+        for (table, words) in tables
+            .iter_mut()
+            .zip([&["up", "-d"][..], &["up", "-d"], &["down"]])
+        {
             let mut args = vec!["-f", file];
             args.extend(words);
             table.add("Docker Compose on dockerd", time(|| dockerd.compose(&args)));
@@ -127,7 +185,10 @@ struct Table {
 
 impl Table {
     fn new(title: &str) -> Self {
-        Self { title: title.to_owned(), rows: Vec::new() }
+        Self {
+            title: title.to_owned(),
+            rows: Vec::new(),
+        }
     }
 
     fn measure(&mut self, runs: usize, contenders: &[(&str, Box<dyn Fn() + '_>)]) {
@@ -155,7 +216,10 @@ impl Table {
             sorted.sort();
             sorted[sorted.len() / 2].as_secs_f64() * 1000.0
         };
-        let own = self.rows.first().map_or(1.0, |(_, times)| milliseconds(times));
+        let own = self
+            .rows
+            .first()
+            .map_or(1.0, |(_, times)| milliseconds(times));
         for (name, times) in &self.rows {
             let median = milliseconds(times);
             println!("  {name:<28} {median:>9.1}  ({:.1})", median / own);

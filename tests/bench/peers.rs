@@ -15,7 +15,11 @@ fn installed(program: &str) -> bool {
 
 fn quietly(mut command: Command) {
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// A dockerd with a root of its own.
@@ -37,18 +41,37 @@ impl Dockerd {
             .args(["--net", "--mount", "--propagation", "private", "sh", "-c"])
             .arg("ip link set lo up && exec dockerd \"$@\"")
             .arg("sh")
-            .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")])
+            .args([
+                "--data-root",
+                &path("data"),
+                "--exec-root",
+                &path("exec"),
+                "--pidfile",
+                &path("pid"),
+            ])
             .args(["--host", &format!("unix://{}", path("docker.sock"))])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut dockerd = Self { daemon, directory, compose: None };
-        eventually("dockerd answers", || match dockerd.command("docker").arg("info").output() {
-            Ok(output) if output.status.success() => Ok(()),
-            output => Err(format!("{output:?}")),
+        let mut dockerd = Self {
+            daemon,
+            directory,
+            compose: None,
+        };
+        eventually("dockerd answers", || {
+            match dockerd.command("docker").arg("info").output() {
+                Ok(output) if output.status.success() => Ok(()),
+                output => Err(format!("{output:?}")),
+            }
         });
-        dockerd.docker(&["import", "--change", "CMD [\"sh\"]", image("busybox").to_str().unwrap(), "busybox:1.35"]);
+        dockerd.docker(&[
+            "import",
+            "--change",
+            "CMD [\"sh\"]",
+            image("busybox").to_str().unwrap(),
+            "busybox:1.35",
+        ]);
         dockerd.compose = dockerd.find_compose();
         Some(dockerd)
     }
@@ -58,15 +81,28 @@ impl Dockerd {
         let plugin = vec!["docker".to_owned(), "compose".to_owned()];
         let works = |words: &Vec<String>| {
             let mut command = self.command(&words[0]);
-            command.args(&words[1..]).arg("version").output().is_ok_and(|output| output.status.success())
+            command
+                .args(&words[1..])
+                .arg("version")
+                .output()
+                .is_ok_and(|output| output.status.success())
         };
-        [named, Some(plugin), Some(vec!["docker-compose".to_owned()])].into_iter().flatten().find(works)
+        [named, Some(plugin), Some(vec!["docker-compose".to_owned()])]
+            .into_iter()
+            .flatten()
+            .find(works)
     }
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
-            .env("DOCKER_HOST", format!("unix://{}", self.directory.path().join("docker.sock").display()))
+            .env(
+                "DOCKER_HOST",
+                format!(
+                    "unix://{}",
+                    self.directory.path().join("docker.sock").display()
+                ),
+            )
             .stdin(Stdio::null());
         command
     }
@@ -114,21 +150,36 @@ impl Podman {
         if !installed("podman") {
             return None;
         }
-        let podman = Self { directory: tempfile::tempdir().unwrap() };
+        let podman = Self {
+            directory: tempfile::tempdir().unwrap(),
+        };
         let tar = image("busybox");
-        podman.run(&["import", "--change", "CMD=[\"sh\"]", tar.to_str().unwrap(), "busybox:1.35"]);
+        podman.run(&[
+            "import",
+            "--change",
+            "CMD=[\"sh\"]",
+            tar.to_str().unwrap(),
+            "busybox:1.35",
+        ]);
         Some(podman)
     }
 
     pub fn run(&self, args: &[&str]) {
         let path = |name: &str| self.directory.path().join(name);
         let mut command = Command::new("podman");
-        command.arg("--root").arg(path("root")).arg("--runroot").arg(path("run"));
+        command
+            .arg("--root")
+            .arg(path("root"))
+            .arg("--runroot")
+            .arg(path("run"));
         // crun refuses this mix of cgroup versions, which some machines boot with.
         if installed("runc") {
             command.args(["--runtime", "runc"]);
         }
-        command.args(["--cgroup-manager", "cgroupfs"]).args(args).stdin(Stdio::null());
+        command
+            .args(["--cgroup-manager", "cgroupfs"])
+            .args(args)
+            .stdin(Stdio::null());
         quietly(command);
     }
 }
@@ -151,20 +202,33 @@ impl Bundle {
         if !installed(runtime) {
             return None;
         }
-        let bundle = Self { runtime, directory: tempfile::tempdir().unwrap() };
+        let bundle = Self {
+            runtime,
+            directory: tempfile::tempdir().unwrap(),
+        };
         let rootfs = bundle.directory.path().join("rootfs");
         std::fs::create_dir(&rootfs).unwrap();
         let mut unpack = Command::new("tar");
-        unpack.arg("-xf").arg(image("busybox")).arg("-C").arg(&rootfs);
+        unpack
+            .arg("-xf")
+            .arg(image("busybox"))
+            .arg("-C")
+            .arg(&rootfs);
         quietly(unpack);
         let mut spec = Command::new("runc");
         spec.arg("spec").current_dir(bundle.directory.path());
         quietly(spec);
         let config: PathBuf = bundle.directory.path().join("config.json");
         let text = std::fs::read_to_string(&config).unwrap();
-        let text = text.replace("\"terminal\": true", "\"terminal\": false").replace("\"sh\"", "\"true\"");
+        let text = text
+            .replace("\"terminal\": true", "\"terminal\": false")
+            .replace("\"sh\"", "\"true\"");
         std::fs::write(&config, text).unwrap();
-        bundle.command().output().is_ok_and(|output| output.status.success()).then_some(bundle)
+        bundle
+            .command()
+            .output()
+            .is_ok_and(|output| output.status.success())
+            .then_some(bundle)
     }
 
     pub fn runtime(&self) -> &'static str {

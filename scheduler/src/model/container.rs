@@ -5,7 +5,7 @@
 //! nothing below knows about files, variables or projects.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -82,8 +82,6 @@ pub struct ContainerSpec {
     pub cgroup_parent: Option<String>,
     pub oom_score_adj: Option<i32>,
     pub oom_kill_disable: bool,
-    /// Another OCI runtime to run the bundle under, e.g. `runc`; wharfie's own when absent.
-    pub runtime: Option<String>,
 }
 
 /// When the image is fetched.
@@ -127,7 +125,6 @@ pub struct NetworkAttachment {
     /// Names under which the container is found there, besides its service's and its own.
     pub aliases: Vec<String>,
     pub ipv4_address: Option<Ipv4Addr>,
-    pub ipv6_address: Option<Ipv6Addr>,
     pub mac_address: Option<String>,
     /// Networks are connected in falling order of priority.
     pub priority: i32,

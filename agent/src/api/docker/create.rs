@@ -99,6 +99,10 @@ fn refuse_unknown(host: &HostConfig) -> Result<(), EngineError> {
             "BlkioDeviceWriteIOps",
             !host.blkio_device_write_iops.is_empty(),
         ),
+        (
+            "Runtime",
+            !matches!(host.runtime.as_str(), "" | OWN_RUNTIME | "runc"),
+        ),
         ("StorageOpt", !host.storage_opt.is_empty()),
         (
             "Links",
@@ -187,7 +191,6 @@ fn container(config: &Config, host: &HostConfig) -> Result<ContainerSpec, Engine
         cgroup_parent: text(&host.cgroup_parent),
         oom_score_adj: Some(host.oom_score_adj).filter(|score| *score != 0),
         oom_kill_disable: host.oom_kill_disable,
-        runtime: text(&host.runtime).filter(|runtime| runtime != OWN_RUNTIME),
         ..ContainerSpec::default()
     })
 }

@@ -322,10 +322,7 @@ pub(super) fn host_config_of(spec: &ContainerSpec) -> HostConfig {
         uts_mode: namespace(&spec.uts, ""),
         shm_size: spec.shm_size.unwrap_or(64 << 20),
         sysctls: spec.sysctls.clone(),
-        runtime: spec
-            .runtime
-            .clone()
-            .unwrap_or_else(|| OWN_RUNTIME.to_owned()),
+        runtime: OWN_RUNTIME.to_owned(),
         cpu_shares: limits.cpu_shares.unwrap_or_default(),
         memory: limits.memory_limit.unwrap_or_default(),
         nano_cpus: limits

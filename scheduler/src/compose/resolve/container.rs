@@ -62,7 +62,6 @@ impl Resolver<'_> {
             cgroup_parent: text(node, "cgroup_parent"),
             oom_score_adj: self.oom_score(node),
             oom_kill_disable: flag(node, "oom_kill_disable"),
-            runtime: text(node, "runtime"),
         }
     }
 

@@ -36,6 +36,13 @@ impl Resolver<'_> {
             external: flag(node, "external"),
             ..NetworkSpec::default()
         };
+        if spec.enable_ipv6 {
+            let flag = node.get("enable_ipv6").map_or(node.span, |it| it.span);
+            self.problems.warn(
+                flag,
+                "`enable_ipv6` is not supported yet: the network is IPv4 only",
+            );
+        }
         for pool in node
             .get("ipam")
             .and_then(|it| it.get("config"))
@@ -156,7 +163,6 @@ impl Resolver<'_> {
                 network: self.final_name("networks", key),
                 aliases: texts(node, "aliases"),
                 ipv4_address: self.parsed(node.get("ipv4_address"), "an IPv4 address"),
-                ipv6_address: self.parsed(node.get("ipv6_address"), "an IPv6 address"),
                 mac_address: text(node, "mac_address"),
                 priority: count(node, "priority").unwrap_or(0),
                 gateway_priority: count(node, "gw_priority").unwrap_or(0),
@@ -219,7 +225,7 @@ impl Resolver<'_> {
         let ServiceMode::Replicated { replicas: 2.. } = mode(service) else {
             return;
         };
-        for key in ["ipv4_address", "ipv6_address", "mac_address"] {
+        for key in ["ipv4_address", "mac_address"] {
             if let Some(address) = node.get(key) {
                 let title =
                     format!("`{key}` belongs to one container, but the service has several");

@@ -194,7 +194,10 @@ static ATTRIBUTES: &[Attribute] = &[
     ),
     done("read_only", &Shape::Bool),
     done("restart", &Shape::Text),
-    done("runtime", &Shape::Text),
+    refused(
+        "runtime",
+        "Remove it: containers run under wharfie's own runtime.",
+    ),
     done("scale", &COUNT),
     done(
         "secrets",
@@ -326,7 +329,7 @@ static ATTACHMENT: &[Attribute] = &[
     done("gw_priority", &ANY_INT),
     done("interface_name", &Shape::Text),
     done("ipv4_address", &Shape::Text),
-    done("ipv6_address", &Shape::Text),
+    refused("ipv6_address", "Networks are IPv4 only so far."),
     refused("link_local_ips", ""),
     done("mac_address", &Shape::Text),
     done("priority", &ANY_INT),
