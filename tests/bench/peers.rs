@@ -23,7 +23,7 @@ fn quietly(mut command: Command) {
 }
 
 /// A dockerd with a root of its own.
-pub struct Dockerd {
+pub(crate) struct Dockerd {
     daemon: Child,
     directory: tempfile::TempDir,
     compose: Option<Vec<String>>,
@@ -31,7 +31,7 @@ pub struct Dockerd {
 
 impl Dockerd {
     /// `None` when it is not installed.
-    pub fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         if !installed("dockerd") || !installed("docker") {
             return None;
         }
@@ -107,17 +107,17 @@ impl Dockerd {
         command
     }
 
-    pub fn docker(&self, args: &[&str]) {
+    pub(crate) fn docker(&self, args: &[&str]) {
         let mut command = self.command("docker");
         command.args(args);
         quietly(command);
     }
 
-    pub fn has_compose(&self) -> bool {
+    pub(crate) fn has_compose(&self) -> bool {
         self.compose.is_some()
     }
 
-    pub fn compose(&self, args: &[&str]) {
+    pub(crate) fn compose(&self, args: &[&str]) {
         let words = self.compose.as_ref().unwrap();
         let mut command = self.command(&words[0]);
         command.args(&words[1..]).args(args);
@@ -141,12 +141,12 @@ impl Drop for Dockerd {
 }
 
 /// podman with a root of its own.
-pub struct Podman {
+pub(crate) struct Podman {
     directory: tempfile::TempDir,
 }
 
 impl Podman {
-    pub fn find() -> Option<Self> {
+    pub(crate) fn find() -> Option<Self> {
         if !installed("podman") {
             return None;
         }
@@ -164,7 +164,7 @@ impl Podman {
         Some(podman)
     }
 
-    pub fn run(&self, args: &[&str]) {
+    pub(crate) fn run(&self, args: &[&str]) {
         let path = |name: &str| self.directory.path().join(name);
         let mut command = Command::new("podman");
         command
@@ -191,14 +191,14 @@ impl Drop for Podman {
 }
 
 /// A bundle that runs `true`, for the bare runtimes: no image, no network, no engine.
-pub struct Bundle {
+pub(crate) struct Bundle {
     runtime: &'static str,
     directory: tempfile::TempDir,
 }
 
 impl Bundle {
     /// `None` when the runtime is not installed, or does not run here.
-    pub fn new(runtime: &'static str) -> Option<Self> {
+    pub(crate) fn new(runtime: &'static str) -> Option<Self> {
         if !installed(runtime) {
             return None;
         }
@@ -231,11 +231,11 @@ impl Bundle {
             .then_some(bundle)
     }
 
-    pub fn runtime(&self) -> &'static str {
+    pub(crate) fn runtime(&self) -> &'static str {
         self.runtime
     }
 
-    pub fn run(&self) {
+    pub(crate) fn run(&self) {
         quietly(self.command());
     }
 
