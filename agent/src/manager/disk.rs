@@ -16,6 +16,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use scheduler::raft::{Entry, Position, Restored, Vote, Write};
@@ -25,6 +26,9 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::ManagerError;
 use super::wal::{self, Wal, WalError};
+
+/// How often a full disk is looked at again.
+const FULL_DISK_RETRY: Duration = Duration::from_millis(500);
 
 /// What the thread has done, in the order in which it was asked for.
 #[derive(Debug)]
@@ -171,9 +175,17 @@ impl Writer {
                 }
                 Job::Save { position, state } => {
                     self.flush(last.take(), done)?;
-                    self.save(&position, &state)?;
-                    let index = position.index;
-                    let _ = done.send(Done::Saved { index });
+                    match self.save(&position, &state) {
+                        Ok(()) => {
+                            let index = position.index;
+                            let _ = done.send(Done::Saved { index });
+                        }
+                        // The log has all of it; another snapshot will be asked for.
+                        Err(error) if error.is_full() => {
+                            tracing::warn!(error = chain(&error), "no snapshot on a full disk");
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
             }
         }
@@ -192,10 +204,22 @@ impl Writer {
     }
 
     fn flush(&mut self, last: Option<u64>, done: &UnboundedSender<Done>) -> Result<(), WalError> {
-        if let Some(number) = last {
-            self.wal.sync()?;
-            let _ = done.send(Done::Written { number });
+        let Some(number) = last else { return Ok(()) };
+        let mut waiting = false;
+        loop {
+            match self.wal.sync() {
+                Ok(()) => break,
+                // The reserve is used up: what was decided waits until there is room.
+                Err(error) if error.is_full() && !done.is_closed() => {
+                    if !std::mem::replace(&mut waiting, true) {
+                        tracing::error!(error = chain(&error), "waiting for room on the disk");
+                    }
+                    thread::sleep(FULL_DISK_RETRY);
+                }
+                Err(error) => return Err(error),
+            }
         }
+        let _ = done.send(Done::Written { number });
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{FallocateFlags, fallocate};
 use scheduler::raft::{Entry, EntryKind, Restored, Vote};
 use thiserror::Error;
 
@@ -24,6 +25,10 @@ const HEADER: usize = 8;
 const SECTOR: usize = 512;
 /// Larger frames are never written: a command is at most some megabytes.
 const LONGEST: usize = 256 << 20;
+
+/// Room that the log keeps for itself beyond its end: on a full disk what fails can still be
+/// decided, told, and taken back.
+const RESERVE: u64 = 1 << 20;
 
 const VOTE: u8 = 1;
 const BATCH: u8 = 2;
@@ -52,6 +57,11 @@ impl WalError {
             source,
         }
     }
+
+    /// The disk is full: nothing is lost, and the same can be tried again.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+    }
 }
 
 /// The log, open for appending.
@@ -59,6 +69,8 @@ pub(super) struct Wal {
     path: PathBuf,
     file: File,
     length: u64,
+    /// Up to here the disk's blocks are ours.
+    reserved: u64,
     /// Records that have not been handed to the kernel yet.
     pending: Vec<u8>,
 }
@@ -106,13 +118,7 @@ impl Wal {
             file.set_len(good as u64).map_err(io)?;
             file.sync_all().map_err(io)?;
         }
-        let wal = Self {
-            path: path.to_owned(),
-            file,
-            length: good as u64,
-            pending: Vec::new(),
-        };
-        Ok((wal, records))
+        Ok((Self::on(path, file, good as u64), records))
     }
 
     /// Replaces the log by one with just these.
@@ -125,12 +131,37 @@ impl Wal {
         let bytes = frame(&bytes).map_err(|source| WalError::io(path, source))?;
         replace_file(path, |file| file.write_all(&bytes))?;
         let file = File::options().write(true).open(path);
-        Ok(Self {
+        let file = file.map_err(|source| WalError::io(path, source))?;
+        Ok(Self::on(path, file, bytes.len() as u64))
+    }
+
+    fn on(path: &Path, file: File, length: u64) -> Self {
+        let mut wal = Self {
             path: path.to_owned(),
-            file: file.map_err(|source| WalError::io(path, source))?,
-            length: bytes.len() as u64,
+            file,
+            length,
+            reserved: length,
             pending: Vec::new(),
-        })
+        };
+        wal.reserve();
+        wal
+    }
+
+    /// Takes blocks beyond the end, whose length stays as it is. Where that cannot be had the log
+    /// is written all the same, for as long as there is room.
+    fn reserve(&mut self) {
+        let (Ok(from), Ok(length)) = (i64::try_from(self.length), i64::try_from(RESERVE)) else {
+            return;
+        };
+        let taken = fallocate(
+            &self.file,
+            FallocateFlags::FALLOC_FL_KEEP_SIZE,
+            from,
+            length,
+        );
+        if taken.is_ok() {
+            self.reserved = self.length + RESERVE;
+        }
     }
 
     pub(super) fn append_vote(&mut self, vote: &Vote) {
@@ -149,6 +180,9 @@ impl Wal {
         self.file.sync_data().map_err(io)?;
         self.length += frame.len() as u64;
         self.pending.clear();
+        if self.reserved < self.length + RESERVE / 2 {
+            self.reserve();
+        }
         Ok(())
     }
 }
