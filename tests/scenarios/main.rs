@@ -5,12 +5,16 @@
 #[path = "../support.rs"]
 mod support;
 
+mod bad_days;
 mod commands;
+mod crash;
+mod cycles;
 mod examples;
 mod lifecycle;
 mod names;
 mod order;
 mod process;
+mod registry;
 mod resolver;
 mod restarts;
 mod storage;
