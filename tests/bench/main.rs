@@ -10,7 +10,6 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
-#[allow(dead_code)]
 #[path = "../support.rs"]
 mod support;
 
@@ -20,6 +19,9 @@ use std::time::{Duration, Instant};
 
 use peers::{Bundle, Dockerd, Podman};
 use support::Host;
+
+/// A name, and what is measured.
+type Contender<'a> = (&'a str, Box<dyn Fn() + 'a>);
 
 /// After each measurement, for what it left to be cleaned up.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -37,7 +39,7 @@ fn main() {
 
     println!("median of {runs} runs, milliseconds; in brackets how many times wharfie's\n");
     let mut table = Table::new("create, start, wait for, remove a container that runs `true`");
-    let mut contenders: Vec<(&str, Box<dyn Fn() + '_>)> = vec![(
+    let mut contenders: Vec<Contender<'_>> = vec![(
         "wharfie, by the docker CLI",
         Box::new(|| wharfie_docker(&wharfie, &["run", "--rm", "busybox:1.35", "true"])),
     )];
@@ -94,7 +96,7 @@ fn main() {
             "100000",
         ]);
     }
-    let mut contenders: Vec<(&str, Box<dyn Fn() + '_>)> = vec![(
+    let mut contenders: Vec<Contender<'_>> = vec![(
         "wharfie, by the docker CLI",
         Box::new(|| wharfie_docker(&wharfie, &["exec", "sleeper", "true"])),
     )];
@@ -191,7 +193,7 @@ impl Table {
         }
     }
 
-    fn measure(&mut self, runs: usize, contenders: &[(&str, Box<dyn Fn() + '_>)]) {
+    fn measure(&mut self, runs: usize, contenders: &[Contender<'_>]) {
         // The first of each reads its files from disk.
         contenders.iter().for_each(|(_, action)| action());
         for _ in 0..runs {
