@@ -47,7 +47,9 @@ pub enum ArchiveError {
     Write(#[source] io::Error),
     #[error("{0}")]
     Tar(String),
-    #[error("the archive has neither manifest.json nor index.json: it is not an image")]
+    #[error(
+        "the archive has neither manifest.json nor index.json: it is not an image (a root file system is taken in by `wharfie image import`)"
+    )]
     NotAnImage,
     #[error("the archive does not have its file `{name}`")]
     Missing { name: String },
