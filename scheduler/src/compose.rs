@@ -37,6 +37,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use canonical::{Canonical, Tree};
+pub use check::nearest;
 pub use diagnostic::{Color, Diagnostic, Failure, Severity, render_all};
 pub use template::{TemplateError, Variable};
 

@@ -13,7 +13,7 @@ use super::document::{Entry, Map, Node, Tag, Value};
 use super::merge::unique;
 use super::schema::{Attribute, Form, Keyless, Shape, Support, Union};
 use super::value;
-pub(super) use describe::nearest;
+pub use describe::nearest;
 
 pub(super) struct Checker<'a> {
     pub(super) problems: &'a mut Problems,

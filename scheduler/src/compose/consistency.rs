@@ -70,7 +70,23 @@ struct Service<'a> {
 
 impl Service<'_> {
     fn image(&mut self) {
-        let missing = self.node.get_str("image").is_none_or(str::is_empty);
+        let image = self.node.get_str("image").filter(|it| !it.is_empty());
+        let missing = image.is_none();
+        if let Some(build) = self.node.as_map().and_then(|it| it.get("build"))
+            && !build.node.is_null()
+        {
+            let title = format!("`build` is not supported yet in service `{}`", self.name);
+            match image {
+                Some(image) => self.problems.warn(build.key, title).set_help(format!(
+                    "image `{image}` is used as it is: build it elsewhere, and pull it or \
+                     `wharfie image load` it"
+                )),
+                None => self
+                    .problems
+                    .error(build.key, title)
+                    .set_help("build the image beforehand and name it with `image`"),
+            };
+        }
         // A misspelt or refused key has been reported already, and may be the reason.
         if missing && !self.problems.has_error_within(self.node.span) {
             let title = format!("service `{}` has no image", self.name);

@@ -51,10 +51,7 @@ fn join(keys: &[&str]) -> String {
 }
 
 /// The name that was probably meant.
-pub(in crate::compose) fn nearest<'a>(
-    text: &str,
-    names: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_ascii_lowercase().replace('-', "_");
     let distance = |name: &str| strsim::damerau_levenshtein(&text, &name.replace('-', "_"));
     let (distance, name) = names.map(|name| (distance(name), name)).min()?;

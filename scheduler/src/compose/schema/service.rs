@@ -16,10 +16,8 @@ static ATTRIBUTES: &[Attribute] = &[
     done("profiles", &TEXT_SET),
     done("annotations", &LABELS),
     done("attach", &Shape::Bool),
-    refused(
-        "build",
-        "build the image beforehand and name it with `image`",
-    ),
+    // Not done yet; the consistency check knows whether there is an image to use instead.
+    done("build", &Shape::Any),
     ignored("develop", "wharfie does not watch files yet"),
     done(
         "blkio_config",

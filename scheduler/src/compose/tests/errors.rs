@@ -234,3 +234,18 @@ fn files_that_multiply_are_stopped() {
     let failure = Case::new(&text).load().unwrap_err();
     assert!(failure.to_string().contains("in total"), "{failure}");
 }
+
+#[test]
+fn build_needs_an_image_to_use_instead() {
+    check(
+        "services: {web: {build: .}}",
+        "compose.yaml:1:18 `build` is not supported yet in service `web`\n",
+    );
+    let project = Case::new("services: {web: {build: ., image: web}}")
+        .load()
+        .unwrap();
+    let [warning] = project.warnings.as_slice() else {
+        panic!("one warning: {:?}", project.warnings);
+    };
+    assert!(warning.to_string().contains("image `web` is used as it is"));
+}
