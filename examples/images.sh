@@ -5,7 +5,8 @@
 #
 # No registry is asked. Each image gets the name and the manners of the official one (user, data directory,
 # environment), so that the compose files run with those just as well. Needs root, apt and `wharfie`
-# (in PATH, or WHARFIE=…). File systems are kept in $WHARFIE_IMAGES (target/images) and made only once.
+# (in PATH, or WHARFIE=…). File systems are kept in $WHARFIE_IMAGES (target/images) and made anew when this
+# script changes.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -168,6 +169,7 @@ import_shop_app() { import shop-app shop-app:1 --change 'CMD ["python3","/app/ap
 [ $# -gt 0 ] || set -- busybox nginx redis postgres shop-app
 for name in "$@"; do
     function=$(printf '%s' "$name" | tr - _)
-    [ -e "$out/$name.tar" ] || "make_$function"
+    # Made anew when the recipe has changed.
+    [ "$out/$name.tar" -nt "$here/images.sh" ] && [ "$out/$name.tar" -nt "$here/shop/app.py" ] || "make_$function"
     [ "${WHARFIE_IMPORT:-yes}" = no ] || "import_$function"
 done
