@@ -215,6 +215,16 @@ impl Networks {
             .map_err(kernel("forget a network"))
     }
 
+    /// Names of the networks that are here and not among the `wanted`.
+    pub fn others(&self, wanted: impl Fn(&NetworkId) -> bool) -> Vec<String> {
+        let known = self.known();
+        let records = known.networks.values();
+        records
+            .filter(|record| !wanted(&record.id))
+            .map(|record| record.name.clone())
+            .collect()
+    }
+
     /// Gives the container in the namespace of `pid` exactly these interfaces, and binds its ports.
     ///
     /// Call it between `create` and `start`, and again when a running container's networks change.

@@ -193,8 +193,8 @@ fn story(services: &[String], status: &StackStatus) -> String {
             }
             Some(it) if !it.state.is_terminal() => {
                 let _ = write!(part, ": container {} is unhealthy", it.name);
-                if let Some(health) = &it.health {
-                    let _ = write!(part, " ({})", crate::progress::probes(health));
+                if let Some(failures) = it.health.as_ref().and_then(|it| it.failures()) {
+                    let _ = write!(part, " ({failures})");
                 }
             }
             Some(it) => {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use scheduler::compose;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::connect::{ApiError, Client, url};
@@ -219,16 +220,23 @@ pub(crate) async fn running(
     service: &str,
     number: Option<u32>,
 ) -> Result<Container, Failure> {
-    let found = containers(client, project).await?.into_iter().find(|it| {
+    let all = containers(client, project).await?;
+    let is_known = all.iter().any(|it| it.service() == service);
+    let meant = compose::nearest(service, all.iter().map(Container::service)).map(str::to_owned);
+    let found = all.into_iter().find(|it| {
         it.is_running()
             && it.service() == service
             && !it.is_one_off()
             && number.is_none_or(|number| it.number() == number)
     });
-    found.ok_or_else(|| match number {
-        None => Failure::new(format!("service \"{service}\" is not running"))
+    found.ok_or_else(|| match (number, meant) {
+        (None, Some(meant)) if !is_known => {
+            Failure::new(format!("service \"{service}\" is not running"))
+                .hint(format!("Did you mean `{meant}`?"))
+        }
+        (None, _) => Failure::new(format!("service \"{service}\" is not running"))
             .hint(format!("Start it with `wharfie up -d {service}`.")),
-        Some(number) => Failure::new(format!(
+        (Some(number), _) => Failure::new(format!(
             "service \"{service}\" is not running container #{number}"
         )),
     })

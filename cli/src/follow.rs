@@ -1,5 +1,7 @@
 //! Waits until a stack is as a command wants it, and shows the way there.
 
+mod past;
+
 use std::time::Duration;
 
 use scheduler::model::task::{DesiredState, HealthStatus, TaskState};
@@ -8,6 +10,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::connect::{ApiError, Client, JsonLines, escape};
 use crate::progress::{Differ, Progress};
+
+pub(crate) use past::Past;
 
 /// How often the board is drawn.
 const FRAME: Duration = Duration::from_millis(100);
@@ -65,6 +69,7 @@ pub(crate) async fn converge(
             picture = pictures.next() => match picture? {
                 Some(picture) if picture.revision < revision => {}
                 Some(picture) => {
+                    let picture = differ.past().forgive(picture);
                     for event in differ.events(&picture) {
                         progress.show(event);
                     }

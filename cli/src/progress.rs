@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-pub(crate) use differ::{Differ, Intent, probes};
+pub(crate) use differ::{Differ, Intent};
 
 use crate::args::ProgressMode;
 use crate::output::{self, Colour};

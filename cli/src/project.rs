@@ -50,9 +50,25 @@ impl Named {
             .iter()
             .find(|it| !self.services.contains(*it) && !exists(it))
         {
-            Some(unknown) => Err(Failure::new(format!("no such service: {unknown}"))),
+            Some(unknown) => Err(no_such_service(unknown, self.services.iter())),
             None => Ok(()),
         }
+    }
+}
+
+/// A service was named that there is not: what was probably meant, or what there is.
+pub(crate) fn no_such_service<'a>(
+    name: &str,
+    known: impl Iterator<Item = &'a String> + Clone,
+) -> Failure {
+    let failure = Failure::new(format!("no such service: {name}"));
+    if let Some(meant) = compose::nearest(name, known.clone().map(String::as_str)) {
+        return failure.hint(format!("Did you mean `{meant}`?"));
+    }
+    let known: Vec<_> = known.map(String::as_str).collect();
+    match known.is_empty() {
+        true => failure,
+        false => failure.hint(format!("The services are: {}.", known.join(", "))),
     }
 }
 
@@ -155,11 +171,7 @@ impl Context {
             .find(|it| !project.stack.services.contains_key(*it))
         {
             None => Ok(project),
-            Some(unknown) => {
-                let known: Vec<_> = project.stack.services.keys().map(String::as_str).collect();
-                let failure = Failure::new(format!("no such service: {unknown}"));
-                Err(failure.hint(format!("The services are: {}.", known.join(", "))))
-            }
+            Some(unknown) => Err(no_such_service(unknown, project.stack.services.keys())),
         }
     }
 
@@ -285,10 +297,11 @@ impl Context {
                 .collect());
         }
         let Some(found) = discover::find(base, &|path| path.is_file()) else {
-            return Err(
-                Failure::new("no Compose file found in this directory or above it")
-                    .hint("Write a compose.yaml, or name a file with -f."),
-            );
+            return Err(Failure::new(format!(
+                "no Compose file found in {} or above it",
+                base.display()
+            ))
+            .hint("Write a compose.yaml, or name a file with -f."));
         };
         if let (Some(used), false) = (found.files.first(), found.ignored.is_empty()) {
             let ignored: Vec<_> = found

@@ -28,6 +28,9 @@ pub struct StackStatus {
     pub volumes: Vec<ResourceStatus>,
     /// Images that are being fetched for it at this moment, on the node that answers.
     pub pulls: Vec<PullStatus>,
+    /// Final names of networks, of any stack, that nobody has any more and whose bridges the node
+    /// that answers has yet to delete.
+    pub leaving_networks: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,6 +86,9 @@ pub struct ContainerStatus {
     /// Made by `run`, not by `up`.
     pub one_off: bool,
     pub restarts: u32,
+    /// Why its policy runs it again: how the run before ended.
+    #[serde(default)]
+    pub restarted_after: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

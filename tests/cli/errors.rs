@@ -24,7 +24,7 @@ fn a_mistake_in_the_file_is_shown_where_it_is() {
 fn without_a_file_it_says_what_to_do() {
     assert_snapshot!(Place::empty().run("up -d"), @r#"
     --- stderr
-    error: no Compose file found in this directory or above it
+    error: no Compose file found in [DIR] or above it
     hint: Write a compose.yaml, or name a file with -f.
     --- exit 1
     "#);

@@ -17,7 +17,7 @@ services:
 fn container(service: &str, state: &str, more: &Value) -> Value {
     let mut container = json!({
         "id": format!("{service:0<64}"), "task": format!("{service}-1"), "name": format!("shop-{service}-1"),
-        "slot": 1, "node": null, "state": state, "desired": "running", "at": 0, "reason": "",
+        "slot": 1, "node": "here", "state": state, "desired": "running", "at": 0, "reason": "",
         "exit_code": null, "health": null, "current": true, "one_off": false, "restarts": 0,
     });
     merge(&mut container, more);

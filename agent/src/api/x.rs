@@ -22,7 +22,6 @@ use std::sync::Arc;
 
 use scheduler::model::service::ServiceSpec;
 use scheduler::model::stack::Stack;
-use scheduler::status;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
@@ -43,8 +42,7 @@ pub(super) async fn route(
         ("GET", ["stacks"]) => list(&context),
         ("PUT", ["stacks", name]) => deploy::deploy(&context, call, name).await,
         ("GET", ["stacks", name]) => {
-            let mut picture = status::of(&context.state(), name);
-            picture.pulls = context.fetcher.status().await;
+            let picture = watch::picture(&context, &context.state(), name).await;
             reply::json(&picture)
         }
         ("GET", ["stacks", name, "watch"]) => Ok(watch::watch(context, name)),

@@ -11,7 +11,7 @@ use scheduler::compose::{Canonical, Project, Steps, Tree};
 use super::Outcome;
 use crate::error::Failure;
 use crate::output::{self, Table};
-use crate::project::Context;
+use crate::project::{Context, no_such_service};
 
 /// Parse, resolve and print the Compose file in canonical form
 #[derive(Debug, clap::Args)]
@@ -75,7 +75,7 @@ impl Args {
         let project = context.load(&self.names, self.steps())?;
         let known = keys(&project.canonical, "services");
         if let Some(unknown) = self.names.iter().find(|it| !known.contains(it)) {
-            return Err(Failure::new(format!("no such service: {unknown}")));
+            return Err(no_such_service(unknown, known.iter()));
         }
         if self.quiet {
             return Ok(ExitCode::SUCCESS);

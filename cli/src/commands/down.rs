@@ -53,7 +53,11 @@ impl Args {
         let accepted = deploy::ask(&client, Method::POST, &path, &request).await?;
         let mut differ = Differ::new(&before, Intent::Stop);
         let mut progress = context.progress("Running");
-        let goal = |stack: &StackStatus| match is_empty(stack, &self) {
+        let is_left = |stack: &StackStatus| {
+            let mut networks = before.networks.iter();
+            networks.any(|it| stack.leaving_networks.contains(&it.name))
+        };
+        let goal = |stack: &StackStatus| match is_empty(stack, &self) && !is_left(stack) {
             true => Verdict::Reached,
             false => Verdict::NotYet,
         };

@@ -18,7 +18,7 @@ use crate::deploy::{self, with_dependencies};
 use crate::error::Failure;
 use crate::follow::{self, Verdict, Want, stack_path};
 use crate::progress::{Differ, Intent};
-use crate::project::Context;
+use crate::project::{Context, no_such_service};
 
 mod attached;
 
@@ -183,7 +183,7 @@ impl Args {
             .into_iter()
             .find(|it| !stack.services.contains_key(*it))
         {
-            Some(unknown) => Err(Failure::new(format!("no such service: {unknown}"))),
+            Some(unknown) => Err(no_such_service(unknown, stack.services.keys())),
             None => Ok(()),
         }
     }

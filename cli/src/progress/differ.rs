@@ -8,6 +8,7 @@ use scheduler::status::{
 };
 
 use super::{Event, Kind};
+use crate::follow::Past;
 
 /// What the command is about; decides which words are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,10 @@ pub(crate) struct Differ {
     before: BTreeMap<String, ContainerStatus>,
     /// Ids of what was there before.
     known: BTreeSet<String>,
+    past: Past,
     said: BTreeMap<String, Event>,
+    /// Ids of containers that have been more than a wish: what never was is not removed.
+    made: BTreeSet<String>,
     pulls: Pulls,
     /// Services that the command is about; empty is all.
     services: Vec<String>,
@@ -51,7 +55,9 @@ impl Differ {
             intent,
             before: containers.map(|it| (it.name.clone(), it.clone())).collect(),
             known: ids(before),
+            past: Past::of(before),
             said: BTreeMap::new(),
+            made: made(before).collect(),
             pulls: Pulls::Shown,
             services: Vec::new(),
         }
@@ -64,6 +70,11 @@ impl Differ {
         self
     }
 
+    /// What was ill before.
+    pub(crate) fn past(&self) -> &Past {
+        &self.past
+    }
+
     /// `--quiet-pull`
     pub(crate) fn hide_pulls(&mut self) {
         self.pulls = Pulls::Hidden;
@@ -72,6 +83,7 @@ impl Differ {
     /// What is new in this picture.
     pub(crate) fn events(&mut self, now: &StackStatus) -> Vec<Event> {
         let mut events = Vec::new();
+        self.made.extend(made(now));
         events.extend(
             now.networks
                 .iter()
@@ -91,6 +103,7 @@ impl Differ {
             let containers = shown(service).into_iter();
             events.extend(containers.filter_map(|it| self.container(now, service, it)));
         }
+        events.extend(self.leaving(now));
         events.extend(self.removed(now));
         events.retain(|event| self.is_news(event));
         events
@@ -106,15 +119,30 @@ impl Differ {
 
     /// Things that were there, or were spoken of, and are gone.
     fn removed(&self, now: &StackStatus) -> Vec<Event> {
-        let present = ids(now);
+        let leaving = now.leaving_networks.iter();
+        let mut present = ids(now);
+        present.extend(leaving.map(|it| format!("Network {it}")));
         let spoken_of = self.said.keys().filter(|id| !id.starts_with("Image "));
         let all: BTreeSet<&String> = self.known.iter().chain(spoken_of).collect();
-        let gone = all.into_iter().filter(|id| !present.contains(*id));
+        let gone = all
+            .into_iter()
+            .filter(|id| !present.contains(*id))
+            .filter(|id| !id.starts_with("Container ") || self.made.contains(*id));
         gone.map(|id| event(id.clone(), "Removed", Kind::Done, ""))
             .collect()
     }
 
-    /// Pulls that were spoken of and are over. One that failed is told by its containers.
+    /// Networks that nobody has any more, and whose bridges are still there.
+    fn leaving<'a>(&'a self, now: &'a StackStatus) -> impl Iterator<Item = Event> + 'a {
+        let ids = now
+            .leaving_networks
+            .iter()
+            .map(|it| format!("Network {it}"));
+        ids.filter(|id| self.known.contains(id))
+            .map(|id| event(id, "Removing", Kind::Working, ""))
+    }
+
+    /// Pulls that were spoken of and are over. Why one failed is told by its containers.
     fn pulled(&self, now: &StackStatus) -> Vec<Event> {
         let over = self
             .said
@@ -125,8 +153,14 @@ impl Differ {
                     .iter()
                     .any(|pull| said.id.strip_prefix("Image ") == Some(&pull.image))
             });
-        over.map(|said| event(said.id.clone(), "Pulled", Kind::Done, ""))
-            .collect()
+        over.map(|said| {
+            let image = said.id.strip_prefix("Image ").unwrap_or_default();
+            match is_missing(now, image) {
+                true => event(said.id.clone(), "Error", Kind::Error, ""),
+                false => event(said.id.clone(), "Pulled", Kind::Done, ""),
+            }
+        })
+        .collect()
     }
 
     fn resource(&self, prefix: &str, now: &ResourceStatus) -> Option<Event> {
@@ -203,13 +237,19 @@ impl Differ {
         let is_replacement = before.is_some_and(|it| it.id != now.id);
         let (word, kind, details) = match now.state {
             TaskState::New | TaskState::Pending if service.phase == ServicePhase::Waiting => {
-                ("Waiting", Kind::Working, service.reason.clone())
+                // `Waiting for db to be healthy`
+                let reason = service.reason.strip_prefix("waiting ");
+                let reason = reason.unwrap_or(&service.reason);
+                ("Waiting", Kind::Working, reason.to_owned())
             }
             TaskState::New | TaskState::Pending if service.phase == ServicePhase::Failed => {
                 ("Error", Kind::Error, service.reason.clone())
             }
             _ if self.intent == Intent::Restart && now.state < TaskState::Running => {
                 ("Restarting", Kind::Working, String::new())
+            }
+            _ if now.state < TaskState::Running && now.restarted_after.is_some() => {
+                ("Restarting", Kind::Warning, again(now))
             }
             TaskState::New | TaskState::Pending | TaskState::Assigned | TaskState::Preparing => (
                 if is_replacement {
@@ -237,7 +277,8 @@ impl Differ {
                 if service.phase == ServicePhase::Failed {
                     ("Error", Kind::Error, now.reason.clone())
                 } else {
-                    ("Restarting", Kind::Warning, now.reason.clone())
+                    // The next run says so, and why.
+                    return None;
                 }
             }
         };
@@ -261,9 +302,19 @@ impl Differ {
                 .is_some_and(|it| matches!(it.word, "Waiting" | "Healthy" | "Unhealthy"));
         match &now.health {
             Some(health) if is_awaited => match health.status {
-                HealthStatus::Starting => ("Waiting", Kind::Working, probes(health)),
+                // One that ends again and again is not said to begin each time.
+                HealthStatus::Starting if now.restarted_after.is_some() => {
+                    ("Restarting", Kind::Warning, again(now))
+                }
+                HealthStatus::Starting => {
+                    let failures = health.failures().unwrap_or_default();
+                    ("Waiting", Kind::Working, failures)
+                }
                 HealthStatus::Healthy => ("Healthy", Kind::Done, String::new()),
-                HealthStatus::Unhealthy => ("Unhealthy", Kind::Error, probes(health)),
+                HealthStatus::Unhealthy => {
+                    let failures = health.failures().unwrap_or_default();
+                    ("Unhealthy", Kind::Error, failures)
+                }
             },
             _ if service.has_healthcheck && is_awaited && now.health.is_none() => {
                 ("Waiting", Kind::Working, String::new())
@@ -282,16 +333,28 @@ impl Differ {
     }
 }
 
-/// `probe 3/5: connection refused`; empty before the first probe that failed.
-pub(crate) fn probes(health: &scheduler::model::task::Health) -> String {
-    if health.failing_streak == 0 {
-        return String::new();
-    }
-    let count = format!("probe {}/{}", health.failing_streak, health.retries);
-    match &health.last_probe {
-        Some(said) => format!("{count}: {said}"),
-        None => count,
-    }
+/// `exit code 1, attempt 3`
+fn again(now: &ContainerStatus) -> String {
+    let ended = now.restarted_after.as_deref().unwrap_or_default();
+    format!("{ended}, attempt {}", now.restarts)
+}
+
+/// A container could not be made of the image.
+fn is_missing(stack: &StackStatus, image: &str) -> bool {
+    let mut services = stack.services.iter().filter(|it| it.image == image);
+    services.any(|it| {
+        let mut states = it.containers.iter().map(|it| it.state);
+        states.any(|it| it == TaskState::Rejected)
+    })
+}
+
+/// The ids of containers that have had a node.
+fn made(stack: &StackStatus) -> impl Iterator<Item = String> {
+    let services = stack.services.iter();
+    let containers = services.flat_map(|service| &service.containers);
+    containers
+        .filter(|it| it.node.is_some())
+        .map(|it| format!("Container {}", it.name))
 }
 
 /// One container for each name: the new one, where an old one is still being replaced by it.

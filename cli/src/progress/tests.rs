@@ -75,7 +75,7 @@ fn container(service: &str, drawing: &str) -> ContainerStatus {
         task: TaskId::new(format!("{service}-{task}")),
         name: format!("shop-{service}-1"),
         slot: 1,
-        node: None,
+        node: Some("here".to_owned()),
         state,
         desired: match (removed, state) {
             (true, _) => DesiredState::Remove,
@@ -94,6 +94,7 @@ fn container(service: &str, drawing: &str) -> ContainerStatus {
         current: true,
         one_off: false,
         restarts: 0,
+        restarted_after: None,
     }
 }
 
@@ -181,8 +182,85 @@ fn a_failure_that_is_final_is_an_error_and_any_other_a_restart() {
         Intent::Up,
         "-",
         &["web:failed/progressing", "web:failed/failed"],
-        "Container shop-web-1 Restarting it broke\nContainer shop-web-1 Error it broke",
+        "\nContainer shop-web-1 Error it broke",
     );
+}
+
+#[test]
+fn what_ends_again_and_again_is_said_once_for_each_time() {
+    let run = |drawing: &str, restarts: u32| {
+        let mut stack = stack(drawing);
+        for container in stack.services.iter_mut().flat_map(|it| &mut it.containers) {
+            container.restarts = restarts;
+            container.restarted_after = Some("exit code 1".to_owned());
+        }
+        stack
+    };
+    let pictures = [
+        run("db:pending/progressing web:pending/waiting", 1),
+        run("db:preparing/progressing web:pending/waiting", 1),
+        run("db:starting/progressing web:pending/waiting", 1),
+        run("db:running!/settled web:pending/waiting", 1),
+        run("db:failed/progressing web:pending/waiting", 1),
+        run("db:preparing/progressing web:pending/waiting", 2),
+        run("db:running+/settled web:pending/waiting", 2),
+    ];
+    let mut differ = Differ::new(&stack("-"), Intent::Up);
+    let said: Vec<String> = pictures
+        .iter()
+        .flat_map(|it| differ.events(it))
+        .filter(|it| it.id == "Container shop-db-1")
+        .map(|it| plain(&it))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            " Container shop-db-1 Restarting exit code 1, attempt 1",
+            " Container shop-db-1 Restarting exit code 1, attempt 2",
+            " Container shop-db-1 Healthy"
+        ]
+    );
+}
+
+#[test]
+fn a_pull_that_failed_is_not_called_done() {
+    let mut pulling = stack("web:preparing/progressing");
+    pulling.pulls = vec![scheduler::status::PullStatus {
+        image: "img".to_owned(),
+        ..Default::default()
+    }];
+    let mut differ = Differ::new(&stack("-"), Intent::Up);
+    let said: Vec<String> = [pulling, stack("web:rejected/failed")]
+        .iter()
+        .flat_map(|it| differ.events(it))
+        .filter(|it| it.id == "Image img")
+        .map(|it| plain(&it))
+        .collect();
+    assert_eq!(said, [" Image img Pulling", " Image img Error"]);
+}
+
+#[test]
+fn what_never_was_is_not_removed() {
+    let mut before = stack("net web:pending/waiting");
+    for container in before.services.iter_mut().flat_map(|it| &mut it.containers) {
+        container.node = None;
+    }
+    let mut differ = Differ::new(&before, Intent::Stop);
+    let said: Vec<String> = differ.events(&stack("-")).iter().map(plain).collect();
+    assert_eq!(said, [" Network net Removed"]);
+}
+
+#[test]
+fn a_network_is_gone_when_its_bridge_is() {
+    let mut leaving = stack("-");
+    leaving.leaving_networks = vec!["net".to_owned(), "of-another-stack".to_owned()];
+    let mut differ = Differ::new(&stack("net"), Intent::Stop);
+    let said: Vec<String> = [leaving, stack("-")]
+        .iter()
+        .flat_map(|it| differ.events(it))
+        .map(|it| plain(&it))
+        .collect();
+    assert_eq!(said, [" Network net Removing", " Network net Removed"]);
 }
 
 #[test]

@@ -161,6 +161,23 @@ pub struct Health {
     pub last_probe: Option<String>,
 }
 
+impl Health {
+    /// How the probes have gone, for people: `probe 3/5: connection refused`. `None` while none has
+    /// failed.
+    pub fn failures(&self) -> Option<String> {
+        let count = match self.failing_streak {
+            0 => return None,
+            // It goes on being probed after it was found unhealthy.
+            streak if streak > self.retries => format!("{streak} probes failed"),
+            streak => format!("probe {streak}/{}", self.retries),
+        };
+        Some(match &self.last_probe {
+            Some(said) => format!("{count}: {said}"),
+            None => count,
+        })
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {

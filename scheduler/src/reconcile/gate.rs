@@ -185,21 +185,14 @@ fn of_health(name: &str, health: Option<&Health>) -> Gate {
             "dependency {name} cannot become healthy: it has no health check"
         ));
     };
-    let probe = health.last_probe.as_deref().unwrap_or("no output");
-    let detail = format!(
-        "probe {}/{}: {probe}",
-        health.failing_streak, health.retries
-    );
+    let detail = health
+        .failures()
+        .map_or_else(String::new, |failures| format!(" ({failures})"));
     match health.status {
         HealthStatus::Healthy => Gate::Open,
-        HealthStatus::Unhealthy => {
-            Gate::Failed(format!("dependency {name} is unhealthy ({detail})"))
-        }
-        HealthStatus::Starting if health.failing_streak == 0 => {
-            Gate::Waiting(format!("waiting for {name} to be healthy"))
-        }
+        HealthStatus::Unhealthy => Gate::Failed(format!("dependency {name} is unhealthy{detail}")),
         HealthStatus::Starting => {
-            Gate::Waiting(format!("waiting for {name} to be healthy ({detail})"))
+            Gate::Waiting(format!("waiting for {name} to be healthy{detail}"))
         }
     }
 }

@@ -51,6 +51,7 @@ pub fn of(state: &State, stack: &str) -> StackStatus {
             .map(|volume| resource(&volume.spec.name, volume.removing))
             .collect(),
         pulls: Vec::new(),
+        leaving_networks: Vec::new(),
     }
 }
 
@@ -137,7 +138,16 @@ fn container_status(state: &State, service: &Service, task: &Task) -> ContainerS
         current: task.version == service.version,
         one_off: service.is_standalone(),
         restarts: task.restarts,
+        restarted_after: restarted_after(state, task),
     }
+}
+
+/// How the run before ended, of a container that its policy has started again.
+fn restarted_after(state: &State, task: &Task) -> Option<String> {
+    let runs = state.container_tasks(&task.container);
+    let before = runs.filter(|run| run.id < task.id && task.restarts > 0);
+    let last = before.max_by(|a, b| a.id.cmp(&b.id))?;
+    Some(last.status.reason.clone())
 }
 
 /// A phase and its reason; the worst of several counts.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::Response;
+use scheduler::state::State;
 use scheduler::status::{self, StackStatus};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -31,14 +32,24 @@ pub(super) fn watch(context: Arc<Context>, name: &str) -> Response<Body> {
     response
 }
 
+/// The stack as it has been agreed on, and what this node is doing about it at this moment.
+pub(super) async fn picture(context: &Context, state: &State, name: &str) -> StackStatus {
+    StackStatus {
+        pulls: context.fetcher.status().await,
+        leaving_networks: context
+            .networks
+            .others(|id| state.networks.contains_key(id)),
+        ..status::of(state, name)
+    }
+}
+
 async fn tell(context: Arc<Context>, name: String, sender: mpsc::Sender<Bytes>) {
     let mut states = context.watch();
     let mut told: Option<(StackStatus, Instant)> = None;
     loop {
         let state = states.borrow_and_update().clone();
-        let mut picture = status::of(&state, &name);
+        let picture = picture(&context, &state, &name).await;
         drop(state);
-        picture.pulls = context.fetcher.status().await;
         let now = Instant::now();
         if is_news(told.as_ref(), &picture, now) {
             if sender.send(reply::line(&picture)).await.is_err() {
@@ -47,6 +58,7 @@ async fn tell(context: Arc<Context>, name: String, sender: mpsc::Sender<Bytes>) 
             told = Some((picture.clone(), now));
         }
         let wake = match &told {
+            _ if !picture.leaving_networks.is_empty() => Some(now + TOGETHER),
             _ if !picture.pulls.is_empty() => Some(now + PULL_INTERVAL),
             Some((last, at)) if last.revision < picture.revision => Some(*at + REVISION_INTERVAL),
             _ => None,
@@ -67,12 +79,13 @@ fn is_news(told: Option<&(StackStatus, Instant)>, picture: &StackStatus, now: In
     let Some((last, at)) = told else {
         return true;
     };
-    let same = (&last.services, &last.networks, &last.volumes, &last.pulls)
-        == (
-            &picture.services,
-            &picture.networks,
-            &picture.volumes,
-            &picture.pulls,
-        );
+    let same = last.leaving_networks == picture.leaving_networks
+        && (&last.services, &last.networks, &last.volumes, &last.pulls)
+            == (
+                &picture.services,
+                &picture.networks,
+                &picture.volumes,
+                &picture.pulls,
+            );
     !same || (last.revision < picture.revision && now - *at >= REVISION_INTERVAL)
 }
