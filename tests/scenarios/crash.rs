@@ -106,43 +106,6 @@ fn ports_names_and_logs_go_on_after_a_crash() {
 }
 
 #[test]
-fn a_node_killed_in_the_middle_of_up_and_down_leaves_work_that_can_be_finished() {
-    let mut host = Host::new();
-    let file = ten();
-    for made in [1, 4, 8] {
-        let mut up = begin(&host, &file, "up -d");
-        eventually("some are made", || {
-            if container_count(&host) > made {
-                Ok(())
-            } else {
-                Err(container_count(&host).to_string())
-            }
-        });
-        host.kill_agent();
-        let _ = up.kill();
-        let _ = up.wait();
-        host.start_agent();
-        host.compose("app", &file, "up -d").succeeds();
-        assert_eq!(host.wharfie("-p app ps -q").stdout.lines().count(), 10);
-        let mut down = begin(&host, &file, "down -v");
-        eventually("some are gone", || {
-            if container_count(&host) < 11 - made {
-                Ok(())
-            } else {
-                Err(container_count(&host).to_string())
-            }
-        });
-        host.kill_agent();
-        let _ = down.kill();
-        let _ = down.wait();
-        host.start_agent();
-        host.compose("app", &file, "down -v").succeeds();
-        host.leaves_nothing();
-        assert_eq!(host.wharfie("volume ls -q").stdout, "");
-    }
-}
-
-#[test]
 fn an_interrupted_up_takes_back_what_it_began_or_leaves_it_to_the_next() {
     let host = Host::new();
     let file = ten();
@@ -202,11 +165,13 @@ fn two_nodes_do_not_share_a_data_root_and_live_side_by_side_on_two() {
         args.extend(words.split_whitespace());
         host.wharfie_with(&args)
     };
-    eventually("the second answers", || {
-        match host.wharfie_with(&["-H", &socket, "ls"]) {
-            ran if ran.code == 0 => Ok(()),
-            ran => Err(ran.to_string()),
-        }
+    let ping = format!(
+        "curl -sf --unix-socket {} http://node/_ping",
+        host.path("second/w.sock").display()
+    );
+    eventually("the second answers", || match host.shell(&ping) {
+        ran if ran.code == 0 => Ok(()),
+        ran => Err(ran.to_string()),
     });
     let tar = crate::support::image("busybox");
     host.wharfie_with(&[

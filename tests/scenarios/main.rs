@@ -5,6 +5,7 @@
 #[path = "../support.rs"]
 mod support;
 
+mod attached;
 mod bad_days;
 mod commands;
 mod crash;
@@ -12,6 +13,7 @@ mod cycles;
 mod examples;
 mod lifecycle;
 mod names;
+mod node;
 mod order;
 mod process;
 mod registry;
