@@ -88,7 +88,10 @@ pub enum Phase {
 /// It was told to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stopping {
+    /// When it was first told.
     pub since: Timestamp,
+    /// What it was told last; its own stop signal when absent.
+    pub signal: Option<String>,
     pub killed: bool,
 }
 

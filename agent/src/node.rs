@@ -186,7 +186,15 @@ impl<H: Host> Node<H> {
             debug!(%container, "ending");
             let killed = matches!(op, Op::Kill(_));
             let since = seen.stop.as_ref().map_or(now, |stop| stop.since);
-            seen.stop = Some(Stopping { since, killed });
+            let signal = match &op {
+                Op::Signal { signal, .. } => signal.clone(),
+                _ => None,
+            };
+            seen.stop = Some(Stopping {
+                since,
+                signal,
+                killed,
+            });
         }
         let activity = Activity::of(&op);
         let task = match &op {

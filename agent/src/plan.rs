@@ -313,16 +313,15 @@ impl Planner<'_> {
             Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
             None => Some(grace),
         };
+        let signal = order.and_then(|order| order.signal.clone());
+        let mut tell = |signal, because| {
+            let container = id.clone();
+            self.step(Op::Signal { container, signal }, because);
+        };
         match &seen.stop {
-            None => {
-                let signal = order.and_then(|order| order.signal.clone());
-                self.step(
-                    Op::Signal {
-                        container: id.clone(),
-                        signal,
-                    },
-                    because,
-                );
+            None => tell(signal, because),
+            Some(stopping) if !stopping.killed && signal.is_some() && stopping.signal != signal => {
+                tell(signal, "it is told more urgently");
             }
             Some(stopping) if !stopping.killed => {
                 // A negative grace is Docker's "wait for ever".

@@ -195,6 +195,7 @@ fn draw_container(left: &str, state: &str) -> SeenContainer {
     let mut seen = SeenContainer::new(Some(TaskId::new(left)), phase);
     seen.stop = stop.map(|stop| Stopping {
         since: second(0),
+        signal: stop.starts_with("SIG").then(|| stop.to_owned()),
         killed: stop == "killed",
     });
     seen
@@ -241,6 +242,23 @@ fn an_end_is_asked_for_and_then_enforced() {
     check_at(99, "web:1=shutdown", "web:1=running!killed", "");
     check_at(3, "web:1=shutdown!3", "web:1=running!asked", "kill web");
     check_at(999, "web:1=shutdown!-1", "web:1=running!asked", "");
+}
+
+#[test]
+fn a_second_more_urgent_signal_is_sent_once() {
+    let asked = "web:1=running!asked";
+    check("web:1=shutdown!SIGKILL", asked, "signal web SIGKILL");
+    check(
+        "web:1=shutdown!SIGKILL",
+        "web:1=running!SIGTERM",
+        "signal web SIGKILL",
+    );
+    check_at(
+        1,
+        "web:1=shutdown!SIGKILL",
+        "web:1=running!SIGKILL",
+        "wake at 10",
+    );
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn an_end_is_told_by_how_it_came() {
     let mut told = seen("web:1", Phase::Released(exit(0)));
     told.as_mut().unwrap().stop = Some(Stopping {
         since: Timestamp::EPOCH,
+        signal: None,
         killed: false,
     });
     check(running, told, "Shutdown: stopped, exit code 0");
