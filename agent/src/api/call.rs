@@ -48,7 +48,7 @@ impl Call {
         if path.first().is_some_and(|segment| is_version(segment)) {
             path.remove(0);
         }
-        if path.iter().any(String::is_empty) {
+        if path.is_empty() || path.iter().any(String::is_empty) {
             return Err(EngineError::NoRoute);
         }
         let dialect = match path.first().map(String::as_str) {

@@ -236,6 +236,9 @@ fn leftovers(state: &State, service: &Service, wanted: &BTreeSet<u32>) -> Verdic
             () if alive && task.desired >= DesiredState::Shutdown => {
                 Verdict::progressing(format!("{} is being stopped", task.name))
             }
+            () if task.desired == DesiredState::Remove => {
+                Verdict::progressing(format!("{} is being removed", task.name))
+            }
             () => Verdict::SETTLED,
         };
         verdict = verdict.or_worse(found);
