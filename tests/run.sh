@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 [ "$(id -u)" = 0 ] || { echo "tests/run.sh: the tests make containers and networks: run them as root" >&2; exit 1; }
 
-wanted='gcc libc6-dev nftables iproute2 procps curl util-linux runc docker-registry'
+wanted="gcc libc6-dev nftables iproute2 procps curl util-linux busybox-static runc docker-registry"
 missing=
 for package in $wanted; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
