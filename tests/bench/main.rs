@@ -52,7 +52,7 @@ fn main() {
     if let Some(podman) = &podman {
         contenders.push((
             "podman",
-            Box::new(|| podman.run(&["run", "--rm", "busybox:1.35", "true"])),
+            Box::new(|| podman.run(&["run", "--ulimit", "host", "--rm", "busybox:1.35", "true"])),
         ));
     }
     for bundle in bundles.iter().flatten() {
@@ -88,6 +88,8 @@ fn main() {
     if let Some(podman) = &podman {
         podman.run(&[
             "run",
+            "--ulimit",
+            "host",
             "-d",
             "--name",
             "sleeper",

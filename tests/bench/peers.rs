@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{eventually, image};
+use crate::support::{Host, eventually, image};
 
 fn installed(program: &str) -> bool {
     Command::new("sh")
@@ -140,19 +140,18 @@ impl Drop for Dockerd {
     }
 }
 
-/// podman with a root of its own.
+/// podman with a root and a network of its own.
 pub(crate) struct Podman {
-    directory: tempfile::TempDir,
+    host: Host,
 }
 
 impl Podman {
+    /// `None` when it is not installed, or does not run here.
     pub(crate) fn find() -> Option<Self> {
         if !installed("podman") {
             return None;
         }
-        let podman = Self {
-            directory: tempfile::tempdir().unwrap(),
-        };
+        let podman = Self { host: Host::bare() };
         let tar = image("busybox");
         podman.run(&[
             "import",
@@ -161,26 +160,29 @@ impl Podman {
             tar.to_str().unwrap(),
             "busybox:1.35",
         ]);
-        Some(podman)
+        let mut trial =
+            podman.command(&["run", "--ulimit", "host", "--rm", "busybox:1.35", "true"]);
+        let works = trial.output().is_ok_and(|output| output.status.success());
+        works.then_some(podman)
     }
 
     pub(crate) fn run(&self, args: &[&str]) {
-        let path = |name: &str| self.directory.path().join(name);
-        let mut command = Command::new("podman");
+        quietly(self.command(args));
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.host.command("podman");
         command
             .arg("--root")
-            .arg(path("root"))
+            .arg(self.host.path("root"))
             .arg("--runroot")
-            .arg(path("run"));
+            .arg(self.host.path("runroot"));
         // crun refuses this mix of cgroup versions, which some machines boot with.
         if installed("runc") {
             command.args(["--runtime", "runc"]);
         }
+        command.args(["--cgroup-manager", "cgroupfs"]).args(args);
         command
-            .args(["--cgroup-manager", "cgroupfs"])
-            .args(args)
-            .stdin(Stdio::null());
-        quietly(command);
     }
 }
 
