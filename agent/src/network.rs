@@ -167,7 +167,18 @@ impl Networks {
 
     /// Networks that have a bridge here.
     pub async fn observe(&self) -> Result<Vec<ObservedNetwork>, NetworkError> {
-        bridge::observe(&self.netlink, &self.instance).await
+        let mut found = bridge::observe(&self.netlink, &self.instance).await?;
+        // A removal that was cut short may have left its record and its rules alone.
+        for record in self.known().networks.values() {
+            if found.iter().all(|network| network.id != record.id) {
+                found.push(ObservedNetwork {
+                    id: record.id.clone(),
+                    bridge: record.bridge.clone(),
+                    address: None,
+                });
+            }
+        }
+        Ok(found)
     }
 
     /// Makes the network's bridge, its address and its rules; repairs what is missing.

@@ -222,3 +222,24 @@ fn a_restarted_policy_holds_across_a_crash() {
     host.wharfie("-p app down").succeeds();
     host.leaves_nothing();
 }
+
+#[test]
+fn a_node_killed_in_the_middle_of_up_or_down_finishes_with_the_next_one() {
+    let mut host = Host::new();
+    for milliseconds in [20, 80, 150, 250] {
+        let mut up = begin(&host, &ten(), "up -d");
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        host.kill_agent();
+        let _ = up.wait();
+        host.start_agent();
+        host.compose("app", &ten(), "up -d").succeeds();
+        assert_eq!(host.wharfie("-p app ps -q").stdout.lines().count(), 10);
+        let mut down = begin(&host, &ten(), "down");
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        host.kill_agent();
+        let _ = down.wait();
+        host.start_agent();
+        host.compose("app", &ten(), "down -v").succeeds();
+        host.leaves_nothing();
+    }
+}

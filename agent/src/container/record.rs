@@ -40,6 +40,9 @@ pub(super) struct BundleRecord {
 pub(super) struct RunRecord {
     pub(super) task: TaskId,
     pub(super) cgroup: PathBuf,
+    /// The boot of the host in which it was begun.
+    #[serde(default)]
+    pub(super) boot: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

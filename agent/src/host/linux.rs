@@ -15,6 +15,7 @@ mod run;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use scheduler::assignment::AssignedNetwork;
 use scheduler::model::id::{ContainerId, TaskId};
@@ -199,15 +200,28 @@ impl LinuxHost {
             ContainerPhase::Prepared => Phase::Bare,
             ContainerPhase::Created { .. } => {
                 // Nobody knows how far its network had come.
-                if let Err(error) = self.drivers.containers.kill(&container.id).await {
-                    warn!(container = %container.id, %error, "a half-started container could not be ended");
-                }
+                self.end_half_started(&container.id).await;
                 Phase::Bare
             }
             ContainerPhase::Running { started_at, .. } => Phase::Found { started_at },
             ContainerPhase::Ended(exit) => Phase::Ended(exit),
         };
         SeenContainer::new(container.task, phase)
+    }
+
+    /// Kills a container that waits at the gate, and waits until its shim has left.
+    async fn end_half_started(&self, id: &ContainerId) {
+        if let Err(error) = self.drivers.containers.kill(id).await {
+            warn!(container = %id, %error, "a half-started container could not be ended");
+        }
+        for _ in 0..500 {
+            let seen = self.drivers.containers.observe(id).await;
+            if !seen.is_some_and(|seen| matches!(seen.phase, ContainerPhase::Created { .. })) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        warn!(container = %id, "the shim of a half-started container does not leave");
     }
 
     /// Ports and interfaces of containers that ended, or vanished, while nobody looked.

@@ -54,8 +54,23 @@ pub(super) fn remove_stack(
             record.updated_at = draft.now;
             draft.push(Change::SetStack(Arc::new(record)));
         }
+    } else if volumes == Volumes::Delete {
+        remove_kept_volumes(draft, stack);
     }
     Ok(Reply::Done)
+}
+
+/// Volumes that an earlier `down` has left.
+fn remove_kept_volumes(draft: &mut Draft<'_>, stack: &str) {
+    let kept: Vec<_> = (draft.state().volumes.values())
+        .filter(|volume| volume.stack.as_deref() == Some(stack) && !volume.removing)
+        .cloned()
+        .collect();
+    for volume in kept {
+        let mut volume = (*volume).clone();
+        volume.removing = true;
+        draft.push(Change::SetVolume(Arc::new(volume)));
+    }
 }
 
 pub(super) fn remove(draft: &mut Draft<'_>, service: &Service, order: StopOrder) {

@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 use super::{Containers, INIT_LAYER, blocking, doing, make_directory};
 use crate::container::cgroup::Cgroup;
 use crate::container::link::Link;
+use crate::container::process::boot_id;
 use crate::container::protocol::{CreateRequest, Reply, Request};
 use crate::container::record::{self, Durability, RunRecord};
 use crate::container::{ContainerError, Created, shim};
@@ -103,6 +104,7 @@ impl Containers {
         let run = RunRecord {
             task: task.clone(),
             cgroup,
+            boot: boot_id().to_owned(),
         };
         record::write(&directory, record::RUN, &run, Durability::Atomic)
             .map_err(doing("write", &directory.join(record::RUN)))?;

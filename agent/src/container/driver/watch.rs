@@ -13,8 +13,9 @@ use super::{Containers, blocking, doing};
 use crate::clock::wall_time;
 use crate::container::cgroup::Cgroup;
 use crate::container::link::Link;
+use crate::container::process::boot_id;
 use crate::container::protocol::{Reply, Request};
-use crate::container::record::{self, Durability, ExitRecord, RunRecord};
+use crate::container::record::{self, Durability, ExitRecord, RunRecord, StateRecord};
 use crate::container::{ContainerError, Ended, Exit, Phase, kernel};
 
 // After everything in it was killed a shim has only its record to write.
@@ -98,12 +99,26 @@ impl Containers {
             return Ok(());
         }
         Cgroup::at(&run.cgroup)?.remove()?;
+        if self.was_cut_short(id, &run) {
+            // Nothing of the user's has run: the same task may begin anew.
+            return record::delete(&directory, record::RUN)
+                .map_err(doing("delete", &directory.join(record::RUN)));
+        }
         let record = ExitRecord {
             task: run.task,
             exit: lost_exit(),
         };
         record::write(&directory, record::EXIT, &record, Durability::Synced)
             .map_err(doing("write", &directory.join(record::EXIT)))
+    }
+
+    /// The run ended before its program was started. After another boot nobody knows.
+    fn was_cut_short(&self, id: &ContainerId, run: &RunRecord) -> bool {
+        let state = record::read::<StateRecord>(&self.exec_directory(id), record::STATE);
+        let started = state
+            .filter(|state| state.task == run.task)
+            .is_some_and(|state| state.started_at.is_some());
+        run.boot == boot_id() && !started
     }
 }
 
