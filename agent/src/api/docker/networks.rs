@@ -213,6 +213,12 @@ fn spec(body: CreateBody) -> Result<NetworkSpec, EngineError> {
     if body.name.is_empty() {
         return Err(bad("network name may not be empty"));
     }
+    if body.enable_ipv6 {
+        return Err(EngineError::NotImplemented(format!(
+            "network {}: IPv6 is not supported by wharfie yet",
+            body.name
+        )));
+    }
     let driver = match body.driver.as_str() {
         "" | "default" | "bridge" => NetworkDriver::Bridge,
         "overlay" => NetworkDriver::Overlay,
@@ -247,7 +253,7 @@ fn spec(body: CreateBody) -> Result<NetworkSpec, EngineError> {
         labels: body.labels,
         internal: body.internal,
         attachable: body.attachable,
-        enable_ipv6: body.enable_ipv6,
+        enable_ipv6: false,
         external: false,
         subnet: parse("subnet", &config.subnet)?,
         gateway: parse("gateway", &config.gateway)?,
