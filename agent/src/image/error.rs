@@ -68,8 +68,6 @@ pub enum ImageError {
     DigestTag { reference: String },
     #[error("the work was interrupted: {reason}")]
     Interrupted { reason: String },
-    #[error("{what} of images is not there yet")]
-    Unfinished { what: &'static str },
     /// Another caller asked for the same first, and both got this.
     #[error(transparent)]
     Shared(Arc<ImageError>),
@@ -112,7 +110,7 @@ impl ImageError {
             Self::Registry(RegistryError::Store(_)) => ErrorKind::Host,
             Self::Registry(_) | Self::Manifest(_) => ErrorKind::Registry,
             Self::Archive(_) => ErrorKind::Invalid,
-            Self::Store(_) | Self::Interrupted { .. } | Self::Unfinished { .. } => ErrorKind::Host,
+            Self::Store(_) | Self::Interrupted { .. } => ErrorKind::Host,
             Self::Shared(error) => error.kind(),
         }
     }
