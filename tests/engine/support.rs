@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent::container::log::Stream;
 use agent::container::{Bundle, Containers, Ended, ExecRequest, Exit, LogFiles, LogOptions, Stdin};
@@ -17,7 +17,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
 /// Nothing here takes longer, on a loaded machine either.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Host {
     pub(crate) directory: tempfile::TempDir,
@@ -95,6 +95,19 @@ impl Host {
         }
     }
 
+    /// What a container has logged, once all of these are in it.
+    pub(crate) async fn logged(&self, id: &ContainerId, wanted: &[&str]) -> String {
+        let log = self.containers.log_path(id);
+        eventually("it logs", || {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            match wanted.iter().find(|words| !text.contains(**words)) {
+                None => Ok(text),
+                Some(missing) => Err(format!("{missing:?} is missing in\n{text}")),
+            }
+        })
+        .await
+    }
+
     /// Removes every container, and finds out whether anything is left.
     pub(crate) async fn leave_nothing(self) {
         let found = self.containers.list().await.unwrap();
@@ -150,6 +163,20 @@ impl Running<'_> {
         }
         let code = session.control.wait().await.unwrap();
         (code, String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// Tries until it is so, for at most [`PATIENCE`].
+pub(crate) async fn eventually<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match check() {
+            Ok(value) => return value,
+            Err(seen) if Instant::now() > deadline => {
+                panic!("{what}: not within {PATIENCE:?}\n{seen}")
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
     }
 }
 
