@@ -59,16 +59,15 @@ pub(crate) struct Global {
         hide_env = true
     )]
     pub(crate) ansi: Ansi,
-    /// Node to talk to
+    /// Node to talk to [default: unix:///run/wharfie/wharfie.sock, started when needed]
     #[arg(
         short = 'H',
         long,
         value_name = "ADDRESS",
         env = "WHARFIE_HOST",
-        hide_env_values = true,
-        default_value = "unix:///run/wharfie/wharfie.sock"
+        hide_env_values = true
     )]
-    pub(crate) host: Endpoint,
+    pub(crate) host: Option<Endpoint>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -38,10 +38,10 @@ type Body = BoxBody<Bytes, io::Error>;
 /// Why a request was not answered as hoped.
 #[derive(Debug, Error)]
 pub(crate) enum ApiError {
-    #[error("no wharfie node answers at {endpoint}")]
+    #[error("cannot connect to the wharfie daemon at {endpoint} ({cause}). Is the node running?")]
     Unreachable {
         endpoint: Endpoint,
-        source: io::Error,
+        cause: io::Error,
     },
     #[error("{message}")]
     Refused {
@@ -80,18 +80,23 @@ impl ApiError {
     }
 
     /// What to do about it, when that is always the same.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Unreachable { source, .. }
-                if source.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                Some("Run wharfie as root, or join the group that owns the socket.")
+    pub(crate) fn hint(&self) -> Option<String> {
+        let (endpoint, cause) = match self {
+            Self::Unreachable { endpoint, cause } => (endpoint, cause),
+            _ => return None,
+        };
+        let hint = match endpoint {
+            _ if cause.kind() == io::ErrorKind::PermissionDenied => {
+                "Run wharfie as root, or join the group that owns the socket.".to_owned()
             }
-            Self::Unreachable { .. } => {
-                Some("Start a node with `wharfie agent`, or name another one with --host.")
+            Endpoint::Unix(_) => {
+                format!("Start it with `wharfie agent --host {endpoint}`, or name another one with --host or WHARFIE_HOST.")
             }
-            _ => None,
-        }
+            Endpoint::Tcp(_) => {
+                "Only a node on this host can be started from here; check the address in --host or WHARFIE_HOST.".to_owned()
+            }
+        };
+        Some(hint)
     }
 }
 
@@ -288,9 +293,9 @@ impl Client {
                 .await
                 .map(|it| Box::new(it) as _),
         };
-        opened.map_err(|source| ApiError::Unreachable {
+        opened.map_err(|cause| ApiError::Unreachable {
             endpoint: self.endpoint.clone(),
-            source,
+            cause,
         })
     }
 

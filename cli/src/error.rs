@@ -64,7 +64,7 @@ impl Failure {
         for deeper in cause.chain().skip(1) {
             let _ = write!(text, ": {deeper}");
         }
-        if let Some(hint) = self.hint.as_deref().or_else(|| api_hint(cause)) {
+        if let Some(hint) = self.hint.clone().or_else(|| api_hint(cause)) {
             let _ = write!(text, "\n{} {hint}", colour.paint("1;36", "hint:"));
         }
         Some(text)
@@ -72,11 +72,11 @@ impl Failure {
 }
 
 /// The hint that the node gave with its refusal.
-fn api_hint(cause: &anyhow::Error) -> Option<&str> {
+fn api_hint(cause: &anyhow::Error) -> Option<String> {
     cause
         .chain()
         .find_map(|cause| match cause.downcast_ref::<ApiError>() {
-            Some(ApiError::Refused { hint, .. }) => hint.as_deref(),
+            Some(ApiError::Refused { hint, .. }) => hint.clone(),
             Some(error) => error.hint(),
             None => None,
         })

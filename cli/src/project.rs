@@ -17,13 +17,16 @@ use scheduler::compose::{
 };
 
 use crate::args::{Ansi, Global, ProgressMode};
-use crate::connect::{ApiError, Client, node};
+use crate::connect::{ApiError, Client, Endpoint, node};
 use crate::error::Failure;
 use crate::output::{self, Colour};
 use crate::progress::Progress;
 
 /// Where a node started by a command keeps its data, unless `WHARFIE_DATA_ROOT` says otherwise.
 pub(crate) const DATA_ROOT: &str = "/var/lib/wharfie";
+
+/// Where a node keeps its sockets, unless `WHARFIE_EXEC_ROOT` says otherwise.
+pub(crate) const EXEC_ROOT: &str = "/run/wharfie";
 
 /// What every command is given: the options before it, and the environment.
 pub(crate) struct Context {
@@ -70,6 +73,14 @@ pub(crate) fn no_such_service<'a>(
         true => failure,
         false => failure.hint(format!("The services are: {}.", known.join(", "))),
     }
+}
+
+/// Whether what is odd in the files is told. A command that only looks at what exists does not
+/// repeat what `up` has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Warnings {
+    Shown,
+    Hidden,
 }
 
 /// The disk, for the loader.
@@ -121,43 +132,68 @@ impl Context {
 
     /// A client of the node, which must be there.
     pub(crate) fn client(&self) -> Client {
-        Client::new(self.global.host.clone())
+        let host = self.global.host.clone();
+        Client::new(host.unwrap_or_else(|| self.own_endpoint()))
     }
 
-    /// A client of a node that answers; it is started if need be.
+    /// Where this host's own node listens: the only one that is started when it is needed, and that
+    /// may be absent. One that was named (`-H`, `WHARFIE_HOST`) is expected to be there.
+    fn own_endpoint(&self) -> Endpoint {
+        let exec_root = self
+            .environment
+            .get("WHARFIE_EXEC_ROOT")
+            .map_or(EXEC_ROOT, String::as_str);
+        Endpoint::Unix(Path::new(exec_root).join("wharfie.sock"))
+    }
+
+    /// A client of a node that answers; this host's own is started if need be.
     pub(crate) async fn node(&self) -> Result<Client, Failure> {
+        let client = self.client();
+        if *client.endpoint() != self.own_endpoint() {
+            client.probe().await?;
+            return Ok(client);
+        }
         let data_root = self
             .environment
             .get("WHARFIE_DATA_ROOT")
             .map_or(DATA_ROOT, String::as_str);
-        Ok(node::ensure(self.client(), Path::new(data_root)).await?)
+        Ok(node::ensure(client, Path::new(data_root)).await?)
     }
 
-    /// A client of the node; `None` when there is none, and so nothing of anybody.
+    /// A client of the node; `None` when this host has none, and so nothing of anybody.
     pub(crate) async fn existing_node(&self) -> Result<Option<Client>, Failure> {
         let client = self.client();
         match client.probe().await {
             Ok(()) => Ok(Some(client)),
-            Err(ApiError::Unreachable { source, .. }) if node::is_absent(&source) => Ok(None),
+            Err(ApiError::Unreachable { cause, .. })
+                if node::is_absent(&cause) && *client.endpoint() == self.own_endpoint() =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }
 
     /// Loads the project; the services named on the command line switch their profiles on.
-    pub(crate) fn load(&self, services: &[String], steps: Steps) -> Result<Project, Failure> {
-        let options = self.load_options(services, steps)?;
+    pub(crate) fn load(
+        &self,
+        services: &[String],
+        steps: Steps,
+        warnings: Warnings,
+    ) -> Result<Project, Failure> {
+        let options = self.load_options(services, steps, warnings)?;
         let style = match self.error_colour() {
             Colour::On => Color::Ansi,
             Colour::Off => Color::Plain,
         };
         let project = compose::load(&options, &Disk).map_err(|failure| {
-            if !failure.warnings.is_empty() {
+            if !failure.warnings.is_empty() && warnings == Warnings::Shown {
                 output::note(render_all(&failure.warnings, style));
             }
             output::note(failure.render(style));
             Failure::silent(1)
         })?;
-        if !project.warnings.is_empty() && !self.is_quiet() {
+        if !project.warnings.is_empty() && warnings == Warnings::Shown && !self.is_quiet() {
             output::note(render_all(&project.warnings, style));
         }
         Ok(project)
@@ -165,7 +201,7 @@ impl Context {
 
     /// Loads the project and checks that it has these services.
     pub(crate) fn load_with(&self, services: &[String]) -> Result<Project, Failure> {
-        let project = self.load(services, Steps::default())?;
+        let project = self.load(services, Steps::default(), Warnings::Shown)?;
         match services
             .iter()
             .find(|it| !project.stack.services.contains_key(*it))
@@ -190,7 +226,7 @@ impl Context {
             read_contents: false,
             ..Steps::default()
         };
-        let project = self.load(&[], steps)?;
+        let project = self.load(&[], steps, Warnings::Hidden)?;
         let services = project
             .stack
             .services
@@ -212,10 +248,11 @@ impl Context {
         &self,
         services: &[String],
         steps: Steps,
+        warnings: Warnings,
     ) -> Result<LoadOptions, Failure> {
         let base = self.base_directory();
         let mut environment = self.with_dotenv(&base)?;
-        let files = self.files(&base, &environment)?;
+        let files = self.files(&base, &environment, warnings)?;
         let first = files
             .first()
             .filter(|it| it.as_os_str() != "-")
@@ -279,6 +316,7 @@ impl Context {
         &self,
         base: &Path,
         environment: &BTreeMap<String, String>,
+        warnings: Warnings,
     ) -> Result<Vec<PathBuf>, Failure> {
         let absolute = |path: PathBuf| match path.as_os_str() == "-" {
             true => path,
@@ -303,7 +341,9 @@ impl Context {
             ))
             .hint("Write a compose.yaml, or name a file with -f."));
         };
-        if let (Some(used), false) = (found.files.first(), found.ignored.is_empty()) {
+        if let (Some(used), false, Warnings::Shown) =
+            (found.files.first(), found.ignored.is_empty(), warnings)
+        {
             let ignored: Vec<_> = found
                 .ignored
                 .iter()

@@ -36,7 +36,6 @@ fn an_unknown_service_is_named_with_those_that_there_are() {
     assert_snapshot!(place.run("up wep"), @r#"
     --- stderr
     error: no such service: wep
-     |
     help: did you mean `web`?
     --- exit 1
     "#);

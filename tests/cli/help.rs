@@ -51,8 +51,8 @@ fn the_help_lists_every_command() {
                                       plain, json, quiet]
           --ansi <ANSI>               When colours are used [default: auto] [possible values: auto,
                                       always, never]
-      -H, --host <ADDRESS>            Node to talk to [env: WHARFIE_HOST] [default:
-                                      unix:///run/wharfie/wharfie.sock]
+      -H, --host <ADDRESS>            Node to talk to [default: unix:///run/wharfie/wharfie.sock,
+                                      started when needed] [env: WHARFIE_HOST]
       -h, --help                      Print help
       -V, --version                   Print version
     "#);

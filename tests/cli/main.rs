@@ -73,7 +73,7 @@ impl Place {
 
     /// Where a node is looked for.
     fn socket(&self) -> PathBuf {
-        self.path().join("none.sock")
+        self.path().join("wharfie.sock")
     }
 
     fn start(&self, arguments: &str) -> Child {
@@ -81,10 +81,7 @@ impl Place {
             .args(arguments.split_whitespace())
             .current_dir(self.path().canonicalize().unwrap())
             .env_clear()
-            .env(
-                "WHARFIE_HOST",
-                format!("unix://{}", self.socket().display()),
-            )
+            .env("WHARFIE_EXEC_ROOT", self.path())
             .env("COLUMNS", "100")
             .envs(self.environment.iter().copied())
             .stdin(Stdio::null())

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Outcome;
 use crate::connect::Endpoint;
 use crate::error::Failure;
-use crate::project::DATA_ROOT;
+use crate::project::{DATA_ROOT, EXEC_ROOT};
 
 /// Run a node in the foreground
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub(crate) struct Args {
         value_name = "PATH",
         env = "WHARFIE_EXEC_ROOT",
         hide_env = true,
-        default_value = "/run/wharfie"
+        default_value = EXEC_ROOT
     )]
     pub(crate) exec_root: PathBuf,
     /// Address to listen on; may be repeated [default: unix://<exec-root>/wharfie.sock]

@@ -11,7 +11,7 @@ use scheduler::compose::{Canonical, Project, Steps, Tree};
 use super::Outcome;
 use crate::error::Failure;
 use crate::output::{self, Table};
-use crate::project::{Context, no_such_service};
+use crate::project::{Context, Warnings, no_such_service};
 
 /// Parse, resolve and print the Compose file in canonical form
 #[derive(Debug, clap::Args)]
@@ -72,7 +72,7 @@ enum Format {
 
 impl Args {
     pub(crate) fn run(self, context: &Context) -> Outcome {
-        let project = context.load(&self.names, self.steps())?;
+        let project = context.load(&self.names, self.steps(), Warnings::Shown)?;
         let known = keys(&project.canonical, "services");
         if let Some(unknown) = self.names.iter().find(|it| !known.contains(it)) {
             return Err(no_such_service(unknown, known.iter()));

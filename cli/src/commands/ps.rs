@@ -10,7 +10,7 @@ use super::Outcome;
 use super::ls::Format;
 use crate::docker::{self, Container};
 use crate::output::{self, Table, ellipsis};
-use crate::project::Context;
+use crate::project::{Context, Warnings};
 use scheduler::compose::Steps;
 
 mod json;
@@ -95,7 +95,7 @@ impl Args {
                     read_contents: false,
                     ..Steps::default()
                 };
-                let loaded = context.load(&[], steps)?;
+                let loaded = context.load(&[], steps, Warnings::Hidden)?;
                 Some(loaded.stack.services.into_keys().collect::<BTreeSet<_>>())
             }
         };

@@ -22,8 +22,6 @@ const SHOWN_LINES: usize = 10;
 /// Why no node could be started.
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
-    #[error("no wharfie node answers at {0}, and only one on this host can be started")]
-    Elsewhere(Endpoint),
     #[error("cannot find out where this program is")]
     Program(#[source] io::Error),
     #[error("cannot write the node's log {path}")]
@@ -46,14 +44,11 @@ pub(crate) enum StartError {
 pub(crate) async fn ensure(client: Client, data_root: &Path) -> Result<Client, StartError> {
     match client.probe().await {
         Ok(()) => return Ok(client),
-        Err(ApiError::Unreachable { source, .. }) if is_absent(&source) => {}
+        Err(ApiError::Unreachable { cause, .. }) if is_absent(&cause) => {}
         Err(error) => return Err(error.into()),
     }
-    let Endpoint::Unix(socket) = client.endpoint() else {
-        return Err(StartError::Elsewhere(client.endpoint().clone()));
-    };
     let log = super::log_of(data_root);
-    let mut child = spawn(socket, data_root, &log)?;
+    let mut child = spawn(client.endpoint(), data_root, &log)?;
     let started = Instant::now();
     loop {
         if client.probe().await.is_ok() {
@@ -88,7 +83,7 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-fn spawn(socket: &Path, data_root: &Path, log: &Path) -> Result<Child, StartError> {
+fn spawn(endpoint: &Endpoint, data_root: &Path, log: &Path) -> Result<Child, StartError> {
     let failed = |source| StartError::Log {
         path: log.to_owned(),
         source,
@@ -105,7 +100,7 @@ fn spawn(socket: &Path, data_root: &Path, log: &Path) -> Result<Child, StartErro
         .arg("agent")
         .arg("--detached")
         .arg("--host")
-        .arg(format!("unix://{}", socket.display()))
+        .arg(endpoint.to_string())
         .arg("--data-root")
         .arg(data_root)
         .current_dir("/")

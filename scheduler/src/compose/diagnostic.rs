@@ -153,7 +153,14 @@ impl Diagnostic {
         if let Some(help) = &self.help {
             report.push(Group::with_title(Level::HELP.secondary_title(help)));
         }
-        renderer.render(&report).to_string()
+        if self.place.is_some() {
+            return renderer.render(&report).to_string();
+        }
+        // Titles without a text between them would be joined by an empty margin.
+        let titles = report
+            .iter()
+            .map(|it| renderer.render(std::slice::from_ref(it)).to_string());
+        titles.collect::<Vec<_>>().join("\n")
     }
 
     pub(super) fn set_help(&mut self, help: impl Into<String>) {
