@@ -12,6 +12,7 @@
 pub mod command;
 pub mod refusal;
 
+mod cluster;
 mod container;
 mod deploy;
 mod resource;
@@ -436,8 +437,35 @@ fn carry_out(draft: &mut Draft<'_>, command: Command) -> Result<Reply, Refusal> 
         Command::CreateConfig { spec } => resource::create_content(draft, resource::CONFIG, spec),
         Command::RemoveConfig { name } => resource::remove_content(draft, resource::CONFIG, &name),
         Command::RegisterNode { node, description } => {
-            resource::register_node(draft, node, description)
+            cluster::register_node(draft, node, description)
         }
+        Command::InitCluster {
+            cluster,
+            node,
+            address,
+            public_key,
+        } => cluster::init(draft, *cluster, &node, address, public_key),
+        Command::JoinNode {
+            node,
+            description,
+            role,
+            address,
+            public_key,
+        } => cluster::join(
+            draft,
+            node,
+            cluster::Newcomer {
+                description,
+                role,
+                address,
+                public_key,
+            },
+        ),
+        Command::UpdateNode { node, update } => cluster::update(draft, &node, &update),
+        Command::RemoveNode { node, force } => cluster::remove(draft, &node, force),
+        Command::LeaveCluster { node, force } => cluster::leave(draft, &node, force),
+        Command::RotateToken { role, secret } => cluster::rotate_token(draft, role, secret),
+        Command::SetNodeAddress { node, address } => cluster::set_address(draft, &node, address),
     }
 }
 

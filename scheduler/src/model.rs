@@ -1,5 +1,6 @@
 //! The nouns of wharfie, one file each. They use nothing else of this crate.
 
+pub mod cluster;
 pub mod container;
 pub mod id;
 pub mod network;

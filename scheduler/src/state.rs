@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::control_plane::command::Reply;
+use crate::model::cluster::Cluster;
 use crate::model::id::{ContainerId, NetworkId, NodeId, ServiceId, TaskId};
 use crate::model::network::Network;
 use crate::model::node::Node;
@@ -50,6 +51,8 @@ pub struct State {
     pub at: Timestamp,
     /// Number of tasks ever made; task ids begin with it, and so sort in the order of their making.
     pub tasks_made: u64,
+    /// `None` on a host that stands alone.
+    pub cluster: Option<Arc<Cluster>>,
     pub nodes: Table<NodeId, Node>,
     pub stacks: Table<String, StackRecord>,
     pub services: Table<ServiceId, Service>,
@@ -195,6 +198,8 @@ impl State {
 
     fn apply_change(&mut self, change: &Change) {
         match change {
+            Change::SetCluster(row) => self.cluster = Some(row.clone()),
+            Change::RemoveCluster => self.cluster = None,
             Change::SetNode(row) => set(&mut self.nodes, row.id.clone(), row),
             Change::RemoveNode(id) => remove(&mut self.nodes, id),
             Change::SetStack(row) => set(&mut self.stacks, row.name.clone(), row),

@@ -3,13 +3,15 @@
 //! A command is a wish against the state at the time it is looked at. What follows from it is a set
 //! of changes, and the answer is given once these are safe on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::cluster::{Cluster, Secret};
 use crate::model::id::{ContainerId, NetworkId, NodeId};
 use crate::model::network::NetworkSpec;
-use crate::model::node::NodeDescription;
+use crate::model::node::{Availability, NodeDescription, Role};
 use crate::model::service::{AnonymousVolumes, ServiceSpec};
 use crate::model::stack::{ContentSpec, Stack};
 use crate::model::task::StopOrder;
@@ -129,6 +131,72 @@ pub enum Command {
         node: NodeId,
         description: NodeDescription,
     },
+
+    /// `cluster init`: from now on others may join. The secrets were made by who asks.
+    InitCluster {
+        cluster: Box<Cluster>,
+        /// The node that asks, and where it listens from now on.
+        node: NodeId,
+        address: SocketAddr,
+        /// See [`Node::public_key`](crate::model::node::Node::public_key).
+        public_key: String,
+    },
+    /// A node whose token was good. Sent again by the same node, it changes only what differs.
+    JoinNode {
+        node: NodeId,
+        description: NodeDescription,
+        role: Role,
+        address: SocketAddr,
+        public_key: String,
+    },
+    /// `node update`, `promote`, `demote`.
+    UpdateNode {
+        /// Identifier, the beginning of one, or host name.
+        node: String,
+        update: NodeUpdate,
+    },
+    /// `node rm`.
+    RemoveNode {
+        /// Identifier, the beginning of one, or host name.
+        node: String,
+        force: Force,
+    },
+    /// `leave`: the node itself wants to go.
+    LeaveCluster {
+        node: NodeId,
+        force: Force,
+    },
+    /// `join-token --rotate`: the old secret lets nobody in any more.
+    RotateToken {
+        role: Role,
+        secret: Secret,
+    },
+    /// A node listens somewhere else from now on.
+    SetNodeAddress {
+        node: NodeId,
+        address: SocketAddr,
+    },
+}
+
+/// What is to be different about a node; what is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeUpdate {
+    pub availability: Option<Availability>,
+    pub role: Option<Role>,
+    pub set_labels: BTreeMap<String, String>,
+    pub remove_labels: BTreeSet<String>,
+    /// Milliseconds of silence after which it is down.
+    pub down_after_millis: Option<u64>,
+}
+
+/// Whether something is done although it is better not done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Force {
+    #[default]
+    No,
+    Yes,
 }
 
 /// How a stack is deployed.
@@ -237,6 +305,11 @@ pub enum Reply {
     },
     NetworkCreated {
         id: NetworkId,
+    },
+    NodeRemoved {
+        id: NodeId,
+        /// Named volumes whose data was on the node: what uses them next begins with empty ones.
+        volumes: Vec<String>,
     },
     Done,
 }

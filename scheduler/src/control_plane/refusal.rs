@@ -5,6 +5,13 @@ use thiserror::Error;
 
 use crate::dependency::Cycle;
 
+/// What stands in the way of a node's removal.
+pub(crate) const MANAGER: &str = "a manager";
+/// See [`MANAGER`].
+pub(crate) const ALIVE: &str = "not down";
+/// See [`MANAGER`].
+pub(crate) const LAST: &str = "the last manager of its cluster";
+
 /// A command that was refused has changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
@@ -32,6 +39,27 @@ pub enum Refusal {
     MissingContent { kind: &'static str, name: String },
     #[error("there is no node `{node}`")]
     UnknownNode { node: String },
+
+    #[error("this host is no cluster yet: no node can join it")]
+    NoCluster,
+    #[error("this host is a cluster already")]
+    ClusterExists,
+    #[error("`{node}` could be any of {}", join(.matches))]
+    AmbiguousNode { node: String, matches: Vec<String> },
+    #[error("node `{node}` is {what}")]
+    NodeBusy { node: String, what: &'static str },
+    #[error(
+        "without node `{node}` the cluster would have {voters} managers that answer, and needs {needed}"
+    )]
+    QuorumLost {
+        node: String,
+        voters: usize,
+        needed: usize,
+    },
+    #[error("node `{node}` is in the cluster already, with another key")]
+    NodeExists { node: String },
+    #[error("`{label}` is no name for a label: it must not be empty or begin with a space")]
+    InvalidLabel { label: String },
 
     #[error("services depend on each other in a circle: {0}")]
     Cycle(Cycle),
@@ -140,6 +168,19 @@ impl Refusal {
             Self::NetworkInUse { .. } | Self::VolumeInUse { .. } => {
                 Some("Remove what uses it first.".into())
             }
+            Self::NoCluster => Some("Make it one with `wharfie cluster init`.".into()),
+            Self::AmbiguousNode { .. } => Some("Give more of its id.".into()),
+            Self::NodeBusy { node, what } => Some(match *what {
+                MANAGER => format!(
+                    "Demote it first with `wharfie node demote {node}`, or force its removal."
+                ),
+                _ => format!(
+                    "Let it go with `wharfie leave` there, or force its removal with `wharfie node rm --force {node}`."
+                ),
+            }),
+            Self::QuorumLost { .. } => Some(
+                "Bring another manager back or promote one first. When they are gone for good, run `wharfie cluster recover` on one that is left.".into(),
+            ),
             Self::Stale | Self::NotLeader => Some("Try again.".into()),
             Self::UnknownStack { .. }
             | Self::UnknownService { similar: None, .. }
@@ -149,6 +190,9 @@ impl Refusal {
             | Self::UnknownContent { .. }
             | Self::MissingContent { .. }
             | Self::UnknownNode { .. }
+            | Self::ClusterExists
+            | Self::NodeExists { .. }
+            | Self::InvalidLabel { .. }
             | Self::Cycle(_)
             | Self::NameTaken { .. }
             | Self::InvalidName { .. }

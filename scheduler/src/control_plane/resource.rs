@@ -5,9 +5,7 @@ use std::sync::Arc;
 use super::command::Reply;
 use super::refusal::Refusal;
 use crate::model::container::NetworkMode;
-use crate::model::id::NodeId;
 use crate::model::network::{Network, NetworkSpec};
-use crate::model::node::{Availability, Node, NodeDescription, NodeStatus};
 use crate::model::service::Service;
 use crate::model::stack::{ContentSpec, StoredContent};
 use crate::model::task::DesiredState;
@@ -71,6 +69,19 @@ pub(super) fn describe(service: &Service) -> String {
     }
 }
 
+/// The network of containers that ask for none, made with the first node.
+pub(super) fn bring_bridge(draft: &mut Draft<'_>) -> Result<(), Refusal> {
+    if draft.state().network_named(BRIDGE).is_none() {
+        let spec = NetworkSpec {
+            name: BRIDGE.to_owned(),
+            subnet: subnet::choose_for_bridge(draft.state()),
+            ..NetworkSpec::default()
+        };
+        add_network(draft, None, spec)?;
+    }
+    Ok(())
+}
+
 /// The service with a container of this name, or that will have one.
 pub(super) fn name_holder<'a>(state: &'a State, name: &str) -> Option<&'a Arc<Service>> {
     let fixed = state.services.values().find(|service| {
@@ -81,33 +92,6 @@ pub(super) fn name_holder<'a>(state: &'a State, name: &str) -> Option<&'a Arc<Se
         let task = tasks.find(|task| task.name == name && task.desired != DesiredState::Remove);
         task.and_then(|task| state.service_of(task))
     })
-}
-
-pub(super) fn register_node(
-    draft: &mut Draft<'_>,
-    id: NodeId,
-    description: NodeDescription,
-) -> Result<Reply, Refusal> {
-    let known = draft.state().nodes.get(&id);
-    let node = Node {
-        labels: known.map(|known| known.labels.clone()).unwrap_or_default(),
-        availability: known.map_or(Availability::Active, |known| known.availability),
-        status: NodeStatus::Ready,
-        id: id.clone(),
-        description,
-    };
-    if known.is_none_or(|known| **known != node) {
-        draft.push(Change::SetNode(Arc::new(node)));
-    }
-    if draft.state().network_named(BRIDGE).is_none() {
-        let spec = NetworkSpec {
-            name: BRIDGE.to_owned(),
-            subnet: subnet::choose_for_bridge(draft.state()),
-            ..NetworkSpec::default()
-        };
-        add_network(draft, None, spec)?;
-    }
-    Ok(Reply::Done)
 }
 
 pub(super) fn create_network(draft: &mut Draft<'_>, spec: NetworkSpec) -> Result<Reply, Refusal> {

@@ -1,11 +1,14 @@
 //! A machine of the cluster, as it describes itself and as people label it.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::id::NodeId;
+use super::time::Timestamp;
 
 /// What a node says of itself when it registers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,7 +34,66 @@ pub struct Node {
     pub description: NodeDescription,
     pub labels: BTreeMap<String, String>,
     pub availability: Availability,
+    /// What it is wanted to be. Whether a manager votes yet is the consensus group's to say.
+    #[serde(default = "Role::of_the_founder")]
+    pub role: Role,
     pub status: NodeStatus,
+    /// Why it is so, e.g. `heartbeat failure`; empty when there is nothing to explain.
+    #[serde(default)]
+    pub status_reason: String,
+    #[serde(default)]
+    pub status_since: Timestamp,
+    /// Where it listens for the other nodes (TCP). The same address is the end of its tunnels
+    /// (UDP). `None` on a host that stands alone.
+    #[serde(default)]
+    pub address: Option<SocketAddr>,
+    /// SHA-256 of its public key (SubjectPublicKeyInfo, DER) in hex: whoever has the private half
+    /// is this node, also when its certificate has expired. Empty on a host that stands alone.
+    #[serde(default)]
+    pub public_key: String,
+    /// It is down when it was silent for so long; as the cluster's settings say when absent.
+    #[serde(default)]
+    pub down_after_millis: Option<u64>,
+}
+
+impl Node {
+    /// The name people know it by.
+    pub fn name(&self) -> &str {
+        match self.description.hostname.as_str() {
+            "" => self.id.as_str(),
+            hostname => hostname,
+        }
+    }
+}
+
+/// What a node may do in its cluster, beside running containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Runs what it is told to, and knows no more than that.
+    Worker,
+    /// Decides with the other managers, and holds the cluster's state.
+    Manager,
+}
+
+impl Role {
+    /// Rows of a time when there was only one node say nothing: it was the manager.
+    fn of_the_founder() -> Self {
+        Self::Manager
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Manager => "manager",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

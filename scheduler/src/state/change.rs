@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RequestId;
 use crate::control_plane::command::Reply;
+use crate::model::cluster::Cluster;
 use crate::model::id::{ContainerId, NetworkId, NodeId, ServiceId, TaskId};
 use crate::model::network::Network;
 use crate::model::node::Node;
@@ -40,6 +41,9 @@ impl Batch {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
+    SetCluster(Arc<Cluster>),
+    /// The host stands alone again.
+    RemoveCluster,
     SetNode(Arc<Node>),
     RemoveNode(NodeId),
     SetStack(Arc<StackRecord>),

@@ -1,0 +1,322 @@
+//! Who belongs to the cluster, as what: decided here, row by row.
+//!
+//!     init ─► join ─► update (availability, labels, promote, demote) ─► leave, or rm
+//!
+//! A row says what is wanted. The consensus group follows it (`reconcile` of its members), and so
+//! does the node, whose certificate is renewed with another role. What would leave the managers
+//! without a majority that answers is refused here, before anything has happened.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::command::{Force, NodeUpdate, Reply};
+use super::refusal::{ALIVE, LAST, MANAGER, Refusal};
+use super::resource;
+use crate::model::cluster::{Cluster, Secret};
+use crate::model::id::NodeId;
+use crate::model::node::{Availability, Node, NodeDescription, NodeStatus, Role};
+use crate::state::{Change, Draft, State};
+
+/// A joiner's row before its first heartbeat.
+const NOT_HEARD_OF: &str = "has joined, but not connected yet";
+
+/// What is known of a node that joins.
+pub(super) struct Newcomer {
+    pub(super) description: NodeDescription,
+    pub(super) role: Role,
+    pub(super) address: SocketAddr,
+    pub(super) public_key: String,
+}
+
+/// A node says who it is. The first one of all founds the cluster; any other must have joined.
+pub(super) fn register_node(
+    draft: &mut Draft<'_>,
+    id: NodeId,
+    description: NodeDescription,
+) -> Result<Reply, Refusal> {
+    let known = draft.state().nodes.get(&id);
+    let stranger = known.is_none() && !draft.state().nodes.is_empty();
+    if stranger && draft.state().cluster.is_some() {
+        let node = id.to_string();
+        return Err(Refusal::UnknownNode { node });
+    }
+    let mut node = match known {
+        Some(known) => (**known).clone(),
+        None => founder(id, draft),
+    };
+    node.description = description;
+    if node.status != NodeStatus::Ready {
+        node.status = NodeStatus::Ready;
+        node.status_since = draft.now;
+    }
+    node.status_reason.clear();
+    set(draft, node);
+    resource::bring_bridge(draft)?;
+    Ok(Reply::Done)
+}
+
+fn founder(id: NodeId, draft: &Draft<'_>) -> Node {
+    Node {
+        id,
+        description: NodeDescription::default(),
+        labels: Default::default(),
+        availability: Availability::Active,
+        role: Role::Manager,
+        status: NodeStatus::Ready,
+        status_reason: String::new(),
+        status_since: draft.now,
+        address: None,
+        public_key: String::new(),
+        down_after_millis: None,
+    }
+}
+
+pub(super) fn init(
+    draft: &mut Draft<'_>,
+    mut cluster: Cluster,
+    node: &NodeId,
+    address: SocketAddr,
+    public_key: String,
+) -> Result<Reply, Refusal> {
+    if draft.state().cluster.is_some() {
+        return Err(Refusal::ClusterExists);
+    }
+    let mut founder = (**row(draft.state(), node.as_str())?).clone();
+    founder.address = Some(address);
+    founder.public_key = public_key;
+    founder.role = Role::Manager;
+    set(draft, founder);
+    cluster.created = draft.now;
+    draft.push(Change::SetCluster(Arc::new(cluster)));
+    Ok(Reply::Done)
+}
+
+/// Lets a node in. One that is in already and has the same key may ask again, as the answer to its
+/// first try may have been lost; nobody else can come in under its name.
+pub(super) fn join(
+    draft: &mut Draft<'_>,
+    id: NodeId,
+    newcomer: Newcomer,
+) -> Result<Reply, Refusal> {
+    if draft.state().cluster.is_none() {
+        return Err(Refusal::NoCluster);
+    }
+    let node = match draft.state().nodes.get(&id) {
+        Some(known) if known.public_key == newcomer.public_key => Node {
+            address: Some(newcomer.address),
+            description: newcomer.description,
+            ..(**known).clone()
+        },
+        Some(known) => {
+            let node = known.name().to_owned();
+            return Err(Refusal::NodeExists { node });
+        }
+        None => Node {
+            role: newcomer.role,
+            address: Some(newcomer.address),
+            public_key: newcomer.public_key,
+            description: newcomer.description,
+            status: NodeStatus::Down,
+            status_reason: NOT_HEARD_OF.to_owned(),
+            ..founder(id, draft)
+        },
+    };
+    set(draft, node);
+    Ok(Reply::Done)
+}
+
+pub(super) fn update(
+    draft: &mut Draft<'_>,
+    node: &str,
+    update: &NodeUpdate,
+) -> Result<Reply, Refusal> {
+    let mut labels = update.set_labels.keys();
+    if let Some(label) = labels.find(|label| label.is_empty() || label.starts_with(' ')) {
+        let label = label.clone();
+        return Err(Refusal::InvalidLabel { label });
+    }
+    let mut node = (**row(draft.state(), node)?).clone();
+    if update.role == Some(Role::Worker) && node.role == Role::Manager {
+        keeps_majority(draft.state(), &node)?;
+    }
+    node.role = update.role.unwrap_or(node.role);
+    node.availability = update.availability.unwrap_or(node.availability);
+    node.down_after_millis = update.down_after_millis.or(node.down_after_millis);
+    for label in &update.remove_labels {
+        node.labels.remove(label);
+    }
+    node.labels.extend(update.set_labels.clone());
+    set(draft, node);
+    Ok(Reply::Done)
+}
+
+/// `node rm`: somebody says that the node is gone.
+pub(super) fn remove(draft: &mut Draft<'_>, node: &str, force: Force) -> Result<Reply, Refusal> {
+    let node = row(draft.state(), node)?.clone();
+    if force == Force::No {
+        let busy = match (node.role, node.status) {
+            (Role::Manager, _) => Some(MANAGER),
+            (Role::Worker, NodeStatus::Ready) => Some(ALIVE),
+            (Role::Worker, NodeStatus::Down) => None,
+        };
+        refuse_busy(&node, busy)?;
+    }
+    if node.role == Role::Manager {
+        keeps_majority(draft.state(), &node)?;
+    }
+    Ok(forget(draft, &node))
+}
+
+/// The node itself goes. The last manager stays, and stands alone again.
+pub(super) fn leave(draft: &mut Draft<'_>, id: &NodeId, force: Force) -> Result<Reply, Refusal> {
+    let node = row(draft.state(), id.as_str())?.clone();
+    if node.role == Role::Worker {
+        return Ok(forget(draft, &node));
+    }
+    if force == Force::No {
+        refuse_busy(&node, Some(MANAGER))?;
+    }
+    let others = managers(draft.state()).any(|manager| manager.id != *id);
+    if others {
+        keeps_majority(draft.state(), &node)?;
+        return Ok(forget(draft, &node));
+    }
+    let workers: Vec<_> = draft.state().nodes.values().cloned().collect();
+    for worker in workers.iter().filter(|worker| worker.id != *id) {
+        forget(draft, worker);
+    }
+    let mut alone = (*node).clone();
+    alone.address = None;
+    alone.public_key.clear();
+    set(draft, alone);
+    draft.push(Change::RemoveCluster);
+    Ok(Reply::Done)
+}
+
+pub(super) fn rotate_token(
+    draft: &mut Draft<'_>,
+    role: Role,
+    secret: Secret,
+) -> Result<Reply, Refusal> {
+    let Some(cluster) = &draft.state().cluster else {
+        return Err(Refusal::NoCluster);
+    };
+    let mut cluster = (**cluster).clone();
+    match role {
+        Role::Worker => cluster.worker_token = secret,
+        Role::Manager => cluster.manager_token = secret,
+    }
+    draft.push(Change::SetCluster(Arc::new(cluster)));
+    Ok(Reply::Done)
+}
+
+pub(super) fn set_address(
+    draft: &mut Draft<'_>,
+    node: &NodeId,
+    address: SocketAddr,
+) -> Result<Reply, Refusal> {
+    let mut node = (**row(draft.state(), node.as_str())?).clone();
+    node.address = Some(address);
+    set(draft, node);
+    Ok(Reply::Done)
+}
+
+/// Finds a node by its identifier, its host name, or the beginning of its identifier.
+pub(super) fn row<'a>(state: &'a State, name: &str) -> Result<&'a Arc<Node>, Refusal> {
+    if let Some(node) = state.nodes.get(&NodeId::new(name)) {
+        return Ok(node);
+    }
+    let named: Vec<_> = state
+        .nodes
+        .values()
+        .filter(|node| node.description.hostname == name)
+        .collect();
+    let found = if named.is_empty() && !name.is_empty() {
+        let begins = |node: &&Arc<Node>| node.id.as_str().starts_with(name);
+        state.nodes.values().filter(begins).collect()
+    } else {
+        named
+    };
+    match found.as_slice() {
+        [one] => Ok(one),
+        [] => Err(Refusal::UnknownNode { node: name.into() }),
+        several => Err(Refusal::AmbiguousNode {
+            node: name.into(),
+            matches: several.iter().map(|node| node.id.to_string()).collect(),
+        }),
+    }
+}
+
+fn managers(state: &State) -> impl Iterator<Item = &Arc<Node>> {
+    let nodes = state.nodes.values();
+    nodes.filter(|node| node.role == Role::Manager)
+}
+
+/// Whether those who remain as managers would still agree on something without this one.
+fn keeps_majority(state: &State, without: &Node) -> Result<(), Refusal> {
+    let others = || managers(state).filter(|node| node.id != without.id);
+    let needed = others().count() / 2 + 1;
+    let alive = others().filter(|node| node.status == NodeStatus::Ready);
+    let voters = alive.count();
+    if others().next().is_none() {
+        return refuse_busy(without, Some(LAST));
+    }
+    if voters < needed {
+        return Err(Refusal::QuorumLost {
+            node: without.name().to_owned(),
+            voters,
+            needed,
+        });
+    }
+    Ok(())
+}
+
+fn refuse_busy(node: &Node, busy: Option<&'static str>) -> Result<(), Refusal> {
+    match busy {
+        Some(what) => Err(Refusal::NodeBusy {
+            node: node.name().to_owned(),
+            what,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The node, and everything that was only there, is gone: its containers and the place of its
+/// volumes. What it ran is wanted still, and so is made anew elsewhere.
+fn forget(draft: &mut Draft<'_>, node: &Node) -> Reply {
+    let tasks = draft.state().node_tasks(&node.id);
+    let mut containers: Vec<_> = tasks.map(|task| task.container.clone()).collect();
+    containers.sort_unstable();
+    containers.dedup();
+    for container in containers {
+        draft.push(Change::ForgetContainer(container));
+    }
+    let volumes: Vec<_> = draft.state().volumes.values().cloned().collect();
+    let mut lost = Vec::new();
+    for volume in volumes {
+        if volume.node.as_ref() != Some(&node.id) {
+            continue;
+        }
+        if volume.removing {
+            draft.push(Change::RemoveVolume(volume.spec.name.clone()));
+            continue;
+        }
+        lost.push(volume.spec.name.clone());
+        let mut volume = (*volume).clone();
+        volume.node = None;
+        draft.push(Change::SetVolume(Arc::new(volume)));
+    }
+    draft.push(Change::RemoveNode(node.id.clone()));
+    Reply::NodeRemoved {
+        id: node.id.clone(),
+        volumes: lost,
+    }
+}
+
+/// Writes the row, if it says something new.
+fn set(draft: &mut Draft<'_>, node: Node) {
+    let known = draft.state().nodes.get(&node.id);
+    if known.is_none_or(|known| **known != node) {
+        draft.push(Change::SetNode(Arc::new(node)));
+    }
+}
