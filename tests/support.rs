@@ -4,6 +4,9 @@
 
 #![allow(dead_code, reason = "no test program needs all of it")]
 
+#[path = "support/cluster.rs"]
+pub(crate) mod cluster;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -88,22 +91,11 @@ impl Host {
 
     /// A host without a node.
     pub(crate) fn bare() -> Self {
-        let anchor = Command::new("unshare")
-            .args(["--net", "--mount", "--propagation", "private", "sh", "-c"])
-            .arg("ip link set lo up && echo up && exec sleep infinity")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("unshare(1) is part of util-linux");
-        let mut host = Self {
-            anchor,
+        Self {
+            anchor: anchor(),
             agent: None,
             directory: tempfile::tempdir().expect("a temporary directory"),
-        };
-        let mut said = [0; 3];
-        let stdout = host.anchor.stdout.as_mut().expect("it is piped");
-        std::io::Read::read_exact(stdout, &mut said)
-            .expect("the namespaces can be made: are you root?");
-        host
+        }
     }
 
     /// A socket of this process in the host's network namespace.
@@ -158,6 +150,7 @@ impl Host {
             .args([
                 "--net",
                 "--mount",
+                "--uts",
                 &format!("--target={}", self.anchor.id()),
                 "--wd=.",
             ])
@@ -208,12 +201,23 @@ impl Host {
     }
 
     pub(crate) fn start_agent(&mut self) {
-        let log = fs::File::create(self.path("agent.log")).expect("the agent's log");
+        self.spawn_agent();
+        self.wait_for_agent();
+    }
+
+    /// Starts the node's process; its log goes on where the last one's ended.
+    fn spawn_agent(&mut self) {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("agent.log"))
+            .expect("the agent's log");
         let mut command = Command::new("nsenter");
         command
             .args([
                 "--net",
                 "--mount",
+                "--uts",
                 &format!("--target={}", self.anchor.id()),
                 "--wd=.",
             ])
@@ -228,6 +232,10 @@ impl Host {
             .stderr(log)
             .process_group(0);
         self.agent = Some(command.spawn().expect("the agent"));
+    }
+
+    #[track_caller]
+    fn wait_for_agent(&self) {
         let socket = self.path("run/wharfie.sock");
         eventually("the node answers", || {
             let asked = format!(
@@ -330,7 +338,7 @@ impl Host {
         };
         add(
             "links",
-            self.shell("ip -o link | grep -vE ': lo:' || true").stdout,
+            self.shell("ip -o link | grep -vE ': (lo:|cable0@)' || true").stdout,
         );
         add(
             "mounts",
@@ -472,6 +480,22 @@ impl Host {
             self.path("run/wharfie.sock").display()
         ));
     }
+}
+
+/// A process that holds the namespaces of one machine open.
+fn anchor() -> Child {
+    let mut anchor = Command::new("unshare")
+        .args(["--net", "--mount", "--uts", "--propagation", "private"])
+        .args(["sh", "-c"])
+        .arg("ip link set lo up && echo up && exec sleep infinity")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("unshare(1) is part of util-linux");
+    let mut said = [0; 3];
+    let stdout = anchor.stdout.as_mut().expect("it is piped");
+    std::io::Read::read_exact(stdout, &mut said)
+        .expect("the namespaces can be made: are you root?");
+    anchor
 }
 
 fn finish(command: &mut Command, words: &str) -> Ran {

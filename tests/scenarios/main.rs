@@ -11,6 +11,7 @@ mod commands;
 mod crash;
 mod cycles;
 mod examples;
+mod hosts;
 mod lifecycle;
 mod names;
 mod node;
