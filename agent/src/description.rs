@@ -17,6 +17,7 @@ pub(crate) fn of_this_machine() -> NodeDescription {
         cpu_millis: std::thread::available_parallelism().map_or(1, usize::from) as u64 * 1000,
         memory: memory(&read("/proc/meminfo")),
         engine_labels: BTreeMap::new(),
+        generic_resources: BTreeMap::new(),
         host_routes: routes(&read("/proc/net/route")),
     }
 }

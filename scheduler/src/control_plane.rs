@@ -378,7 +378,7 @@ impl ControlPlane {
 }
 
 /// Decides what follows from one command.
-fn carry_out(draft: &mut Draft<'_>, command: Command) -> Result<Reply, Refusal> {
+pub(crate) fn carry_out(draft: &mut Draft<'_>, command: Command) -> Result<Reply, Refusal> {
     match command {
         Command::Deploy { stack, options } => deploy::deploy(draft, stack, &options),
         Command::RemoveStack {

@@ -1,8 +1,8 @@
 //! What must change so that what is becomes what is wanted.
 //!
-//!     services ─► rollout ─► restart ─► stop ─► gate ─► allocate ─► place ─► reap ─┐
-//!        ▲                                                                         │
-//!        └────────────────────────── until nothing changes ───────────────────────┘
+//!     nodes ─► services ─► rollout ─► restart ─► stop ─► gate ─► allocate ─► place ─► reap ─┐
+//!       ▲                                                                                   │
+//!       └──────────────────────────────── until nothing changes ───────────────────────────┘
 //!
 //! Each pass looks at the state as the ones before have left it and adds changes of one kind. None
 //! of them remembers anything: what has been done is read off the tasks, so that another leader
@@ -14,6 +14,7 @@ pub mod place;
 pub mod restart;
 pub mod slot;
 
+mod nodes;
 mod reap;
 mod rollout;
 mod services;
@@ -36,6 +37,7 @@ pub fn reconcile(draft: &mut Draft<'_>) -> Option<Timestamp> {
     let mut wake_at = None;
     for _ in 0..ROUNDS {
         let before = draft.len();
+        nodes::pass(draft);
         services::pass(draft);
         wake_at = rollout::pass(draft);
         restart::pass(draft);
@@ -96,3 +98,6 @@ fn forget_volume(draft: &mut Draft<'_>, node: &NodeId, name: &str) {
     volume.node = None;
     draft.push(Change::SetVolume(Arc::new(volume)));
 }
+
+#[cfg(test)]
+mod tests;

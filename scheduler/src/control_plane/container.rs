@@ -65,7 +65,7 @@ pub(super) fn create(
         updated_at: draft.now,
     };
     draft.push(Change::SetService(Arc::new(service.clone())));
-    let mut task = slot::make(draft, &service, SLOT, DesiredState::Ready, None);
+    let mut task = slot::make(draft, &service, SLOT, DesiredState::Ready, None, None);
     let id = task.container.clone();
     if node.is_some() {
         task.node = node;

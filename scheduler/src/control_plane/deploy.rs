@@ -257,25 +257,20 @@ fn unmade(state: &State, service: &Service, replace: bool, start: Start) -> BTre
         .filter(|task| task.desired != DesiredState::Remove)
         .map(|task| task.slot)
         .collect();
-    (1..=slot::wanted(state, service))
+    slot::layout(state, service)
+        .into_keys()
         .filter(|slot| replace || !taken.contains(slot))
         .collect()
 }
 
 fn make_later(draft: &mut Draft<'_>, service: &Service, slots: &BTreeSet<u32>) {
+    let layout = slot::layout(draft.state(), service);
     for slot in slots {
-        let before = draft
-            .state()
-            .slots(&service.id)
-            .get(slot)
-            .map(|task| (*task).clone());
-        slot::make(
-            draft,
-            service,
-            *slot,
-            DesiredState::Ready,
-            before.as_deref(),
-        );
+        let slots = draft.state().slots(&service.id);
+        let before = slots.get(slot).map(|task| (*task).clone());
+        let node = layout.get(slot).and_then(Option::as_ref);
+        let before = before.as_deref();
+        slot::make(draft, service, *slot, DesiredState::Ready, before, node);
     }
 }
 

@@ -96,7 +96,7 @@ pub(super) fn stop(
 }
 
 fn halt(draft: &mut Draft<'_>, service: &Service, order: &StopOrder) {
-    let slots: BTreeSet<u32> = (1..=slot::wanted(draft.state(), service)).collect();
+    let slots: BTreeSet<u32> = slot::layout(draft.state(), service).into_keys().collect();
     update(draft, service, |service| {
         if !slots.is_subset(&service.halted) {
             service.stop = order.clone();

@@ -289,6 +289,8 @@ pub struct Resources {
     /// Bytes.
     pub memory_limit: Option<u64>,
     pub memory_reservation: Option<u64>,
+    /// Countable things that nodes say they have, by kind.
+    pub generic_reservations: BTreeMap<String, u64>,
     /// Bytes of memory and swap together; `-1` is unlimited.
     pub memory_swap: Option<i64>,
     pub memory_swappiness: Option<u64>,

@@ -23,6 +23,8 @@ pub struct NodeDescription {
     /// Bytes.
     pub memory: u64,
     pub engine_labels: BTreeMap<String, String>,
+    /// Countable things that people say it has, by kind, e.g. `gpu`.
+    pub generic_resources: BTreeMap<String, u64>,
     /// Networks that the host itself routes: automatic subnets keep off them.
     pub host_routes: Vec<Ipv4Net>,
 }
@@ -62,6 +64,29 @@ impl Node {
         match self.description.hostname.as_str() {
             "" => self.id.as_str(),
             hostname => hostname,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Node {
+    /// A worker that is ready, and nothing more.
+    pub(crate) fn test(name: &str) -> Self {
+        Self {
+            id: NodeId::new(name),
+            description: NodeDescription {
+                hostname: name.to_owned(),
+                ..NodeDescription::default()
+            },
+            labels: BTreeMap::new(),
+            availability: Availability::Active,
+            role: Role::Worker,
+            status: NodeStatus::Ready,
+            status_reason: String::new(),
+            status_since: Timestamp::EPOCH,
+            address: None,
+            public_key: String::new(),
+            down_after_millis: None,
         }
     }
 }

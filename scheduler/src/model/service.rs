@@ -45,6 +45,14 @@ pub enum ServiceMode {
     },
     /// One container on each node.
     Global,
+    /// So many containers that each run to their end once, a few at a time.
+    ReplicatedJob {
+        completions: u32,
+        /// At once; zero is all.
+        concurrent: u32,
+    },
+    /// One container on each node, which runs to its end once.
+    GlobalJob,
     /// A container that was made on its own (`docker create`, `wharfie run`): not restarted
     /// elsewhere, not counted, gone when it is removed.
     Standalone {
@@ -231,6 +239,18 @@ impl Service {
             Some(stack) => format!("{stack}_{}", self.spec.name),
             None => self.spec.name.clone(),
         }
+    }
+
+    /// Its containers run to their end once in each version.
+    pub fn is_job(&self) -> bool {
+        matches!(
+            self.spec.mode,
+            ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob
+        )
+    }
+
+    pub fn is_on_each_node(&self) -> bool {
+        matches!(self.spec.mode, ServiceMode::Global | ServiceMode::GlobalJob)
     }
 
     pub fn is_standalone(&self) -> bool {

@@ -41,6 +41,9 @@ pub struct Task {
     pub failures: u32,
     /// Restarts of this container so far, as `docker inspect` shows them.
     pub restarts: u32,
+    /// The node on which the slot's containers failed again and again: taken only if no other can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avoids: Option<NodeId>,
     /// Do not start before this time (back-off).
     pub start_after: Timestamp,
     pub created_at: Timestamp,

@@ -106,7 +106,9 @@ fn virtual_addresses(
     let several = match service.spec.mode {
         ServiceMode::Replicated { replicas } => replicas > 1,
         ServiceMode::Global => draft.state().nodes.len() > 1,
-        ServiceMode::Standalone { .. } => false,
+        ServiceMode::ReplicatedJob { .. }
+        | ServiceMode::GlobalJob
+        | ServiceMode::Standalone { .. } => false,
     };
     if !several || service.spec.endpoint_mode != EndpointMode::Vip {
         return Ok(());

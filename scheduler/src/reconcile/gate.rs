@@ -120,7 +120,7 @@ fn one(state: &State, stack: &str, name: &str, dependency: Dependency, depth: us
         return Gate::Failed(format!("dependency {name} is not deployed"));
     };
     let slots = state.slots(&service.id);
-    for slot in 1..=slot::wanted(state, service) {
+    for slot in slot::layout(state, service).into_keys() {
         let task = slots
             .get(&slot)
             .filter(|task| task.version == service.version && task.desired != DesiredState::Remove);

@@ -1,92 +1,43 @@
 //! Chooses a node for each container, or says why there is none.
 //!
-//! Filters first, then the node with the fewest containers of the service, then with the fewest at
-//! all. A container that is run again stays where its files are.
+//! Filters first; then the branch with the fewest containers of the service, by the preferences;
+//! then the node with the fewest of the service, then with the fewest at all. A container that is
+//! run again stays where its files are. Containers of one service are placed in one go.
 
+mod choice;
+mod claim;
 pub mod constraint;
+pub mod objection;
+mod room;
+mod tree;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
-use self::constraint::Constraint;
-use super::slot;
+use self::choice::{Choice, Filter};
+use self::claim::Claim;
+pub use self::objection::{Objection, Unplaceable};
+use self::room::{Room, Rooms};
+use super::{nodes, slot};
+use crate::assignment::build::spec_of;
 use crate::model::container::ContainerSpec;
-use crate::model::id::{NodeId, TaskId};
+use crate::model::id::{NodeId, ServiceId, TaskId};
 use crate::model::node::{Availability, Node, NodeStatus};
-use crate::model::service::Service;
-use crate::model::task::{DesiredState, Task, TaskState, TaskStatus};
+use crate::model::service::{Service, ServiceSpec};
+use crate::model::task::{Task, TaskState, TaskStatus};
 use crate::state::{Change, Draft, State};
 
-/// Why a container has no node: each node's first objection, counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unplaceable {
-    NoNodes,
-    /// A volume that it uses is being deleted.
-    VolumeLeaves {
-        volume: String,
-    },
-    Constraint {
-        error: String,
-    },
-    Refused(BTreeMap<Objection, usize>),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Objection {
-    Down,
-    NotAvailable,
-    LacksConstraint { constraint: String },
-    HasNotTheVolume { volume: String },
-    EnoughReplicas { most: u32 },
-    TooFewCpus,
-    TooLittleMemory,
-}
-
-impl fmt::Display for Objection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Down => f.write_str("down"),
-            Self::NotAvailable => f.write_str("paused or drained"),
-            Self::LacksConstraint { constraint } => write!(f, "without `{constraint}`"),
-            Self::HasNotTheVolume { volume } => write!(f, "without the data of volume `{volume}`"),
-            Self::EnoughReplicas { most } => write!(f, "with {most} of its containers already"),
-            Self::TooFewCpus => f.write_str("with too few CPUs"),
-            Self::TooLittleMemory => f.write_str("with too little memory"),
-        }
-    }
-}
-
-impl fmt::Display for Unplaceable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoNodes => f.write_str("no node has joined yet"),
-            Self::VolumeLeaves { volume } => {
-                write!(f, "waiting until volume {volume} has been deleted")
-            }
-            Self::Constraint { error } => write!(f, "no node can run it: {error}"),
-            Self::Refused(objections) => {
-                f.write_str("no node can run it: ")?;
-                for (number, (objection, count)) in objections.iter().enumerate() {
-                    let comma = if number == 0 { "" } else { ", " };
-                    write!(f, "{comma}{count} {objection}")?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
 pub(super) fn pass(draft: &mut Draft<'_>, open: &[TaskId]) {
+    let mut placer = Placer::default();
     for id in open {
         let Some(task) = draft.state().tasks.get(id).cloned() else {
             continue;
         };
-        let Some(service) = draft.state().service_of(&task).cloned() else {
+        let Some(spec) = spec_of(draft.state(), &task).cloned() else {
             continue;
         };
-        match place(draft.state(), &service, &task) {
-            Ok(node) => assign(draft, &service.spec.container, &task, node),
+        match placer.place(draft.state(), &spec, &task) {
+            Ok(node) => assign(draft, &spec.container, &task, node),
             Err(why) => draft.explain(&task, why.to_string()),
         }
     }
@@ -110,137 +61,169 @@ fn assign(draft: &mut Draft<'_>, spec: &ContainerSpec, task: &Task, node: NodeId
     draft.set_task(task);
 }
 
+/// What one pass has found out and placed so far.
+#[derive(Default)]
+struct Placer {
+    rooms: Option<Rooms>,
+    choices: BTreeMap<(ServiceId, u64), Result<Choice, Unplaceable>>,
+}
+
+impl Placer {
+    fn place(
+        &mut self,
+        state: &State,
+        spec: &ServiceSpec,
+        task: &Task,
+    ) -> Result<NodeId, Unplaceable> {
+        leaving_volume(state, spec)?;
+        if let Some(node) = &task.node {
+            return stay(state, spec, task, node);
+        }
+        let Some(service) = state.service_of(task) else {
+            return Err(Unplaceable::NoNodes);
+        };
+        let rooms = self.rooms.get_or_insert_with(|| Rooms::of(state, None));
+        let key = (task.service.clone(), task.version);
+        // A volume that has just been bound to a node narrows the choice of the next container.
+        let binds = slot::volumes(&spec.container).next().is_some();
+        if binds {
+            self.choices.remove(&key);
+        }
+        let choice = self.choices.entry(key);
+        let choice = choice.or_insert_with(|| Choice::new(state, rooms, service, spec));
+        match choice {
+            Ok(choice) => choice.next(rooms, task.avoids.as_ref()),
+            Err(why) => Err(why.clone()),
+        }
+    }
+}
+
+fn leaving_volume(state: &State, spec: &ServiceSpec) -> Result<(), Unplaceable> {
+    let leaves = |name: &&str| state.volumes.get(*name).is_some_and(|it| it.removing);
+    match slot::volumes(&spec.container).find(leaves) {
+        None => Ok(()),
+        Some(volume) => Err(Unplaceable::VolumeLeaves {
+            volume: volume.to_owned(),
+        }),
+    }
+}
+
+/// A container that exists is where it is, and one of a service with a container on each node
+/// belongs to its node; but nothing begins on a node that is gone or drained.
+fn stay(
+    state: &State,
+    spec: &ServiceSpec,
+    task: &Task,
+    node: &NodeId,
+) -> Result<NodeId, Unplaceable> {
+    let Some(found) = state.nodes.get(node) else {
+        return Err(Unplaceable::NoNodes);
+    };
+    let first = state
+        .container_tasks(&task.container)
+        .all(|run| run.id == task.id);
+    let objection = match (found.status, found.availability) {
+        (NodeStatus::Down, _) => Some(Objection::Down),
+        (NodeStatus::Ready, Availability::Drain) => Some(Objection::Drained),
+        _ if first => Filter::new(state, spec)?
+            .objection(found)
+            .or_else(|| lacks(state, spec, task, node)),
+        _ => None,
+    };
+    match objection {
+        None => Ok(node.clone()),
+        Some(objection) => Err(Unplaceable::refused(objection, 1)),
+    }
+}
+
+/// What the node of a task lacks for it.
+fn lacks(state: &State, spec: &ServiceSpec, task: &Task, node: &NodeId) -> Option<Objection> {
+    let claim = Claim::of(&spec.container);
+    if claim.is_empty() {
+        return None;
+    }
+    let rooms = Rooms::of(state, Some(&task.id));
+    let number = rooms.number(node)?;
+    rooms.nodes.get(number)?.lacks(&claim)
+}
+
+/// What each node says to one more container of a service: nothing, if it can have it.
+///
+/// # Errors
+///
+/// Returns [`Unplaceable`] where no node needs to be asked.
+pub fn ask_all(
+    state: &State,
+    service: &Service,
+) -> Result<Vec<(NodeId, Option<Objection>)>, Unplaceable> {
+    leaving_volume(state, &service.spec)?;
+    if state.nodes.is_empty() {
+        return Err(Unplaceable::NoNodes);
+    }
+    let rooms = Rooms::of(state, None);
+    let filter = Filter::new(state, &service.spec)?;
+    let choice = Choice::new(state, &rooms, service, &service.spec)?;
+    let answer = |(number, room): (usize, &Room)| {
+        let objection = filter.objection(&room.node);
+        (
+            room.node.id.clone(),
+            objection.or_else(|| choice.full(room, number)),
+        )
+    };
+    Ok(rooms.nodes.iter().enumerate().map(answer).collect())
+}
+
+/// Whether a node that was good for a container no longer is: it is drained, or what the service
+/// asks of its nodes no longer holds there. A container that can be nowhere else is not asked.
+pub(super) fn displaced(state: &State, service: &Service, task: &Task) -> Option<Objection> {
+    if service.is_standalone() {
+        return None;
+    }
+    let node = state.nodes.get(task.node.as_ref()?)?;
+    if node.availability == Availability::Drain {
+        return (!nodes::is_bound(state, service, task)).then_some(Objection::Drained);
+    }
+    if service.spec.placement.constraints.is_empty() {
+        return None;
+    }
+    let spec = spec_of(state, task)?;
+    let filter = Filter::new(state, spec).ok()?;
+    let objection = filter.unsuitable(node)?;
+    (!nodes::is_bound(state, service, task)).then_some(objection)
+}
+
+/// Whether a node keeps its container of a service that has one on each node.
+pub(super) fn keeps(state: &State, service: &Service, node: &Node) -> bool {
+    let filter = Filter::new(state, &service.spec);
+    node.availability != Availability::Drain
+        && filter.is_ok_and(|filter| filter.unsuitable(node).is_none())
+}
+
+/// Whether a node gets a container of a service that has one on each node.
+pub(super) fn takes(state: &State, service: &Service, node: &Node) -> bool {
+    let filter = Filter::new(state, &service.spec);
+    filter.is_ok_and(|filter| filter.objection(node).is_none())
+}
+
+/// Whether a container could run on another node than the one it is on.
+pub(super) fn is_movable(state: &State, service: &Service, task: &Task) -> bool {
+    if service.is_standalone() || service.is_on_each_node() {
+        return false;
+    }
+    let others = ask_all(state, service).unwrap_or_default();
+    others
+        .iter()
+        .any(|(node, objection)| objection.is_none() && Some(node) != task.node.as_ref())
+}
+
 /// The node to run a task on.
 ///
 /// # Errors
 ///
 /// Returns [`Unplaceable`] with what each node lacks.
-pub fn place(state: &State, service: &Service, task: &Task) -> Result<NodeId, Unplaceable> {
-    let spec = &service.spec;
-    for name in slot::volumes(&spec.container) {
-        if state
-            .volumes
-            .get(name)
-            .is_some_and(|volume| volume.removing)
-        {
-            let volume = name.to_owned();
-            return Err(Unplaceable::VolumeLeaves { volume });
-        }
-    }
-    // A container that exists is where it is.
-    if let Some(node) = &task.node {
-        return Ok(node.clone());
-    }
-    if state.nodes.is_empty() {
-        return Err(Unplaceable::NoNodes);
-    }
-    let constraints: Vec<Constraint> = spec
-        .placement
-        .constraints
-        .iter()
-        .map(|text| Constraint::parse(text))
-        .collect::<Result<_, _>>()
-        .map_err(|error| Unplaceable::Constraint {
-            error: error.to_string(),
-        })?;
-    let mut objections = BTreeMap::new();
-    let mut best: Option<((usize, usize), &Node)> = None;
-    for node in state.nodes.values() {
-        if let Some(objection) = objection(state, service, node, &constraints) {
-            *objections.entry(objection).or_default() += 1;
-            continue;
-        }
-        let load = load(state, service, &node.id);
-        if best.is_none_or(|(least, _)| load < least) {
-            best = Some((load, node));
-        }
-    }
-    match best {
-        Some((_, node)) => Ok(node.id.clone()),
-        None => Err(Unplaceable::Refused(objections)),
-    }
-}
-
-/// The first thing that speaks against a node.
-fn objection(
-    state: &State,
-    service: &Service,
-    node: &Node,
-    constraints: &[Constraint],
-) -> Option<Objection> {
-    if node.status == NodeStatus::Down {
-        return Some(Objection::Down);
-    }
-    if node.availability != Availability::Active {
-        return Some(Objection::NotAvailable);
-    }
-    if let Some(constraint) = constraints.iter().find(|it| !it.holds(node)) {
-        let constraint = constraint.to_string();
-        return Some(Objection::LacksConstraint { constraint });
-    }
-    let elsewhere = slot::volumes(&service.spec.container).find(|name| {
-        let home = state
-            .volumes
-            .get(*name)
-            .and_then(|volume| volume.node.as_ref());
-        home.is_some_and(|home| *home != node.id)
-    });
-    if let Some(volume) = elsewhere {
-        let volume = volume.to_owned();
-        return Some(Objection::HasNotTheVolume { volume });
-    }
-    let most = service.spec.placement.max_replicas_per_node;
-    let (of_service, _) = load(state, service, &node.id);
-    if most > 0 && of_service >= usize::try_from(most).unwrap_or(usize::MAX) {
-        return Some(Objection::EnoughReplicas { most });
-    }
-    resources(state, service, node)
-}
-
-/// What containers have set aside counts, whether or not they use it.
-fn resources(state: &State, service: &Service, node: &Node) -> Option<Objection> {
-    let wish = &service.spec.container.resources;
-    let (cpus, memory) = (wish.cpu_reservation_millis, wish.memory_reservation);
-    if cpus.is_none() && memory.is_none() {
-        return None;
-    }
-    let mut used = (0u64, 0u64);
-    for task in state.node_tasks(&node.id).filter(|task| holds_place(task)) {
-        if let Some(service) = state.service_of(task) {
-            let held = &service.spec.container.resources;
-            used.0 = used
-                .0
-                .saturating_add(held.cpu_reservation_millis.unwrap_or(0));
-            used.1 = used.1.saturating_add(held.memory_reservation.unwrap_or(0));
-        }
-    }
-    let fits = |wish: Option<u64>, used: u64, all: u64| {
-        wish.is_none_or(|wish| all == 0 || used.saturating_add(wish) <= all)
-    };
-    if !fits(cpus, used.0, node.description.cpu_millis) {
-        return Some(Objection::TooFewCpus);
-    }
-    if !fits(memory, used.1, node.description.memory) {
-        return Some(Objection::TooLittleMemory);
-    }
-    None
-}
-
-fn holds_place(task: &Task) -> bool {
-    !task.status.state.is_terminal() && task.desired <= DesiredState::Running
-}
-
-/// Containers of the service and containers at all on a node.
-fn load(state: &State, service: &Service, node: &NodeId) -> (usize, usize) {
-    if state.nodes.len() == 1 && service.spec.placement.max_replicas_per_node == 0 {
-        return (0, 0);
-    }
-    let mut load = (0, 0);
-    for task in state.node_tasks(node).filter(|task| holds_place(task)) {
-        load.0 += usize::from(task.service == service.id);
-        load.1 += 1;
-    }
-    load
+#[cfg(test)]
+fn place(state: &State, service: &Service, task: &Task) -> Result<NodeId, Unplaceable> {
+    Placer::default().place(state, &service.spec, task)
 }
 
 #[cfg(test)]

@@ -6,15 +6,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::place;
 use super::slot::{self, Cause};
 use crate::model::service::{RestartCondition, RestartPolicy, Service};
-use crate::model::task::{DesiredState, Task, TaskState};
+use crate::model::task::{DesiredState, Task, TaskState, TaskStatus, WaitsFor};
 use crate::model::time::Timestamp;
 use crate::state::{Draft, State};
 
 /// A run of this length was a success, whatever ended it.
 const GOOD_RUN: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Failures in a row after which another node is tried, if there is one.
+const ENOUGH: u32 = 5;
 
 pub(super) fn pass(draft: &mut Draft<'_>) {
     let ended: Vec<(Arc<Task>, Cause)> = draft
@@ -24,9 +27,55 @@ pub(super) fn pass(draft: &mut Draft<'_>) {
         .filter_map(|task| Some((task.clone(), again(draft.state(), task)?)))
         .collect();
     for (task, cause) in ended {
+        if is_poisoned(cause) && move_away(draft, &task, cause) {
+            continue;
+        }
         let reason = format!("restarting after it ended: {}", task.status.reason);
         slot::rerun(draft, &task, DesiredState::Running, cause, reason);
     }
+}
+
+/// Whether it is time to see if another node does better.
+fn is_poisoned(cause: Cause) -> bool {
+    matches!(cause, Cause::Policy { failures, .. } if failures > 0 && failures % ENOUGH == 0)
+}
+
+/// Goes on with a new container elsewhere, where one can be had. What it wrote stays behind, and
+/// goes with the old container.
+fn move_away(draft: &mut Draft<'_>, task: &Task, cause: Cause) -> bool {
+    let (Some(service), Some(node)) = (draft.state().service_of(task).cloned(), &task.node) else {
+        return false;
+    };
+    if !place::is_movable(draft.state(), &service, task) {
+        return false;
+    }
+    let mut next = slot::make(
+        draft,
+        &service,
+        task.slot,
+        DesiredState::Running,
+        None,
+        None,
+    );
+    if let Cause::Policy {
+        failures,
+        start_after,
+    } = cause
+    {
+        next.failures = failures;
+        next.start_after = start_after;
+    }
+    next.waits_for = WaitsFor::Nothing;
+    next.restarts = task.restarts + 1;
+    next.avoids = Some(node.clone());
+    let reason = format!(
+        "tried on another node after {ENOUGH} failures in a row: {}",
+        task.status.reason
+    );
+    next.status = TaskStatus::new(TaskState::New, draft.now, reason);
+    draft.set_task(next);
+    draft.desire(task, DesiredState::Remove, None);
+    true
 }
 
 /// Whether and when an ended task is followed by another run of its container.
@@ -52,7 +101,7 @@ fn is_wanted(state: &State, service: &Service, task: &Task) -> bool {
     service.removal.is_none()
         && task.version == service.version
         && !service.halted.contains(&task.slot)
-        && task.slot <= slot::wanted(state, service)
+        && slot::is_wanted(state, service, task.slot)
 }
 
 /// What the policy makes of an end. `None`: it stays ended.

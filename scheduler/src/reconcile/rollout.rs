@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::gate::{self, Gate};
+use super::place::{self, Objection};
 use super::slot;
 use crate::model::container::NetworkMode;
 use crate::model::service::{FailureAction, Rollout, Service, UpdateOrder};
@@ -26,8 +27,10 @@ struct Slot {
     new: Option<Arc<Task>>,
     /// Earlier ones that still live, or have been placed and may.
     old: Vec<Arc<Task>>,
-    /// The last one of any earlier version, alive or not.
+    /// The last one before, alive or not.
     predecessor: Option<Arc<Task>>,
+    /// The container, though of the current version, must leave its node.
+    displaced: Option<Objection>,
 }
 
 /// Returns when the next step is due, where one waits for time to pass.
@@ -47,7 +50,8 @@ pub(super) fn pass(draft: &mut Draft<'_>) -> Option<Timestamp> {
 /// Whether the service has anything but settled containers of its current version.
 fn is_moving(state: &State, service: &Service) -> bool {
     state.service_tasks(&service.id).any(|task| {
-        task.version != service.version && task.desired != DesiredState::Remove
+        task.desired <= DesiredState::Running && place::displaced(state, service, task).is_some()
+            || task.version != service.version && task.desired != DesiredState::Remove
             || task.desired == DesiredState::Ready && !service.halted.contains(&task.slot)
     })
 }
@@ -57,10 +61,9 @@ fn step(draft: &mut Draft<'_>, service: &Arc<Service>) -> Option<Timestamp> {
     for slot in &slots {
         advance(draft, service, slot);
     }
-    if service.rollout != Rollout::Going {
-        return None;
-    }
-    if let Some(reason) = failure(service, &slots) {
+    if service.rollout == Rollout::Going
+        && let Some(reason) = failure(service, &slots)
+    {
         pause(draft, service, reason);
         return None;
     }
@@ -77,9 +80,11 @@ fn slots(state: &State, service: &Service) -> Vec<Slot> {
     tasks.retain(|number, _| active.contains(number));
     let slot = |(number, tasks): (u32, Vec<Arc<Task>>)| {
         let kept = |task: &&Arc<Task>| task.desired != DesiredState::Remove;
-        let new = tasks
+        let last = tasks
             .iter()
             .rfind(|task| task.version == service.version && kept(task));
+        let displaced = last.and_then(|task| place::displaced(state, service, task));
+        let new = last.filter(|_| displaced.is_none());
         let before = |task: &&Arc<Task>| new.is_none_or(|new| task.container != new.container);
         Slot {
             number,
@@ -94,6 +99,7 @@ fn slots(state: &State, service: &Service) -> Vec<Slot> {
                 .iter()
                 .rfind(|task| before(task) && kept(task))
                 .cloned(),
+            displaced,
         }
     };
     tasks.into_iter().map(slot).collect()
@@ -108,6 +114,16 @@ fn advance(draft: &mut Draft<'_>, service: &Service, slot: &Slot) {
     if let Some(best) = slot.old.iter().max_by_key(|task| slot::is_serving(task)) {
         let others = slot.old.iter().filter(|task| task.id != best.id);
         stop(draft, service, &others.cloned().collect::<Vec<_>>());
+    }
+    // Who must leave does not stay because there is no other place: stopped first is stopped.
+    let unplaced = new.status.state == TaskState::Pending && new.node.is_none();
+    if unplaced && order(service) == UpdateOrder::StopFirst {
+        let drained = |task: &&Arc<Task>| {
+            let objection = place::displaced(draft.state(), service, task);
+            objection == Some(Objection::Drained)
+        };
+        let leaving: Vec<Arc<Task>> = slot.old.iter().filter(drained).cloned().collect();
+        stop(draft, service, &leaving);
     }
     if new.desired == DesiredState::Ready {
         if slot.old.is_empty() {
@@ -152,7 +168,10 @@ fn begin(draft: &mut Draft<'_>, service: &Service, slots: &[Slot]) -> Option<Tim
             Settled::At(time) => delayed = delayed.max(Some(time.plus(update.delay))),
         }
     }
-    let waiting: Vec<&Slot> = slots.iter().filter(|slot| slot.new.is_none()).collect();
+    let going = service.rollout == Rollout::Going;
+    let waiting = slots.iter().filter(|slot| slot.new.is_none());
+    let waiting = waiting.filter(|slot| going || slot.displaced.is_some());
+    let waiting: Vec<&Slot> = waiting.collect();
     if waiting.is_empty() {
         return None;
     }
@@ -213,7 +232,19 @@ fn replace(draft: &mut Draft<'_>, service: &Service, slot: &Slot) {
         DesiredState::Ready
     };
     let replaces = is_on_node(predecessor).then_some(&**predecessor);
-    slot::make(draft, service, slot.number, desired, replaces);
+    let node = predecessor
+        .node
+        .as_ref()
+        .filter(|_| service.is_on_each_node());
+    let made = slot::make(draft, service, slot.number, desired, replaces, node);
+    if slot.displaced.is_some() {
+        // It comes up where the others are up already.
+        draft.set_task(Task {
+            waits_for: WaitsFor::Nothing,
+            replaces: None,
+            ..made
+        });
+    }
 }
 
 /// Two containers cannot have the same port of the host, or the same address, at once.
@@ -242,7 +273,11 @@ fn failure(service: &Service, slots: &[Slot]) -> Option<String> {
         return None;
     }
     // Where nothing of the old version is left there is nothing to go back to, nor to go on with.
-    if slots.iter().all(|slot| slot.predecessor.is_none()) {
+    let earlier = |slot: &Slot| slot.predecessor.as_ref().map(|it| it.version);
+    if !slots
+        .iter()
+        .any(|slot| earlier(slot).is_some_and(|it| it != service.version))
+    {
         return None;
     }
     let failed: Vec<&Slot> = slots

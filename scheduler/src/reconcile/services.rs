@@ -1,12 +1,12 @@
 //! Gives each service as many containers as it should have: makes what is missing, removes what is
-//! too much.
+//! too much. A job gets a few at a time, and begins anew with each version.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::slot;
-use crate::model::service::Service;
-use crate::model::task::{DesiredState, Task};
+use crate::model::service::{Service, ServiceMode};
+use crate::model::task::{DesiredState, Task, TaskState, WaitsFor};
 use crate::state::{Draft, State};
 
 pub(super) fn pass(draft: &mut Draft<'_>) {
@@ -19,6 +19,9 @@ pub(super) fn pass(draft: &mut Draft<'_>) {
         .cloned()
         .collect();
     for service in unfilled {
+        if service.is_job() {
+            drop_earlier_versions(draft, &service);
+        }
         fill(draft, &service);
         trim(draft, &service);
     }
@@ -26,6 +29,9 @@ pub(super) fn pass(draft: &mut Draft<'_>) {
 
 /// The usual case, looked at without making anything: one container in each slot, and no other.
 fn is_filled(state: &State, service: &Service) -> bool {
+    let ServiceMode::Replicated { replicas } = service.spec.mode else {
+        return false;
+    };
     let mut next = 1;
     for task in state.service_tasks(&service.id) {
         if task.slot != next || task.desired == DesiredState::Remove {
@@ -33,7 +39,7 @@ fn is_filled(state: &State, service: &Service) -> bool {
         }
         next += 1;
     }
-    next == slot::wanted(state, service) + 1
+    next == replicas + 1
 }
 
 /// A slot in which a person has stopped or removed the container is left empty.
@@ -44,21 +50,65 @@ fn fill(draft: &mut Draft<'_>, service: &Service) {
         .filter(|task| task.desired < DesiredState::Remove)
         .map(|task| task.slot)
         .collect();
-    let empty: Vec<u32> = slot::active(state, service)
-        .difference(&taken)
-        .copied()
-        .collect();
-    for slot in empty {
-        slot::make(draft, service, slot, DesiredState::Running, None);
+    let mut layout = slot::layout(state, service);
+    layout.retain(|slot, _| !taken.contains(slot) && !service.halted.contains(slot));
+    let most = at_once(state, service);
+    for (slot, node) in layout.into_iter().take(most) {
+        let follows = orphaned(draft.state(), service, slot);
+        let made = slot::make(
+            draft,
+            service,
+            slot,
+            DesiredState::Running,
+            None,
+            node.as_ref(),
+        );
+        if follows {
+            // It takes the place of one that was up.
+            draft.set_task(Task {
+                waits_for: WaitsFor::Nothing,
+                ..made
+            });
+        }
+    }
+}
+
+/// Whether the slot had a container that was lost with its node.
+fn orphaned(state: &State, service: &Service, slot: u32) -> bool {
+    state
+        .service_tasks(&service.id)
+        .any(|task| task.slot == slot && task.status.state == TaskState::Orphaned)
+}
+
+/// How many more containers may be made now.
+fn at_once(state: &State, service: &Service) -> usize {
+    let ServiceMode::ReplicatedJob { concurrent, .. } = service.spec.mode else {
+        return usize::MAX;
+    };
+    if concurrent == 0 {
+        return usize::MAX;
+    }
+    let live = state.slots(&service.id).into_values();
+    let live = live.filter(|task| !task.status.state.is_terminal()).count();
+    usize::try_from(concurrent).map_or(usize::MAX, |most| most.saturating_sub(live))
+}
+
+/// What an earlier version of a job did does not count for this one.
+fn drop_earlier_versions(draft: &mut Draft<'_>, service: &Service) {
+    let earlier = draft.state().service_tasks(&service.id);
+    let earlier = earlier.filter(|task| task.version != service.version);
+    let earlier: Vec<Arc<Task>> = earlier.cloned().collect();
+    for task in earlier {
+        draft.desire(&task, DesiredState::Remove, Some(&service.stop));
     }
 }
 
 fn trim(draft: &mut Draft<'_>, service: &Service) {
-    let wanted = slot::wanted(draft.state(), service);
-    let surplus: Vec<Arc<Task>> = draft
-        .state()
+    let state = draft.state();
+    let layout = slot::layout(state, service);
+    let surplus: Vec<Arc<Task>> = state
         .service_tasks(&service.id)
-        .filter(|task| task.slot > wanted)
+        .filter(|task| !layout.contains_key(&task.slot))
         .cloned()
         .collect();
     for task in surplus {

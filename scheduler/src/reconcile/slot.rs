@@ -3,9 +3,11 @@
 //!     service web, slot 2:   container a1 (version 3): run, run, run
 //!                            container b7 (version 4): run            ← the last one counts
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::place;
 use crate::model::container::{ContainerSpec, MountSource};
+use crate::model::id::NodeId;
 use crate::model::service::{AnonymousVolumes, Service, ServiceMode};
 use crate::model::task::{DesiredState, HealthStatus, Task, TaskState, TaskStatus, WaitsFor};
 use crate::model::time::Timestamp;
@@ -23,12 +25,50 @@ pub enum Cause {
     },
 }
 
-/// The number of containers that a service should have.
-pub fn wanted(state: &State, service: &Service) -> u32 {
-    match service.spec.mode {
+/// The slots that a service should have, and the node that each belongs to, where it does.
+///
+/// A service with a container on each node has a slot for each node that suits it: the one it had
+/// before, or else the lowest free number. A node that is down keeps its slot, one that is paused
+/// gets none.
+pub fn layout(state: &State, service: &Service) -> BTreeMap<u32, Option<NodeId>> {
+    let count = match service.spec.mode {
         ServiceMode::Replicated { replicas } => replicas,
-        ServiceMode::Global => u32::try_from(state.nodes.len()).unwrap_or(u32::MAX),
+        ServiceMode::ReplicatedJob { completions, .. } => completions,
         ServiceMode::Standalone { .. } => 1,
+        ServiceMode::Global | ServiceMode::GlobalJob => return on_each_node(state, service),
+    };
+    (1..=count).map(|slot| (slot, None)).collect()
+}
+
+fn on_each_node(state: &State, service: &Service) -> BTreeMap<u32, Option<NodeId>> {
+    let mut slots: BTreeMap<&NodeId, u32> = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    for task in state.service_tasks(&service.id) {
+        taken.insert(task.slot);
+        if let Some(node) = &task.node {
+            slots.insert(node, task.slot);
+        }
+    }
+    let mut free = (1..).filter(|number| !taken.contains(number));
+    let mut layout = BTreeMap::new();
+    for node in state.nodes.values() {
+        let slot = match slots.get(&node.id) {
+            Some(slot) if place::keeps(state, service, node) => Some(*slot),
+            None if place::takes(state, service, node) => free.next(),
+            _ => None,
+        };
+        layout.extend(slot.map(|slot| (slot, Some(node.id.clone()))));
+    }
+    layout
+}
+
+/// Whether the service should have this slot.
+pub fn is_wanted(state: &State, service: &Service, slot: u32) -> bool {
+    match service.spec.mode {
+        ServiceMode::Replicated { replicas } => slot <= replicas,
+        ServiceMode::ReplicatedJob { completions, .. } => slot <= completions,
+        ServiceMode::Standalone { .. } => slot == 1,
+        ServiceMode::Global | ServiceMode::GlobalJob => layout(state, service).contains_key(&slot),
     }
 }
 
@@ -43,13 +83,15 @@ pub fn container_name(service: &Service, slot: u32) -> String {
     }
 }
 
-/// Makes a new container in a slot. `replaces` is the one that was there before.
+/// Makes a new container in a slot. `replaces` is the one that was there before; `node` is the one
+/// that the slot belongs to.
 pub fn make(
     draft: &mut Draft<'_>,
     service: &Service,
     slot: u32,
     desired: DesiredState,
     replaces: Option<&Task>,
+    node: Option<&NodeId>,
 ) -> Task {
     let carries = service.anonymous_volumes == AnonymousVolumes::TakeOver;
     let task = Task {
@@ -59,7 +101,7 @@ pub fn make(
         slot,
         name: container_name(service, slot),
         version: service.version,
-        node: None,
+        node: node.cloned(),
         desired,
         stop: None,
         status: TaskStatus::new(TaskState::New, draft.now, "just made"),
@@ -70,6 +112,7 @@ pub fn make(
             .map(|old| old.container.clone()),
         failures: 0,
         restarts: 0,
+        avoids: None,
         start_after: Timestamp::EPOCH,
         created_at: draft.now,
     };
@@ -142,7 +185,7 @@ pub fn volumes(spec: &ContainerSpec) -> impl Iterator<Item = &str> {
 
 /// The slots that should have a container that runs.
 pub fn active(state: &State, service: &Service) -> BTreeSet<u32> {
-    (1..=wanted(state, service))
-        .filter(|slot| !service.halted.contains(slot))
-        .collect()
+    let mut slots: BTreeSet<u32> = layout(state, service).into_keys().collect();
+    slots.retain(|slot| !service.halted.contains(slot));
+    slots
 }

@@ -317,6 +317,7 @@ fn resources(host: &HostConfig) -> Result<Resources, EngineError> {
         cpu_reservation_millis: None,
         memory_limit: some(host.memory),
         memory_reservation: some(host.memory_reservation),
+        generic_reservations: BTreeMap::new(),
         memory_swap: Some(host.memory_swap).filter(|swap| *swap != 0),
         memory_swappiness: host
             .memory_swappiness

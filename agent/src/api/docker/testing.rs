@@ -76,6 +76,7 @@ fn task(name: &str, number: usize, words: &str) -> Task {
         replaces: None,
         failures: 0,
         restarts: 0,
+        avoids: None,
         start_after: Timestamp::EPOCH,
         created_at: second(1),
     };

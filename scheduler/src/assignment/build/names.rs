@@ -13,6 +13,7 @@ use super::spec_of;
 use crate::assignment::VirtualAddress;
 use crate::model::container::{NetworkAttachment, NetworkMode};
 use crate::model::id::NetworkId;
+use crate::model::node::NodeStatus;
 use crate::model::service::{Service, ServiceSpec};
 use crate::model::task::{DesiredState, Task, TaskState};
 use crate::reconcile::slot;
@@ -61,7 +62,7 @@ impl Names {
     fn add_service(&mut self, state: &State, service: &Service, used: &BTreeSet<&NetworkId>) {
         let mut members: BTreeMap<NetworkId, Members> = BTreeMap::new();
         for task in state.service_tasks(&service.id) {
-            if task.status.state != TaskState::Running {
+            if task.status.state != TaskState::Running || is_lost(state, task) {
                 continue;
             }
             let Some(spec) = spec_of(state, task) else {
@@ -90,6 +91,12 @@ impl Names {
             table.add_members(service, virtual_address, found.unwrap_or_default());
         }
     }
+}
+
+/// Nobody reaches what is on a node that is down.
+fn is_lost(state: &State, task: &Task) -> bool {
+    let node = task.node.as_ref().and_then(|node| state.nodes.get(node));
+    node.is_none_or(|node| node.status == NodeStatus::Down)
 }
 
 impl Members {

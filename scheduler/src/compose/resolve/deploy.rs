@@ -11,12 +11,18 @@ use crate::model::service::{
 };
 
 pub(super) fn mode(service: &Node) -> ServiceMode {
-    if at(service, "deploy.mode").and_then(Node::as_str) == Some("global") {
-        return ServiceMode::Global;
-    }
     let deployed = service.get("deploy").and_then(|it| count(it, "replicas"));
     let replicas = deployed.or_else(|| count(service, "scale")).unwrap_or(1);
-    ServiceMode::Replicated { replicas }
+    match at(service, "deploy.mode").and_then(Node::as_str) {
+        Some("global") => ServiceMode::Global,
+        Some("global-job") => ServiceMode::GlobalJob,
+        // All at once, as `docker stack deploy` does it.
+        Some("replicated-job") => ServiceMode::ReplicatedJob {
+            completions: replicas,
+            concurrent: 0,
+        },
+        _ => ServiceMode::Replicated { replicas },
+    }
 }
 
 pub(super) fn dependencies(
@@ -53,8 +59,23 @@ pub(super) fn dependencies(
 }
 
 impl Resolver<'_> {
-    /// `deploy.restart_policy`, or else `restart`.
+    /// `deploy.restart_policy`, or else `restart`. A job that has done its work is never started
+    /// again, one that has failed is, unless that is ruled out.
     pub(super) fn restart_policy(&mut self, service: &Node) -> RestartPolicy {
+        let mut policy = self.written_restart_policy(service);
+        let job = matches!(
+            mode(service),
+            ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob
+        );
+        let silent =
+            at(service, "deploy.restart_policy").is_none() && service.get("restart").is_none();
+        if job && (silent || policy.condition != RestartCondition::Never) {
+            policy.condition = RestartCondition::OnFailure;
+        }
+        policy
+    }
+
+    fn written_restart_policy(&mut self, service: &Node) -> RestartPolicy {
         if let Some(policy) = at(service, "deploy.restart_policy") {
             let default = RestartPolicy::default();
             let condition = match policy.get_str("condition") {

@@ -37,6 +37,7 @@ impl Resolver<'_> {
             memory_reservation: reservations
                 .and_then(|it| size(it, "memory"))
                 .or(size(service, "mem_reservation")),
+            generic_reservations: generic(reservations),
             memory_swap: service
                 .get_str("memswap_limit")
                 .and_then(|it| value::parse_size(it).ok()),
@@ -105,4 +106,15 @@ pub(super) fn ulimits(service: &Node) -> BTreeMap<String, Ulimit> {
         ulimits.insert(name.to_owned(), Ulimit { soft, hard });
     }
     ulimits
+}
+
+/// `deploy.resources.reservations.generic_resources`: counts by kind.
+fn generic(reservations: Option<&Node>) -> BTreeMap<String, u64> {
+    let items = reservations.and_then(|it| it.get("generic_resources"));
+    let counted = items.map(Node::items).unwrap_or_default().iter();
+    let counted = counted.filter_map(|item| {
+        let spec = item.get("discrete_resource_spec")?;
+        Some((text(spec, "kind")?, count(spec, "value")?))
+    });
+    counted.collect()
 }

@@ -6,8 +6,8 @@ pub(super) static DEPLOY: Shape = Shape::Object(&[
     done(
         "mode",
         &Shape::OneOf {
-            good: &["replicated", "global"],
-            refused: &["replicated-job", "global-job"],
+            good: &["replicated", "global", "replicated-job", "global-job"],
+            refused: &[],
         },
     ),
     done("replicas", &COUNT),
@@ -68,9 +68,15 @@ static LIMITS: &[Attribute] = &[
 static RESERVATIONS: &[Attribute] = &[
     done("cpus", &Shape::Float),
     done("memory", &Shape::Size),
-    refused(
+    done(
         "generic_resources",
-        "constrain the service to labelled nodes with `deploy.placement.constraints`",
+        &Shape::List {
+            item: &Shape::Object(&[done(
+                "discrete_resource_spec",
+                &Shape::Object(&[done("kind", &Shape::Text), done("value", &COUNT)]),
+            )]),
+            union: Union::Append,
+        },
     ),
     refused("devices", "name device files under `devices`"),
 ];

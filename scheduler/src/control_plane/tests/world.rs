@@ -357,7 +357,7 @@ fn health_of(status: HealthStatus) -> Health {
     }
 }
 
-/// One service a line: `web v1 x2 needs db:healthy port 80 restart always volume data first`.
+/// One service a line: `web v1 x2 needs db:healthy port 80 restart always volume data`.
 pub(crate) fn stack(name: &str, drawing: &str) -> Stack {
     let mut stack = Stack {
         name: name.into(),
@@ -430,6 +430,36 @@ fn service(stack_name: &str, line: &str, stack: &mut Stack) -> ServiceSpec {
             "named" => spec.container_name = Some(words.next().unwrap().into()),
             "start-first" => spec.update.order = UpdateOrder::StartFirst,
             "one-by-one" => spec.update.parallelism = 1,
+            "on" => spec
+                .placement
+                .constraints
+                .push(words.next().unwrap().into()),
+            "spread" => spec.placement.spread.push(words.next().unwrap().into()),
+            "most" => spec.placement.max_replicas_per_node = words.next().unwrap().parse().unwrap(),
+            "cpus" => {
+                let cpus: u64 = words.next().unwrap().parse().unwrap();
+                container.resources.cpu_reservation_millis = Some(cpus * 1000);
+            }
+            "gpus" => {
+                let gpus = words.next().unwrap().parse().unwrap();
+                let wish = ("gpu".to_owned(), gpus);
+                container.resources.generic_reservations.extend([wish]);
+            }
+            "platform" => container.platform = Some(words.next().unwrap().into()),
+            "host-port" => {
+                let mut port = port(words.next().unwrap());
+                port.mode = PublishMode::Host;
+                container.ports.push(port);
+            }
+            "global" => spec.mode = ServiceMode::Global,
+            "global-job" => spec.mode = ServiceMode::GlobalJob,
+            "job" => {
+                let (completions, concurrent) = words.next().unwrap().split_once('/').unwrap();
+                spec.mode = ServiceMode::ReplicatedJob {
+                    completions: completions.parse().unwrap(),
+                    concurrent: concurrent.parse().unwrap(),
+                };
+            }
             replicas => {
                 let replicas = replicas.strip_prefix('x').unwrap().parse().unwrap();
                 spec.mode = ServiceMode::Replicated { replicas };

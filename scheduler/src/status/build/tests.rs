@@ -150,6 +150,7 @@ fn task<'a>(
         waits_for: Default::default(),
         failures: 0,
         restarts: 0,
+        avoids: None,
         start_after: Timestamp::EPOCH,
         created_at: Timestamp::EPOCH,
     };

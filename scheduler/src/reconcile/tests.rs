@@ -1,0 +1,247 @@
+//! Where containers go, and what becomes of them when nodes come and go.
+
+mod fleet;
+
+use self::fleet::Fleet;
+use crate::model::node::Availability;
+
+/// Brings a stack up on some nodes, and says where its containers are.
+#[track_caller]
+fn check(nodes: &str, stack: &str, expected: &str) {
+    let mut fleet = Fleet::new(nodes);
+    fleet.up(stack);
+    assert_eq!(fleet.shown(), expected);
+}
+
+#[test]
+fn the_node_with_the_fewest_of_the_service_comes_first_then_with_the_fewest_at_all() {
+    check(
+        "n1\nn2\nn3",
+        "web v1 x4",
+        "n1: web.1 web.4 | n2: web.2 | n3: web.3",
+    );
+    check(
+        "n1\nn2\nn3",
+        "api v1 x2\nweb v1 x2",
+        "n1: api.1 web.2 | n2: api.2 | n3: web.1",
+    );
+}
+
+#[test]
+fn preferences_spread_over_labels_in_order() {
+    check(
+        "n1 zone=a\nn2 zone=a\nn3 zone=a\nn4 zone=b",
+        "web v1 x4 spread node.labels.zone",
+        "n1: web.1 | n2: web.3 | n3: | n4: web.2 web.4",
+    );
+    // A missing label is a branch of its own.
+    check(
+        "n1 zone=a\nn2 zone=b\nn3",
+        "web v1 x3 spread node.labels.zone",
+        "n1: web.1 | n2: web.2 | n3: web.3",
+    );
+    check(
+        "n1 zone=a rack=1\nn2 zone=a rack=1\nn3 zone=a rack=2\nn4 zone=b rack=1",
+        "web v1 x4 spread node.labels.zone spread node.labels.rack",
+        "n1: web.1 | n2: | n3: web.3 | n4: web.2 web.4",
+    );
+}
+
+#[test]
+fn a_full_branch_gives_way_to_the_next() {
+    check(
+        "n1 zone=a\nn2 zone=b\nn3 zone=b",
+        "web v1 x3 spread node.labels.zone most 1",
+        "n1: web.1 | n2: web.2 | n3: web.3",
+    );
+}
+
+#[test]
+fn what_is_set_aside_counts() {
+    check(
+        "n1 cpus=2\nn2 cpus=1",
+        "web v1 x4 cpus 1",
+        "n1: web.1 web.3 | n2: web.2 \
+         | ?: web.4 (no node can run it: 2 with too few CPUs)",
+    );
+    check(
+        "n1 gpus=1\nn2",
+        "ai v1 x2 gpus 1",
+        "n1: ai.1 | n2: | ?: ai.2 (no node can run it: 2 with too few of `gpu`)",
+    );
+}
+
+#[test]
+fn a_port_of_the_host_is_taken_once_on_each_node() {
+    check(
+        "n1\nn2",
+        "web v1 x3 host-port 80",
+        "n1: web.1 | n2: web.2 | ?: web.3 (no node can run it: 2 with port 80/tcp taken)",
+    );
+}
+
+#[test]
+fn a_reason_counts_nodes_the_most_frequent_first() {
+    let mut fleet = Fleet::new("n1 zone=b\nn2 zone=b arch=arm64\nn3 zone=a\nn4 zone=b\nn5 zone=b");
+    fleet.node("n1", |node| node.availability = Availability::Pause);
+    fleet.drain("n4");
+    fleet.down("n5");
+    fleet.up("web v1 on node.labels.zone==a platform linux/arm64\nai v1 x2 on node.labels.zone==c");
+    let refused =
+        "no node can run it: 2 without `node.labels.zone==c`, 1 down, 1 paused, 1 drained";
+    assert_eq!(
+        fleet.shown(),
+        format!("n1: | n2: | n3: web.1 | n4: | n5: | ?: ai.1 ({refused}) ai.2 ({refused})")
+    );
+}
+
+#[test]
+fn a_platform_is_asked_for() {
+    check(
+        "n1 arch=amd64\nn2 arch=arm64",
+        "web v1 x2 platform linux/aarch64\nold v1 platform linux/s390x",
+        "n1: | n2: web.1 web.2 \
+         | ?: old.1 (no node can run it: 2 not of platform linux/s390x)",
+    );
+}
+
+#[test]
+fn each_node_has_one_of_a_global_service_wherever_it_suits() {
+    let mut fleet = Fleet::new("n1 zone=a\nn2 zone=a\nn3 zone=b");
+    fleet.up("log v1 global on node.labels.zone==a");
+    assert_eq!(fleet.shown(), "n1: log.1 | n2: log.2 | n3:");
+    fleet.node("n3", |node| {
+        node.labels.insert("zone".into(), "a".into());
+    });
+    fleet.drain("n1");
+    fleet.settle();
+    assert_eq!(fleet.shown(), "n1: | n2: log.2 | n3: log.3");
+    fleet.node("n1", |node| node.availability = Availability::Active);
+    fleet.settle();
+    assert_eq!(fleet.shown(), "n1: log.1 | n2: log.2 | n3: log.3");
+}
+
+#[test]
+fn a_node_that_is_down_keeps_what_only_it_can_run() {
+    let mut fleet = Fleet::new("n1\nn2");
+    fleet.up("db v1 volume data\nlog v1 global\nweb v1 x2");
+    assert_eq!(fleet.shown(), "n1: db.1 log.1 web.2 | n2: log.2 web.1");
+    fleet.down("n1");
+    fleet.down("n2");
+    fleet.settle();
+    let reason = "no node can run it: 2 down";
+    assert_eq!(
+        fleet.shown(),
+        format!("n1: db.1 log.1 web.2! | n2: log.2 web.1! | ?: web.1 ({reason}) web.2 ({reason})")
+    );
+}
+
+#[test]
+fn a_lost_node_drops_on_its_return_what_was_replaced() {
+    let mut fleet = Fleet::new("n1\nn2\nn3");
+    fleet.up("web v1 x3");
+    fleet.watch();
+    fleet.down("n2");
+    fleet.settle();
+    assert_eq!(fleet.shown(), "n1: web.1 web.2 | n2: web.2! | n3: web.3");
+    fleet.back("n2");
+    fleet.settle();
+    assert_eq!(fleet.shown(), "n1: web.1 web.2 | n2: | n3: web.3");
+    assert_eq!((fleet.fewest["web"], fleet.most["web"]), (2, 3));
+}
+
+#[test]
+fn draining_honours_the_update_policy() {
+    let mut fleet = Fleet::new("n1\nn2");
+    fleet.up("web v1 x4 start-first one-by-one");
+    fleet.watch();
+    fleet.drain("n1");
+    for _ in 0..10 {
+        fleet.settle();
+        fleet.wait(6);
+    }
+    assert_eq!(fleet.shown(), "n1: | n2: web.1 web.2 web.3 web.4");
+    assert_eq!((fleet.fewest["web"], fleet.most["web"]), (4, 5));
+}
+
+#[test]
+fn a_drained_node_is_emptied_even_if_there_is_no_other_place() {
+    let mut fleet = Fleet::new("n1");
+    fleet.up("web v1\ndb v1 volume data");
+    fleet.drain("n1");
+    fleet.settle();
+    assert_eq!(
+        fleet.shown(),
+        "n1: web.1! | ?: db.1 (no node can run it: 1 drained) web.1 (no node can run it: 1 drained)"
+    );
+    fleet.node("n1", |node| node.availability = Availability::Active);
+    fleet.settle();
+    assert_eq!(fleet.shown(), "n1: db.1 web.1");
+}
+
+#[test]
+fn containers_leave_a_node_that_no_longer_suits() {
+    let mut fleet = Fleet::new("n1 zone=a\nn2 zone=a");
+    fleet.up("web v1 x2 on node.labels.zone==a");
+    assert_eq!(fleet.shown(), "n1: web.1 | n2: web.2");
+    fleet.node("n1", |node| {
+        node.labels.insert("zone".into(), "b".into());
+    });
+    fleet.settle();
+    assert_eq!(fleet.shown(), "n1: | n2: web.1 web.2");
+}
+
+#[test]
+fn after_five_failures_in_a_row_another_node_is_tried() {
+    let mut fleet = Fleet::new("n1\nn2");
+    fleet.fails_on("web", "n1");
+    fleet.up("web v1 restart always");
+    for _ in 0..5 {
+        fleet.wait(60);
+    }
+    assert_eq!(fleet.shown(), "n1: | n2: web.1");
+}
+
+#[test]
+fn what_fails_everywhere_goes_on_failing_with_a_growing_wait() {
+    let mut fleet = Fleet::new("n1");
+    fleet.fails_on("web", "n1");
+    fleet.up("web v1 restart always");
+    for _ in 0..7 {
+        fleet.wait(60);
+    }
+    let task = fleet.state.tasks.values().next_back().unwrap();
+    assert!(task.failures >= 7, "{task:?}");
+}
+
+#[test]
+fn a_job_runs_to_its_end_a_few_at_a_time_and_once_for_each_version() {
+    let mut fleet = Fleet::new("n1\nn2");
+    fleet.watch();
+    fleet.up("job v1 job 5/2");
+    assert_eq!(
+        fleet.shown(),
+        "n1: job.1+ job.3+ job.5+ | n2: job.2+ job.4+"
+    );
+    assert_eq!(fleet.most["job"], 2);
+    fleet.up("job v1 job 5/2");
+    let made = fleet.state.tasks_made;
+    fleet.up("job v2 job 2/0");
+    assert_eq!(fleet.shown(), "n1: job.1+ | n2: job.2+");
+    assert!(fleet.state.tasks_made > made);
+    fleet.up("job v2 job 2/0\nall v1 global-job");
+    assert_eq!(fleet.shown(), "n1: all.1+ job.1+ | n2: all.2+ job.2+");
+}
+
+#[test]
+fn what_was_on_a_removed_node_is_forgotten() {
+    use crate::model::id::NodeId;
+    use crate::state::Change;
+
+    let mut fleet = Fleet::new("n1\nn2");
+    fleet.up("db v1 volume data\nweb v1 x2");
+    fleet.down("n1");
+    fleet.change(|_| vec![Change::RemoveNode(NodeId::new("n1"))]);
+    fleet.settle();
+    assert_eq!(fleet.shown(), "n2: db.1 web.1 web.2");
+}

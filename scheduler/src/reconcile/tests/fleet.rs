@@ -1,0 +1,249 @@
+//! A state, and nodes that do at once what they are told: only decisions are looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::control_plane::carry_out;
+use crate::control_plane::command::{Command, DeployOptions};
+use crate::control_plane::tests::world::stack;
+use crate::model::id::NodeId;
+use crate::model::node::{Availability, Node, NodeStatus};
+use crate::model::task::{DesiredState, Task, TaskState, TaskStatus};
+use crate::model::time::Timestamp;
+use crate::reconcile::{reconcile, slot};
+use crate::state::draft::IdGenerator;
+use crate::state::{Batch, Change, Draft, State, is_on_node};
+
+pub(super) struct Fleet {
+    pub(super) state: State,
+    pub(super) now: Timestamp,
+    ids: IdGenerator,
+    /// Services whose containers fail at once, and the node on which they do.
+    failing: BTreeSet<(String, String)>,
+    /// The most containers that were alive at once, by service.
+    pub(super) most: BTreeMap<String, usize>,
+    pub(super) fewest: BTreeMap<String, usize>,
+}
+
+impl Fleet {
+    /// One node a line: its name, and what it has: `n1 zone=a cpus=2 gpus=1 arch=arm64`.
+    pub(super) fn new(nodes: &str) -> Self {
+        let mut fleet = Self {
+            state: State::default(),
+            now: Timestamp::from_nanos(1_000_000_000_000),
+            ids: IdGenerator::new([7; 32]),
+            failing: BTreeSet::new(),
+            most: BTreeMap::new(),
+            fewest: BTreeMap::new(),
+        };
+        for line in nodes.lines().map(str::trim).filter(|it| !it.is_empty()) {
+            let node = node(line);
+            fleet.change(|_| vec![Change::SetNode(Arc::new(node))]);
+        }
+        fleet
+    }
+
+    pub(super) fn change(&mut self, changes: impl FnOnce(&State) -> Vec<Change>) {
+        let batch = Batch {
+            base: self.state.version,
+            at: self.now,
+            changes: changes(&self.state),
+            answers: Vec::new(),
+        };
+        self.state.apply(&batch).unwrap();
+    }
+
+    pub(super) fn node(&mut self, name: &str, update: impl FnOnce(&mut Node)) {
+        let mut node = (*self.state.nodes[&NodeId::new(name)]).clone();
+        update(&mut node);
+        self.change(|_| vec![Change::SetNode(Arc::new(node))]);
+    }
+
+    pub(super) fn down(&mut self, name: &str) {
+        self.node(name, |node| node.status = NodeStatus::Down);
+    }
+
+    pub(super) fn back(&mut self, name: &str) {
+        self.node(name, |node| node.status = NodeStatus::Ready);
+    }
+
+    pub(super) fn drain(&mut self, name: &str) {
+        self.node(name, |node| node.availability = Availability::Drain);
+    }
+
+    pub(super) fn fails_on(&mut self, service: &str, node: &str) {
+        self.failing.insert((service.into(), node.into()));
+    }
+
+    pub(super) fn up(&mut self, drawing: &str) {
+        let stack = stack("shop", drawing);
+        let options = DeployOptions::default();
+        let mut draft = Draft::new(&self.state, &mut self.ids, self.now);
+        carry_out(&mut draft, Command::Deploy { stack, options }).unwrap();
+        let changes = draft.into_changes();
+        self.change(|_| changes);
+        self.settle();
+    }
+
+    /// Decides and obeys until there is nothing left to do now.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..200 {
+            let mut draft = Draft::new(&self.state, &mut self.ids, self.now);
+            reconcile(&mut draft);
+            let changes = draft.into_changes();
+            let decided = !changes.is_empty();
+            self.change(|_| changes);
+            self.count();
+            let done = self.obey();
+            let obeyed = !done.is_empty();
+            self.change(|_| done);
+            self.count();
+            if !decided && !obeyed {
+                return;
+            }
+        }
+        panic!("never done: {}", self.shown());
+    }
+
+    pub(super) fn wait(&mut self, seconds: u64) {
+        self.now = self.now.plus(Duration::from_secs(seconds));
+        self.settle();
+    }
+
+    pub(super) fn watch(&mut self) {
+        self.most.clear();
+        self.fewest.clear();
+        self.count();
+    }
+
+    fn count(&mut self) {
+        let mut alive: BTreeMap<String, usize> = BTreeMap::new();
+        for service in self.state.services.values() {
+            let name = &service.spec.name;
+            let tasks = self.state.service_tasks(&service.id);
+            let serving = tasks.filter(|task| slot::is_serving(task) && self.is_ready(task));
+            alive.insert(name.clone(), serving.count());
+        }
+        for (name, count) in alive {
+            let most = self.most.entry(name.clone()).or_insert(count);
+            *most = (*most).max(count);
+            let fewest = self.fewest.entry(name).or_insert(count);
+            *fewest = (*fewest).min(count);
+        }
+    }
+
+    fn is_ready(&self, task: &Task) -> bool {
+        let node = task
+            .node
+            .as_ref()
+            .and_then(|node| self.state.nodes.get(node));
+        node.is_some_and(|node| node.status == NodeStatus::Ready)
+    }
+
+    /// One step of each task on each node that is not down.
+    fn obey(&self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let tasks = self.state.tasks.values();
+        for task in tasks.filter(|task| is_on_node(task) && self.is_ready(task)) {
+            let last = self.state.container(&task.container).unwrap();
+            if last.id == task.id {
+                changes.extend(self.step(task));
+            }
+        }
+        changes
+    }
+
+    fn step(&self, task: &Task) -> Option<Change> {
+        let state = task.status.state;
+        let say = |state| {
+            let status = TaskStatus {
+                started_at: Some(self.now),
+                ..TaskStatus::new(state, self.now, format!("{state:?}"))
+            };
+            Some(Change::Observe(task.id.clone(), Box::new(status)))
+        };
+        match task.desired {
+            DesiredState::Remove if state.is_terminal() => {
+                Some(Change::ForgetContainer(task.container.clone()))
+            }
+            DesiredState::Shutdown | DesiredState::Remove if !state.is_terminal() => {
+                say(TaskState::Shutdown)
+            }
+            DesiredState::Ready | DesiredState::Running if state < TaskState::Ready => {
+                say(TaskState::Ready)
+            }
+            DesiredState::Running if state < TaskState::Running && task.start_after <= self.now => {
+                say(TaskState::Running)
+            }
+            DesiredState::Running if state == TaskState::Running => {
+                let service = self.state.service_of(task).unwrap();
+                let node = task.node.as_ref().unwrap().to_string();
+                let key = (service.spec.name.clone(), node);
+                match () {
+                    () if self.failing.contains(&key) => say(TaskState::Failed),
+                    () if service.is_job() => say(TaskState::Complete),
+                    () => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// `n1: web.1 web.3 | n2: db.1! | ?: web.4 (…)`; `!` is stopped or failed, `+` done.
+    pub(super) fn shown(&self) -> String {
+        let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for node in self.state.nodes.keys() {
+            nodes.insert(node.to_string(), Vec::new());
+        }
+        for task in self.state.tasks.values() {
+            let service = self.state.service_of(task).unwrap();
+            let name = format!("{}.{}", service.spec.name, task.slot);
+            let last = self.state.container(&task.container).unwrap();
+            if last.id != task.id {
+                continue;
+            }
+            let placed = task.status.state >= TaskState::Assigned;
+            let (node, line) = match &task.node {
+                Some(node) if placed => (node.to_string(), format!("{name}{}", mark(task))),
+                _ => ("?".to_owned(), format!("{name} ({})", task.status.reason)),
+            };
+            nodes.entry(node).or_default().push(line);
+        }
+        let shown = |(node, mut tasks): (String, Vec<String>)| {
+            tasks.sort();
+            format!("{node}: {}", tasks.join(" ")).trim_end().to_owned()
+        };
+        let mut lines: Vec<String> = nodes.into_iter().map(shown).collect();
+        lines.sort_by_key(|line| line.starts_with('?'));
+        lines.join(" | ")
+    }
+}
+
+fn mark(task: &Task) -> &'static str {
+    match task.status.state {
+        TaskState::Complete => "+",
+        state if state.is_terminal() => "!",
+        _ => "",
+    }
+}
+
+fn node(line: &str) -> Node {
+    let mut words = line.split_whitespace();
+    let mut node = Node::test(words.next().unwrap());
+    for word in words {
+        let (key, value) = word.split_once('=').unwrap();
+        match key {
+            "cpus" => node.description.cpu_millis = value.parse::<u64>().unwrap() * 1000,
+            "gpus" => {
+                let gpus = ("gpu".to_owned(), value.parse().unwrap());
+                node.description.generic_resources.extend([gpus]);
+            }
+            "arch" => node.description.architecture = value.into(),
+            label => {
+                node.labels.insert(label.into(), value.into());
+            }
+        }
+    }
+    node
+}
