@@ -7,6 +7,8 @@
 //! | [`plan`], [`report`] | what comes next; what is said about it | yes |
 //! | [`host`] | what can be done to a machine; `host/linux.rs` does it | |
 //! | [`manager`] | gives the control plane its time and its disk | |
+//! | [`peer`] | how nodes talk with each other | |
+//! | [`seal`] | what is on disk can be read on this host only | |
 //! | [`api`], [`events`] | the HTTP server on the node's socket | partly |
 //! | [`container`] | one container's life: bundle, shim, exec, logs, health, cgroup, seccomp | partly |
 //! | [`image`], [`fetch`] | references, registries, layers, the content store; who fetches when | partly |
@@ -32,8 +34,10 @@ pub mod manager;
 mod namespace;
 pub mod network;
 pub mod node;
+pub mod peer;
 pub mod plan;
 pub mod process;
 pub mod report;
+pub mod seal;
 pub mod secret;
 pub mod volume;
