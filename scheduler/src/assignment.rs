@@ -7,14 +7,15 @@
 pub mod build;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::model::container::ContainerSpec;
-use crate::model::id::{ContainerId, NetworkId, TaskId};
+use crate::model::id::{ContainerId, NetworkId, NodeId, TaskId};
+use crate::model::service::RestartPolicy;
 use crate::model::task::{DesiredState, StopOrder};
 use crate::model::time::Timestamp;
 use crate::model::volume::VolumeSpec;
@@ -22,14 +23,29 @@ use crate::model::volume::VolumeSpec;
 /// The whole wanted set of one node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Assignment {
+    /// The cluster's epoch: goes up when the cluster was recovered by hand, and comes before the
+    /// generation.
+    #[serde(default)]
+    pub epoch: u64,
     /// Goes up with each change; a node never goes back.
     pub generation: u64,
+    /// Where the managers are, for the time when the one that was asked has gone. Empty on a host
+    /// that stands alone.
+    #[serde(default)]
+    pub managers: Vec<(NodeId, SocketAddr)>,
     pub tasks: Vec<Arc<AssignedTask>>,
     pub networks: Vec<AssignedNetwork>,
     pub volumes: Vec<AssignedVolume>,
     /// Contents of the secrets and configs that the tasks are granted, by final name.
     pub secrets: BTreeMap<String, Vec<u8>>,
     pub configs: BTreeMap<String, Vec<u8>>,
+}
+
+impl Assignment {
+    /// Orders what a node has been told: it refuses everything that is not newer.
+    pub fn number(&self) -> (u64, u64) {
+        (self.epoch, self.generation)
+    }
 }
 
 /// The latest task of one container.
@@ -53,7 +69,13 @@ pub struct AssignedTask {
     /// The container whose network, pid or ipc namespace it joins, where the spec names a service.
     pub joins: BTreeMap<String, ContainerId>,
     pub replaces: Option<ContainerId>,
+    /// What the node does by itself when it ends and no manager answers.
+    #[serde(default)]
+    pub restart: RestartPolicy,
     pub restarts: u32,
+    /// Failures in a row before this run.
+    #[serde(default)]
+    pub failures: u32,
     pub start_after: Timestamp,
     pub created_at: Timestamp,
 }

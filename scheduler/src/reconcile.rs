@@ -25,7 +25,7 @@ use std::sync::Arc;
 use crate::model::id::NodeId;
 use crate::model::task::DesiredState;
 use crate::model::time::Timestamp;
-use crate::report::{Report, is_news};
+use crate::report::{Report, Rerun, is_news};
 use crate::state::{Change, Draft};
 
 /// A pass makes way for the next at most this many times: replace, stop, remove, place in a row.
@@ -55,6 +55,10 @@ pub fn reconcile(draft: &mut Draft<'_>) -> Option<Timestamp> {
 
 /// Takes over what a node says, as far as it is news about what is the node's.
 pub fn observe(draft: &mut Draft<'_>, node: &NodeId, report: &Report) {
+    // First: what a task says of its last end is judged by how often it was started.
+    for rerun in &report.reruns {
+        take_over(draft, node, rerun);
+    }
     for (id, status) in &report.tasks {
         let Some(task) = draft.state().tasks.get(id) else {
             continue;
@@ -75,6 +79,21 @@ pub fn observe(draft: &mut Draft<'_>, node: &NodeId, report: &Report) {
     for name in &report.removed_volumes {
         forget_volume(draft, node, name);
     }
+}
+
+/// Counts what a node has restarted by itself, so that nobody does it once more.
+fn take_over(draft: &mut Draft<'_>, node: &NodeId, rerun: &Rerun) {
+    let Some(task) = draft.state().tasks.get(&rerun.task) else {
+        return;
+    };
+    let ours = task.node.as_ref() == Some(node) && !task.status.state.is_terminal();
+    if !ours || task.restarts >= rerun.tally.restarts {
+        return;
+    }
+    let mut task = (**task).clone();
+    task.restarts = rerun.tally.restarts;
+    task.failures = rerun.tally.failures;
+    draft.set_task(task);
 }
 
 /// A volume that was deployed again while its data was being deleted begins anew.

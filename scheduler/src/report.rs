@@ -16,6 +16,26 @@ pub struct Report {
     pub removed_containers: Vec<ContainerId>,
     /// Volumes that were to be removed, and whose data is gone.
     pub removed_volumes: Vec<String>,
+    /// What the node has restarted by itself while no manager answered.
+    #[serde(default)]
+    pub reruns: Vec<Rerun>,
+}
+
+/// A task whose container the node has started again without being told to. It stays the same task:
+/// only a manager makes another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rerun {
+    pub task: TaskId,
+    pub tally: Tally,
+}
+
+/// How often a container was restarted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// All of them, as `docker inspect` counts.
+    pub restarts: u32,
+    /// Failures in a row.
+    pub failures: u32,
 }
 
 impl Report {
@@ -23,6 +43,7 @@ impl Report {
         self.tasks.is_empty()
             && self.removed_containers.is_empty()
             && self.removed_volumes.is_empty()
+            && self.reruns.is_empty()
     }
 }
 

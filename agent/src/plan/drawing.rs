@@ -6,6 +6,7 @@ use std::sync::Arc;
 use scheduler::assignment::AssignedTask;
 use scheduler::model::container::ContainerSpec;
 use scheduler::model::id::{ContainerId, TaskId};
+use scheduler::model::service::RestartPolicy;
 use scheduler::model::task::DesiredState;
 use scheduler::model::time::Timestamp;
 
@@ -26,7 +27,9 @@ pub(crate) fn task(id: &str, desired: DesiredState) -> AssignedTask {
         interfaces: Vec::new(),
         joins: BTreeMap::new(),
         replaces: None,
+        restart: RestartPolicy::default(),
         restarts: 0,
+        failures: 0,
         start_after: Timestamp::EPOCH,
         created_at: Timestamp::EPOCH,
     }

@@ -10,12 +10,14 @@ mod names;
 pub use labels::labels;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{AssignedInterface, AssignedNetwork, AssignedTask, AssignedVolume, Assignment};
 use crate::model::container::{ContainerSpec, FileGrant, NamespaceMode, NetworkMode};
 use crate::model::id::{ContainerId, NetworkId, NodeId, TaskId};
 use crate::model::network::Attachment;
+use crate::model::node::Role;
 use crate::model::service::{Service, ServiceSpec};
 use crate::model::stack::StoredContent;
 use crate::model::task::Task;
@@ -66,7 +68,9 @@ impl Builder {
         let live = || rows.iter().filter(|task| !task.status.state.is_terminal());
         let specs: Vec<_> = live().filter_map(|task| spec_of(state, task)).collect();
         Assignment {
+            epoch: state.cluster.as_ref().map_or(0, |cluster| cluster.epoch),
             generation: state.version,
+            managers: managers(state),
             tasks,
             networks: networks(state, &used),
             volumes: volumes(state, node),
@@ -96,7 +100,10 @@ impl Builder {
 
 /// Everything else that an assigned task shows never changes in a task's life.
 fn is_current(made: &AssignedTask, task: &Task) -> bool {
-    made.desired == task.desired && made.stop == task.stop && made.name == task.name
+    made.desired == task.desired
+        && made.stop == task.stop
+        && made.name == task.name
+        && made.restarts == task.restarts
 }
 
 /// Equal but for the generation.
@@ -108,10 +115,24 @@ fn is_same(one: &Assignment, other: &Assignment) -> bool {
             .zip(&other.tasks)
             .all(|(one, other)| Arc::ptr_eq(one, other) || one == other);
     same_tasks
+        && one.epoch == other.epoch
+        && one.managers == other.managers
         && one.networks == other.networks
         && one.volumes == other.volumes
         && one.secrets == other.secrets
         && one.configs == other.configs
+}
+
+/// The managers that can be reached, in the order of their identifiers.
+fn managers(state: &State) -> Vec<(NodeId, SocketAddr)> {
+    if state.cluster.is_none() {
+        return Vec::new();
+    }
+    let nodes = state.nodes.values();
+    nodes
+        .filter(|node| node.role == Role::Manager)
+        .filter_map(|node| Some((node.id.clone(), node.address?)))
+        .collect()
 }
 
 /// The spec of the version that a task runs.
@@ -136,7 +157,9 @@ fn assigned(state: &State, service: &Service, task: &Task) -> Option<AssignedTas
         interfaces: interfaces(state, &spec.container, &task.attachments),
         joins: joins(state, service, &spec.container, task),
         replaces: task.replaces.clone(),
+        restart: spec.restart.clone(),
         restarts: task.restarts,
+        failures: task.failures,
         start_after: task.start_after,
         created_at: task.created_at,
     })

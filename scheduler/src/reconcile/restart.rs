@@ -11,6 +11,7 @@ use super::slot::{self, Cause};
 use crate::model::service::{RestartCondition, RestartPolicy, Service};
 use crate::model::task::{DesiredState, Task, TaskState, TaskStatus, WaitsFor};
 use crate::model::time::Timestamp;
+use crate::report::Tally;
 use crate::state::{Draft, State};
 
 /// A run of this length was a success, whatever ended it.
@@ -94,7 +95,15 @@ fn again(state: &State, task: &Task) -> Option<Cause> {
     if last.id != task.id {
         return None;
     }
-    restart(&service.spec.restart, task)
+    let tally = Tally {
+        restarts: task.restarts,
+        failures: task.failures,
+    };
+    let again = restart(&service.spec.restart, &task.status, tally)?;
+    Some(Cause::Policy {
+        failures: again.failures,
+        start_after: again.start_after,
+    })
 }
 
 fn is_wanted(state: &State, service: &Service, task: &Task) -> bool {
@@ -104,12 +113,21 @@ fn is_wanted(state: &State, service: &Service, task: &Task) -> bool {
         && slot::is_wanted(state, service, task.slot)
 }
 
-/// What the policy makes of an end. `None`: it stays ended.
-pub fn restart(policy: &RestartPolicy, task: &Task) -> Option<Cause> {
-    let failed = match task.status.state {
+/// Another run after an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// Failures in a row so far.
+    pub failures: u32,
+    /// The end of the back-off.
+    pub start_after: Timestamp,
+}
+
+/// What the policy makes of an end, with the restarts before it. `None`: it stays ended.
+pub fn restart(policy: &RestartPolicy, status: &TaskStatus, tally: Tally) -> Option<Again> {
+    let failed = match status.state {
         TaskState::Failed => true,
         // What could never be started will not be started by trying again.
-        TaskState::Rejected if task.restarts == 0 => return None,
+        TaskState::Rejected if tally.restarts == 0 => return None,
         TaskState::Rejected => true,
         TaskState::Complete | TaskState::Shutdown => false,
         TaskState::Orphaned
@@ -127,21 +145,20 @@ pub fn restart(policy: &RestartPolicy, task: &Task) -> Option<Cause> {
         RestartCondition::Always | RestartCondition::UnlessStopped => true,
     };
     let tries = if policy.window.is_zero() {
-        task.restarts
+        tally.restarts
     } else {
-        task.failures
+        tally.failures
     };
     if !wanted || (policy.max_attempts > 0 && tries >= policy.max_attempts) {
         return None;
     }
-    let end = task.status.finished_at.unwrap_or(task.status.at);
-    let ran = task
-        .status
+    let end = status.finished_at.unwrap_or(status.at);
+    let ran = status
         .started_at
         .map_or(Duration::ZERO, |start| end.since(start));
     let good = ran >= GOOD_RUN.max(policy.window);
-    let failures = if good { 0 } else { task.failures };
-    Some(Cause::Policy {
+    let failures = if good { 0 } else { tally.failures };
+    Some(Again {
         failures: failures + 1,
         start_after: end.plus(wait(policy.delay, failures)),
     })

@@ -1,8 +1,9 @@
 use super::*;
-use crate::control_plane::tests::world::World;
+use crate::control_plane::Input;
+use crate::control_plane::tests::world::{World, node};
 use crate::model::service::RestartCondition::{Always, Never, OnFailure, UnlessStopped};
 use crate::model::task::TaskState::{Complete, Failed, Rejected, Shutdown};
-use crate::model::task::TaskStatus;
+use crate::report::{Report, Rerun};
 
 /// A run that ended after `ran` seconds, as the `runs`-th restart with `failures` in a row.
 fn ended(state: TaskState, ran: u64, restarts: u32, failures: u32) -> Task {
@@ -30,16 +31,19 @@ fn check(condition: RestartCondition, max_attempts: u32, task: &Task, expected: 
         max_attempts,
         ..RestartPolicy::default()
     };
-    let found = match restart(&policy, task) {
+    let tally = Tally {
+        restarts: task.restarts,
+        failures: task.failures,
+    };
+    let found = match restart(&policy, &task.status, tally) {
         None => "stays".to_owned(),
-        Some(Cause::Policy {
+        Some(Again {
             failures,
             start_after,
         }) => {
             let end = task.status.finished_at.unwrap();
             format!("{failures} in a row, after {:?}", start_after.since(end))
         }
-        Some(Cause::Person(_)) => "a person".to_owned(),
     };
     assert_eq!(found, expected);
 }
@@ -103,4 +107,52 @@ fn what_could_not_be_started_is_not_tried_again_unless_it_ran_before() {
         &ended(Rejected, 0, 1, 1),
         "2 in a row, after 200ms",
     );
+}
+
+/// What a node says after a time alone: it has started the container again by itself.
+fn ran_again(world: &mut World, tally: Tally) {
+    let task = world.assignment.tasks[0].clone();
+    let status = TaskStatus {
+        pid: Some(4711),
+        ..world.plane.state().tasks[&task.id].status.clone()
+    };
+    let report = Report {
+        tasks: vec![(task.id.clone(), status)],
+        reruns: vec![Rerun {
+            task: task.id.clone(),
+            tally,
+        }],
+        ..Report::default()
+    };
+    world.input(Input::Report {
+        node: node(),
+        report,
+    });
+}
+
+#[test]
+fn what_a_node_restarted_while_it_was_alone_counts_and_is_not_started_once_more() {
+    let mut world = World::new();
+    world.up("web v1 restart always").unwrap();
+    world.settle();
+    let tally = Tally {
+        restarts: 5,
+        failures: 5,
+    };
+    ran_again(&mut world, tally);
+    let tasks: Vec<_> = world.plane.state().tasks.values().cloned().collect();
+    assert_eq!(tasks.len(), 1);
+    let task = tasks[0].clone();
+    assert_eq!((task.restarts, task.failures), (5, 5));
+    assert_eq!(task.status.pid, Some(4711));
+    assert_eq!(world.assignment.tasks[0].restarts, 5);
+
+    let name = task.name.clone();
+    world.crash(&name, 1);
+    let last = world.plane.state().tasks.values().next_back().unwrap();
+    assert_eq!((last.restarts, last.failures), (6, 6));
+    // An older tally changes nothing.
+    ran_again(&mut world, Tally::default());
+    let last = world.plane.state().tasks.values().next_back().unwrap();
+    assert_eq!(last.restarts, 6);
 }
