@@ -338,7 +338,8 @@ impl Host {
         };
         add(
             "links",
-            self.shell("ip -o link | grep -vE ': (lo:|cable0@)' || true").stdout,
+            self.shell("ip -o link | grep -vE ': (lo:|cable0@)' || true")
+                .stdout,
         );
         add(
             "mounts",
