@@ -8,6 +8,7 @@ use crate::error::Failure;
 use crate::project::Context;
 
 pub(crate) mod agent;
+mod check;
 mod config;
 mod create;
 mod down;
@@ -55,6 +56,7 @@ pub(crate) enum Command {
     Pull(pull::Args),
     #[command(alias = "convert")]
     Config(config::Args),
+    Check(check::Args),
     Ls(ls::Args),
     Images(images::Args),
     Port(port::Args),
@@ -86,6 +88,7 @@ impl Command {
             Self::Scale(args) => args.run(context).await,
             Self::Pull(args) => args.run(context).await,
             Self::Config(args) => args.run(context),
+            Self::Check(args) => args.run(context),
             Self::Ls(args) => args.run(context).await,
             Self::Images(args) => args.run(context).await,
             Self::Port(args) => args.run(context).await,

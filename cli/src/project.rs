@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use scheduler::compose::{
-    self, Color, Files, LoadOptions, Project, Source, Steps, discover, dotenv, render_all,
+    self, Color, Diagnostic, Files, Lints, LoadOptions, Project, Source, Steps, discover, dotenv,
+    render_all,
 };
 
 use crate::args::{Ansi, Global, ProgressMode};
@@ -197,6 +198,16 @@ impl Context {
             output::note(render_all(&project.warnings, style));
         }
         Ok(project)
+    }
+
+    /// What is wrong with the project, and what looks wrong.
+    pub(crate) fn check(&self, lints: &Lints) -> Result<Vec<Diagnostic>, Failure> {
+        let steps = Steps {
+            read_contents: false,
+            ..Steps::default()
+        };
+        let options = self.load_options(&[], steps, Warnings::Shown)?;
+        Ok(compose::check(&options, &Disk, lints))
     }
 
     /// Loads the project and checks that it has these services.

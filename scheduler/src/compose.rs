@@ -21,6 +21,7 @@ mod document;
 pub mod dotenv;
 mod environment;
 mod interpolate;
+mod lint;
 mod merge;
 mod normalize;
 mod resolve;
@@ -38,12 +39,14 @@ use std::path::{Path, PathBuf};
 
 pub use canonical::{Canonical, Tree};
 pub use check::nearest;
-pub use diagnostic::{Color, Diagnostic, Failure, Severity, render_all};
+pub use diagnostic::{Color, Diagnostic, Failure, Severity, render_all, to_json};
+pub use lint::{Group, Lints, Rule, UnknownRule};
 pub use template::{TemplateError, Variable};
 
 use crate::model::stack::Stack;
 use assemble::{Assembler, Scope};
 use diagnostic::Problems;
+use document::Node;
 
 /// Where the contents of files come from: the cli reads the disk, tests read a map.
 pub trait Files {
@@ -141,20 +144,37 @@ pub struct Project {
 /// Every problem that was found in the files.
 pub fn load(options: &LoadOptions, files: &dyn Files) -> Result<Project, Failure> {
     let mut problems = Problems::default();
-    match load_into(options, files, &mut problems) {
-        Some(mut project) if !problems.has_errors() => {
-            project.warnings = problems.finish().1;
+    let loaded = load_into(options, files, &mut problems);
+    let (errors, warnings): (Vec<_>, Vec<_>) = problems
+        .finish(&Lints::default())
+        .into_iter()
+        .partition(|it| it.severity() == Severity::Error);
+    match loaded {
+        Some(Loaded { mut project, .. }) if errors.is_empty() => {
+            project.warnings = warnings;
             Ok(project)
         }
-        _ => {
-            let (errors, warnings) = problems.finish();
-            Err(Failure { errors, warnings })
-        }
+        _ => Err(Failure { errors, warnings }),
     }
 }
 
+/// Everything that is wrong with a project or looks wrong, in the order of the files.
+pub fn check(options: &LoadOptions, files: &dyn Files, lints: &Lints) -> Vec<Diagnostic> {
+    let mut problems = Problems::default();
+    if let Some(loaded) = load_into(options, files, &mut problems) {
+        lint::lint(&loaded.merged, files, &mut problems);
+    }
+    problems.finish(lints)
+}
+
+struct Loaded {
+    project: Project,
+    /// The tree before profiles and defaults have changed it.
+    merged: Node,
+}
+
 /// `None` is given only after an error has been reported.
-fn load_into(options: &LoadOptions, files: &dyn Files, problems: &mut Problems) -> Option<Project> {
+fn load_into(options: &LoadOptions, files: &dyn Files, problems: &mut Problems) -> Option<Loaded> {
     if options.files.is_empty() {
         problems.error_without_place("no Compose file was given");
         return None;
@@ -174,6 +194,7 @@ fn load_into(options: &LoadOptions, files: &dyn Files, problems: &mut Problems) 
         return None;
     }
     merge::settle(&mut model);
+    let merged = model.clone();
 
     let selection = normalize::select(&mut model, options, problems);
     let context = normalize::Context {
@@ -201,7 +222,7 @@ fn load_into(options: &LoadOptions, files: &dyn Files, problems: &mut Problems) 
     } else {
         Stack::default()
     };
-    Some(Project {
+    let project = Project {
         canonical: Canonical::new(&model, options.steps),
         name,
         stack,
@@ -210,5 +231,6 @@ fn load_into(options: &LoadOptions, files: &dyn Files, problems: &mut Problems) 
         profiles: selection.profiles,
         variables,
         environment,
-    })
+    };
+    Some(Loaded { project, merged })
 }

@@ -6,7 +6,7 @@ use super::Place;
 
 #[test]
 fn the_help_lists_every_command() {
-    assert_snapshot!(Place::empty().run("--help"), @r#"
+    assert_snapshot!(Place::empty().run("--help"), @"
     Runs compose.yaml stacks with its own container engine
 
     Usage: wharfie [OPTIONS] <COMMAND>
@@ -27,6 +27,7 @@ fn the_help_lists_every_command() {
       scale    Change the number of containers of services
       pull     Pull the images of services
       config   Parse, resolve and print the Compose file in canonical form
+      check    Find mistakes in the Compose file, and what was probably not meant
       ls       List the stacks that are running
       images   List the images of the containers
       port     Print the address that a port is published on
@@ -55,7 +56,7 @@ fn the_help_lists_every_command() {
                                       started when needed] [env: WHARFIE_HOST]
       -h, --help                      Print help
       -V, --version                   Print version
-    "#);
+    ");
 }
 
 #[test]

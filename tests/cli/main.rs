@@ -4,6 +4,7 @@
 //! machine shows; the directory's path is written as `[DIR]`.
 #![allow(clippy::unwrap_used)]
 
+mod check;
 mod config;
 mod errors;
 mod fake_node;

@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::diagnostic::{Problems, Span};
 use super::document::{Entry, Map, Node, Tag, Value};
+use super::lint::Rule;
 use super::merge::unique;
 use super::schema::{Attribute, Form, Keyless, Shape, Support, Union};
 use super::value;
@@ -167,7 +168,9 @@ impl Checker<'_> {
                         self.describe()
                     );
                     let help = format!("write `0{mode}` for the usual octal notation");
-                    self.problems.warn(node.span, title).set_help(help);
+                    self.problems
+                        .warn(Rule::DecimalMode, node.span, title)
+                        .set_help(help);
                 }
                 Node {
                     value: Value::Text(format!("{mode:04o}")),
@@ -271,7 +274,7 @@ impl Checker<'_> {
                     "{}: only the last item for {name} has an effect",
                     self.describe()
                 );
-                self.problems.warn(item.span, title);
+                self.problems.warn(Rule::RepeatedItem, item.span, title);
                 self.problems.relate(other.span, "the other one");
             }
         }
@@ -371,14 +374,15 @@ impl Checker<'_> {
                 Support::Refused(help) => {
                     let title = format!("`{key}` is not supported yet{}", self.within());
                     let diagnostic = self.problems.error(entry.key, title);
+                    diagnostic.set_code("unsupported");
                     if !help.is_empty() {
                         diagnostic.set_help(help);
                     }
                     continue;
                 }
-                Support::Ignored(why) => {
+                Support::Ignored(rule, why) => {
                     let title = format!("`{key}` has no effect{}: {why}", self.within());
-                    self.problems.warn(entry.key, title);
+                    self.problems.warn(rule, entry.key, title);
                 }
             }
             self.path.push(key.clone());
@@ -395,16 +399,14 @@ impl Checker<'_> {
     fn unknown(&mut self, key: &str, entry: &Entry, attributes: &[Attribute]) {
         let title = format!("unknown key `{key}`{}", self.within());
         let names = attributes.iter().map(|it| it.name);
-        let help = match nearest(key, names) {
-            Some(name) => Some(format!("did you mean `{name}`?")),
-            None if self.path.is_empty() && entry.node.as_map().is_some() => Some(
-                "services stand under `services:`; keys of your own begin with `x-`".to_owned(),
-            ),
-            None => None,
-        };
+        let meant = nearest(key, names);
         let diagnostic = self.problems.error(entry.key, title);
-        if let Some(help) = help {
-            diagnostic.set_help(help);
+        diagnostic.set_code("unknown-key");
+        if let Some(meant) = meant {
+            diagnostic.suggest(meant);
+        } else if self.path.is_empty() && entry.node.as_map().is_some() {
+            diagnostic
+                .set_help("services stand under `services:`; keys of your own begin with `x-`");
         }
     }
 

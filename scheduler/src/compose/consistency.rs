@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use super::check::nearest;
 use super::diagnostic::{Problems, Span};
 use super::document::{Entry, Node};
+use super::lint::Rule;
 use super::normalize::{Selection, references};
 use cycle::cycles;
 use resource::resource;
@@ -77,10 +78,13 @@ impl Service<'_> {
         {
             let title = format!("`build` is not supported yet in service `{}`", self.name);
             match image {
-                Some(image) => self.problems.warn(build.key, title).set_help(format!(
-                    "image `{image}` is used as it is: build it elsewhere, and pull it or \
+                Some(image) => self
+                    .problems
+                    .warn(Rule::NoEffect, build.key, title)
+                    .set_help(format!(
+                        "image `{image}` is used as it is: build it elsewhere, and pull it or \
                      `wharfie image load` it"
-                )),
+                    )),
                 None => self
                     .problems
                     .error(build.key, title)
@@ -110,6 +114,7 @@ impl Service<'_> {
             );
             self.problems
                 .error(mode.span, title)
+                .set_code("conflict")
                 .set_help("remove one of them");
             self.problems.relate(networks.key, "`networks` stands here");
         }
@@ -122,7 +127,9 @@ impl Service<'_> {
                 self.name
             );
             let help = "its ports are the host's already; `ports` has no effect";
-            self.problems.warn(ports.span, title).set_help(help);
+            self.problems
+                .warn(Rule::NoEffect, ports.span, title)
+                .set_help(help);
         } else if text.starts_with("service:") || text.starts_with("container:") {
             let title = format!(
                 "service `{}` publishes ports but has no network of its own",
@@ -156,7 +163,10 @@ impl Service<'_> {
             };
             if !same {
                 let title = format!("`{short}` and `{long}` of service `{}` disagree", self.name);
-                self.problems.error(one.span, title);
+                self.problems
+                    .error(one.span, title)
+                    .set_code("conflict")
+                    .set_help("leave one of them out");
                 self.problems
                     .relate(other.span, format!("`{long}` stands here"));
             }
@@ -175,7 +185,8 @@ impl Service<'_> {
             );
             self.problems
                 .error(name.span, title)
-                .set_help("remove `container_name`");
+                .set_code("conflict")
+                .set_help("remove `container_name`: the containers are then named by number");
         }
         let text = name.as_str().unwrap_or_default();
         let head = text.starts_with(|it: char| it.is_ascii_alphanumeric());
@@ -214,7 +225,7 @@ impl Service<'_> {
                     "a volume and a tmpfs of service `{}` are mounted at {target}",
                     self.name
                 );
-                self.problems.error(tmpfs.span, title);
+                self.problems.error(tmpfs.span, title).set_code("conflict");
                 self.problems.relate(*earlier, "the volume");
             }
         }
@@ -238,11 +249,16 @@ impl Service<'_> {
                 .into_iter()
                 .flat_map(Node::entries)
                 .map(|(name, _)| name);
-            let help = match nearest(name, names) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("declare it under the top-level `{section}:`"),
+            let meant = nearest(name, names);
+            let diagnostic = self.problems.error(span, title);
+            diagnostic.set_code("undeclared");
+            match meant {
+                Some(meant) => diagnostic.suggest(meant),
+                None if section == "volumes" && name.contains('/') => diagnostic.set_help(format!(
+                    "a path begins with `./`, `/` or `~`: write `./{name}` for a directory of the host"
+                )),
+                None => diagnostic.set_help(format!("declare it under the top-level `{section}:`")),
             };
-            self.problems.error(span, title).set_help(help);
         }
     }
 
@@ -278,9 +294,11 @@ impl Service<'_> {
             );
             let meant = nearest(name, services.keys().copied());
             let diagnostic = self.problems.error(entry.key, title);
-            if let Some(meant) = meant {
-                diagnostic.set_help(format!("did you mean `{meant}`?"));
-            }
+            diagnostic.set_code("undeclared");
+            match meant {
+                Some(meant) => diagnostic.suggest(meant),
+                None => diagnostic.set_help("`depends_on` names other services of the project"),
+            };
         }
     }
 
@@ -300,7 +318,7 @@ impl Service<'_> {
                 "service `{}` waits until `{name}` is healthy, but its check is disabled",
                 self.name
             );
-            self.problems.error(entry.key, title);
+            self.problems.error(entry.key, title).set_code("conflict");
             self.problems.relate(check.span, "disabled here");
         }
     }
@@ -333,10 +351,8 @@ fn container_names(services: &BTreeMap<&str, &Entry>, problems: &mut Problems) {
         };
         let Some(name) = node.as_str() else { continue };
         if let Some(earlier) = seen.insert(name, node.span) {
-            problems.error(
-                node.span,
-                format!("two services have the `container_name` `{name}`"),
-            );
+            let title = format!("two services have the `container_name` `{name}`");
+            problems.error(node.span, title).set_code("conflict");
             problems.relate(earlier, "the first one");
         }
     }

@@ -11,30 +11,24 @@
 //! help: did you mean `environment`?
 //! ```
 //!
-//! [`Problems`] collects them while the files are read; nothing stops at the first.
+//! A warning carries the name of its [`Rule`], by which it can be silenced. [`Problems`] collects
+//! them while the files are read; nothing stops at the first. Editors get the same as JSON.
+
+mod json;
+mod place;
+mod problems;
 
 use std::fmt;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-/// A piece of text in one of the files that are being loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Span {
-    pub(super) file: u32,
-    /// Byte offsets, the end excluded.
-    pub(super) start: u32,
-    pub(super) end: u32,
-}
-
-/// A file as it was read.
-#[derive(Debug)]
-pub(super) struct SourceText {
-    pub(super) path: PathBuf,
-    pub(super) text: String,
-}
+use super::lint::Rule;
+pub use json::to_json;
+use place::Place;
+pub(super) use place::{SourceText, Span};
+pub(super) use problems::Problems;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -46,52 +40,47 @@ pub enum Severity {
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
     severity: Severity,
+    code: &'static str,
+    /// `None` for what cannot be silenced.
+    rule: Option<Rule>,
     title: String,
     help: Option<String>,
+    /// What the underlined text should be replaced by, when that is certain.
+    replacement: Option<String>,
     place: Option<Place>,
+    /// What stands beside the underlined text.
+    label: Option<String>,
     /// Where something else stands that matters here, and what it is.
     related: Option<(Place, String)>,
 }
 
-#[derive(Clone, Debug)]
-struct Place {
-    span: Span,
-    source: Arc<SourceText>,
-}
-
-impl Place {
-    /// The text to underline: at most the rest of the first line, never half a character.
-    fn range(&self) -> Range<usize> {
-        let text = &self.source.text;
-        let start = floor(text, self.span.start as usize);
-        let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-        let end = floor(text, self.span.end as usize).clamp(start, line_end);
-        let trimmed = start + text[start..end].trim_end().len();
-        start..trimmed.max(start)
-    }
-
-    /// Line and column, both from one; the column counts characters.
-    fn position(&self) -> (usize, usize) {
-        let before = &self.source.text[..self.range().start];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (
-            before.matches('\n').count() + 1,
-            before[line_start..].chars().count() + 1,
-        )
-    }
-}
-
-fn floor(text: &str, mut at: usize) -> usize {
-    at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
 impl Diagnostic {
+    fn new(severity: Severity, rule: Option<Rule>, place: Option<Place>, title: String) -> Self {
+        Self {
+            severity,
+            code: rule.map_or("invalid", Rule::name),
+            rule,
+            title,
+            help: None,
+            replacement: None,
+            place,
+            label: None,
+            related: None,
+        }
+    }
+
     pub fn severity(&self) -> Severity {
         self.severity
+    }
+
+    /// The kind of problem, by a name that stays: that of the rule, or one of a few for errors.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The rule that can be silenced; `None` for an error of the files.
+    pub fn rule(&self) -> Option<Rule> {
+        self.rule
     }
 
     /// What is wrong, in one line without position.
@@ -106,7 +95,7 @@ impl Diagnostic {
     /// File, line and column (from one), if the problem has a place.
     pub fn position(&self) -> Option<(&Path, usize, usize)> {
         let place = self.place.as_ref()?;
-        let (line, column) = place.position();
+        let (line, column) = place.start();
         Some((&place.source.path, line, column))
     }
 
@@ -116,37 +105,36 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let path = self
-            .place
-            .as_ref()
-            .map(|it| it.source.path.to_string_lossy());
-        let other_path = self
-            .related
-            .as_ref()
-            .map(|(it, _)| it.source.path.to_string_lossy());
-        let title = level.primary_title(&self.title);
+        let mut title = level.primary_title(&self.title);
+        if self.rule.is_some() {
+            title = title.id(self.code);
+        }
+        let here = self.place.as_ref();
+        let (beside, elsewhere) = match (&self.related, here) {
+            (Some((other, label)), Some(here)) if Arc::ptr_eq(&other.source, &here.source) => {
+                (Some((other, label)), None)
+            }
+            (Some((other, label)), Some(_)) => (None, Some((other, label))),
+            _ => (None, None),
+        };
         let mut report = Vec::new();
-        match (&self.place, &path) {
-            (Some(place), Some(path)) => {
-                let mut snippet = Snippet::source(&place.source.text)
-                    .path(path.as_ref())
-                    .annotation(AnnotationKind::Primary.span(place.range()));
-                if let Some((other, label)) = &self.related
-                    && Arc::ptr_eq(&other.source, &place.source)
-                {
+        match here {
+            Some(place) => {
+                let primary = AnnotationKind::Primary
+                    .span(place.range())
+                    .label(self.label.as_deref());
+                let mut snippet = place.snippet().annotation(primary);
+                if let Some((other, label)) = beside {
                     snippet = snippet
                         .annotation(AnnotationKind::Context.span(other.range()).label(label));
                 }
                 report.push(title.element(snippet));
             }
-            _ => report.push(Group::with_title(title)),
+            None => report.push(Group::with_title(title)),
         }
-        if let (Some((other, label)), Some(other_path), Some(place)) =
-            (&self.related, &other_path, &self.place)
-            && !Arc::ptr_eq(&other.source, &place.source)
-        {
-            let snippet = Snippet::source(&other.source.text)
-                .path(other_path.as_ref())
+        if let Some((other, label)) = elsewhere {
+            let snippet = other
+                .snippet()
                 .annotation(AnnotationKind::Primary.span(other.range()));
             report.push(Level::NOTE.secondary_title(label).element(snippet));
         }
@@ -163,8 +151,33 @@ impl Diagnostic {
         titles.collect::<Vec<_>>().join("\n")
     }
 
-    pub(super) fn set_help(&mut self, help: impl Into<String>) {
+    /// A sentence that says what to do.
+    pub(super) fn set_help(&mut self, help: impl Into<String>) -> &mut Self {
         self.help = Some(help.into());
+        self
+    }
+
+    pub(super) fn set_code(&mut self, code: &'static str) -> &mut Self {
+        self.code = code;
+        self
+    }
+
+    /// What was probably meant in place of the underlined text.
+    pub(super) fn suggest(&mut self, text: &str) -> &mut Self {
+        self.replacement = Some(text.to_owned());
+        self.set_help(format!("did you mean `{text}`?"))
+    }
+
+    /// What the underlined text should be, when there is nothing to guess.
+    pub(super) fn set_replacement(&mut self, text: impl Into<String>) -> &mut Self {
+        self.replacement = Some(text.into());
+        self
+    }
+}
+
+impl Place {
+    fn snippet<'a, T: Clone>(&'a self) -> Snippet<'a, T> {
+        Snippet::source(&self.source.text).path(self.source.path.to_string_lossy())
     }
 }
 
@@ -212,107 +225,3 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
-
-/// Collects problems, and the texts they are about.
-#[derive(Debug, Default)]
-pub(super) struct Problems {
-    sources: Vec<Arc<SourceText>>,
-    found: Vec<Diagnostic>,
-}
-
-impl Problems {
-    /// Takes a file's text; its number goes into the spans.
-    pub(super) fn add_source(&mut self, path: &Path, text: &str) -> u32 {
-        self.sources.push(Arc::new(SourceText {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }));
-        u32::try_from(self.sources.len() - 1).unwrap_or(u32::MAX)
-    }
-
-    pub(super) fn error(&mut self, span: Span, title: impl Into<String>) -> &mut Diagnostic {
-        let place = self.place(span);
-        self.push(Severity::Error, place, title.into())
-    }
-
-    pub(super) fn warn(&mut self, span: Span, title: impl Into<String>) -> &mut Diagnostic {
-        let place = self.place(span);
-        self.push(Severity::Warning, place, title.into())
-    }
-
-    /// An error that no text of a file is to blame for.
-    pub(super) fn error_without_place(&mut self, title: impl Into<String>) -> &mut Diagnostic {
-        self.push(Severity::Error, None, title.into())
-    }
-
-    pub(super) fn relate(&mut self, span: Span, label: impl Into<String>) {
-        let place = self.place(span);
-        if let (Some(last), Some(place)) = (self.found.last_mut(), place) {
-            last.related = Some((place, label.into()));
-        }
-    }
-
-    pub(super) fn has_errors(&self) -> bool {
-        self.found.iter().any(|it| it.severity == Severity::Error)
-    }
-
-    /// Whether something inside of the span has been reported.
-    pub(super) fn has_error_within(&self, span: Span) -> bool {
-        let within =
-            |it: Span| it.file == span.file && it.start >= span.start && it.end <= span.end;
-        let errors = self
-            .found
-            .iter()
-            .filter(|it| it.severity == Severity::Error);
-        errors
-            .filter_map(|it| it.place.as_ref())
-            .any(|it| within(it.span))
-    }
-
-    /// The text of the file that the span speaks of.
-    pub(super) fn text(&self, span: Span) -> &str {
-        let source = self
-            .sources
-            .get(span.file as usize)
-            .map_or("", |it| it.text.as_str());
-        source
-            .get(span.start as usize..span.end as usize)
-            .unwrap_or("")
-    }
-
-    /// Errors and warnings, each sorted by place, without repetitions.
-    pub(super) fn finish(mut self) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
-        self.found.sort_by(|a, b| {
-            let key = |it: &Diagnostic| it.place.as_ref().map(|place| place.span);
-            key(a).cmp(&key(b)).then_with(|| a.title.cmp(&b.title))
-        });
-        let same = |a: &mut Diagnostic, b: &mut Diagnostic| {
-            a.title == b.title
-                && a.place.as_ref().map(|it| it.span) == b.place.as_ref().map(|it| it.span)
-        };
-        self.found.dedup_by(same);
-        self.found
-            .into_iter()
-            .partition(|it| it.severity == Severity::Error)
-    }
-
-    fn place(&self, span: Span) -> Option<Place> {
-        let source = self.sources.get(span.file as usize)?;
-        Some(Place {
-            span,
-            source: Arc::clone(source),
-        })
-    }
-
-    fn push(&mut self, severity: Severity, place: Option<Place>, title: String) -> &mut Diagnostic {
-        let at = self.found.len();
-        self.found.push(Diagnostic {
-            severity,
-            title,
-            help: None,
-            place,
-            related: None,
-        });
-        &mut self.found[at]
-    }
-}

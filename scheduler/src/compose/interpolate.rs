@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::diagnostic::{Problems, Span};
 use super::document::{Node, Value};
+use super::lint::Rule;
 use super::template::{Template, TemplateError, Variable};
 
 /// Fills in every value of a tree; keys stay as they are.
@@ -23,6 +24,7 @@ pub(super) fn interpolate(
                 if warned.insert(name.clone()) {
                     let place = find(problems, span, &name);
                     problems.warn(
+                        Rule::UnsetVariable,
                         place,
                         format!("the variable `{name}` is not set and becomes an empty string"),
                     );
@@ -30,7 +32,10 @@ pub(super) fn interpolate(
             }
             match filled {
                 // What a variable brings is a string until its place says otherwise.
-                Ok(text) => node.value = Value::Text(text),
+                Ok(text) => {
+                    problems.add_filled(span, &text);
+                    node.value = Value::Text(text);
+                }
                 Err(error) => report(&error, span, problems),
             }
         }
@@ -67,6 +72,7 @@ fn report(error: &TemplateError, span: Span, problems: &mut Problems) {
         TemplateError::Missing { name, .. } => find(problems, span, name),
     };
     let diagnostic = problems.error(place, error.to_string());
+    diagnostic.set_code("variable");
     match error {
         TemplateError::Invalid { .. } => {
             diagnostic.set_help("write `$$` for a dollar sign that is not a variable");

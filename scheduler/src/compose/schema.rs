@@ -12,6 +12,7 @@ pub(super) mod service;
 
 use super::check::Checker;
 use super::document::{Node, Value};
+use super::lint::Rule;
 use super::short;
 
 /// What a value looks like, and how it is merged.
@@ -98,7 +99,7 @@ pub(super) enum Support {
     /// Part of the specification, but not of wharfie; the text is a hint and may be empty.
     Refused(&'static str),
     /// Accepted without effect, with a warning that says why.
-    Ignored(&'static str),
+    Ignored(Rule, &'static str),
 }
 
 pub(super) const fn done(name: &'static str, shape: &'static Shape) -> Attribute {
@@ -121,7 +122,23 @@ pub(super) const fn ignored(name: &'static str, why: &'static str) -> Attribute 
     Attribute {
         name,
         shape: &Shape::Any,
-        support: Support::Ignored(why),
+        support: Support::Ignored(Rule::NoEffect, why),
+    }
+}
+
+pub(super) const fn windows_only(name: &'static str) -> Attribute {
+    Attribute {
+        name,
+        shape: &Shape::Any,
+        support: Support::Ignored(Rule::WindowsOnly, "only Windows honours it"),
+    }
+}
+
+const fn obsolete(name: &'static str) -> Attribute {
+    Attribute {
+        name,
+        shape: &Shape::Any,
+        support: Support::Ignored(Rule::ObsoleteVersion, "the attribute is obsolete"),
     }
 }
 
@@ -146,7 +163,7 @@ pub(super) static VARIABLES: Shape = Shape::KeyValues(Keyless::Kept);
 
 /// A whole file.
 pub(super) static FILE: Shape = Shape::Object(&[
-    ignored("version", "the attribute is obsolete"),
+    obsolete("version"),
     done("name", &Shape::Text),
     done("include", &INCLUDES),
     done("services", &Shape::Map(&service::SERVICE)),

@@ -10,6 +10,7 @@ mod words;
 
 use super::check::Checker;
 use super::document::{Entry, Map, Node, Value};
+use super::lint::Rule;
 use super::value;
 
 /// A scalar for a list of one.
@@ -116,7 +117,10 @@ pub(super) fn command(checker: &mut Checker<'_>, node: Node) -> Node {
             split.ignored
         );
         let help = "write `sh -c '…'` around the line";
-        checker.problems.warn(node.span, title).set_help(help);
+        checker
+            .problems
+            .warn(Rule::ShellOperator, node.span, title)
+            .set_help(help);
     }
     let words = split.words.into_iter().map(|it| Node::text(it, node.span));
     Node {

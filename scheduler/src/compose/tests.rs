@@ -3,6 +3,7 @@
 mod canonical;
 mod discovery;
 mod errors;
+mod lints;
 mod merging;
 mod model;
 mod property;

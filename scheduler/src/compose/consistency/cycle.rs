@@ -28,10 +28,11 @@ pub(super) fn cycles(services: &BTreeMap<&str, &Entry>, problems: &mut Problems)
                     .get(name)
                     .and_then(|it| it.node.get("depends_on")?.as_map()?.get(next));
                 if let Some(entry) = entry {
-                    problems.error(
-                        entry.key,
-                        format!("services depend on each other: {}", names.join(" → ")),
-                    );
+                    let title = format!("services depend on each other: {}", names.join(" → "));
+                    problems
+                        .error(entry.key, title)
+                        .set_code("cycle")
+                        .set_help("one of them must be able to start first");
                 }
             } else if !done.contains(next) && services.contains_key(next) {
                 way.push((next, dependencies(services, next)));

@@ -12,7 +12,7 @@ pub(super) fn resource(section: &str, key: &str, entry: &Entry, problems: &mut P
         });
         for (other, entry) in others {
             let title = format!("{singular} `{key}` is external, so `{other}` cannot be given");
-            problems.error(entry.key, title);
+            problems.error(entry.key, title).set_code("conflict");
         }
         return;
     }

@@ -45,12 +45,17 @@ pub(in crate::compose) fn parse(
                 title.retain(|it| it != '\n');
                 builder
                     .problems
-                    .error(span, format!("not valid YAML: {title}"));
+                    .error(span, format!("not valid YAML: {title}"))
+                    .set_code("yaml");
                 return None;
             }
         }
     }
-    Some(builder.documents)
+    let documents = builder.documents;
+    for document in &documents {
+        problems.add_allowances(document);
+    }
+    Some(documents)
 }
 
 /// The budget is used up.
@@ -199,7 +204,8 @@ impl Builder<'_> {
                 if let Some(earlier) = map.get(&key) {
                     let earlier = earlier.key;
                     self.problems
-                        .error(span, format!("key `{key}` is given twice"));
+                        .error(span, format!("key `{key}` is given twice"))
+                        .set_code("conflict");
                     self.problems.relate(earlier, "first given here");
                 }
                 map.insert(key, Entry { key: span, node });

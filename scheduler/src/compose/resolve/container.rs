@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::limits::ulimits;
 use super::{Resolver, duration, flag, health, size, text, text_map, texts};
 use crate::compose::document::{Node, Value};
+use crate::compose::lint::Rule;
 use crate::model::container::{
     ContainerSpec, Device, HostAddress, Protocol, PublishMode, PublishedPort, PullPolicy,
     SeccompProfile, Security,
@@ -199,6 +200,7 @@ impl Resolver<'_> {
                 }
                 ("label", _) => {
                     self.problems.warn(
+                        Rule::NoEffect,
                         item.span,
                         format!("`{text}` has no effect: SELinux is not supported"),
                     );

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Resolver, at, count, size, text};
 use crate::compose::document::{Node, Value};
+use crate::compose::lint::Rule;
 use crate::compose::value;
 use crate::model::container::{LogDriver, Logging, Resources, Ulimit};
 
@@ -72,7 +73,7 @@ impl Resolver<'_> {
                 let title = format!(
                     "the logging driver `{other}` is not supported; files are written instead"
                 );
-                self.problems.warn(span, title);
+                self.problems.warn(Rule::NoEffect, span, title);
             }
         }
         let Some(options) = node.get("options") else {

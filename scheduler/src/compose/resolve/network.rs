@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use super::deploy::mode;
 use super::{Resolver, count, flag, text, text_map, texts};
 use crate::compose::document::Node;
+use crate::compose::lint::Rule;
 use crate::model::container::{NetworkAttachment, NetworkMode};
 use crate::model::network::{NetworkDriver, NetworkSpec};
 use crate::model::service::ServiceMode;
@@ -39,6 +40,7 @@ impl Resolver<'_> {
         if spec.enable_ipv6 {
             let flag = node.get("enable_ipv6").map_or(node.span, |it| it.span);
             self.problems.warn(
+                Rule::NoEffect,
                 flag,
                 "`enable_ipv6` is not supported yet: the network is IPv4 only",
             );
@@ -58,6 +60,7 @@ impl Resolver<'_> {
         if pool.get_str("subnet").is_some_and(|it| it.contains(':')) {
             let subnet = pool.get("subnet").map_or(pool.span, |it| it.span);
             self.problems.warn(
+                Rule::NoEffect,
                 subnet,
                 "IPv6 subnets are not supported yet; this one has no effect",
             );

@@ -3,12 +3,10 @@
 use super::deploy::DEPLOY;
 use super::{
     ANY_INT, Attribute, COUNT, Form, LABELS, ONE_OR_MORE, Shape, TEXT_MAP, TEXT_SET, TEXTS, Union,
-    VARIABLES, done, ignored, refused,
+    VARIABLES, done, ignored, refused, windows_only,
 };
 use crate::compose::merge::{merge_logging, replace};
 use crate::compose::short::{self, device, port, volume};
-
-const WINDOWS: &str = "only Windows honours it";
 
 pub(in crate::compose) static SERVICE: Shape = Shape::Object(ATTRIBUTES);
 
@@ -40,8 +38,8 @@ static ATTRIBUTES: &[Attribute] = &[
             refused: &[],
         },
     ),
-    ignored("cpu_count", WINDOWS),
-    ignored("cpu_percent", WINDOWS),
+    windows_only("cpu_count"),
+    windows_only("cpu_percent"),
     done(
         "cpu_period",
         &Shape::Form(Form {
@@ -136,7 +134,7 @@ static ATTRIBUTES: &[Attribute] = &[
     done("image", &Shape::Text),
     done("init", &Shape::Bool),
     done("ipc", &Shape::Text),
-    ignored("isolation", WINDOWS),
+    windows_only("isolation"),
     done("labels", &LABELS),
     done(
         "label_file",

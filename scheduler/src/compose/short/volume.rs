@@ -2,6 +2,7 @@
 
 use crate::compose::check::{Checker, clean};
 use crate::compose::document::{Node, Value};
+use crate::compose::lint::Rule;
 
 pub(in crate::compose) fn volume(checker: &mut Checker<'_>, node: Node) -> Node {
     let span = node.span;
@@ -109,7 +110,7 @@ fn long(checker: &mut Checker<'_>, short: &Short<'_>, item: &Node) -> Node {
                     "{}: `{other}` has no effect on a {kind}",
                     checker.describe()
                 );
-                checker.problems.warn(span, title);
+                checker.problems.warn(Rule::NoEffect, span, title);
             }
         }
     }

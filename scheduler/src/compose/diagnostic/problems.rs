@@ -1,0 +1,172 @@
+//! Collects what is wrong while the files are read, and puts it in order at the end.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::place::Place;
+use super::{Diagnostic, Severity, SourceText, Span};
+use crate::compose::document::Node;
+use crate::compose::lint::{Allowances, Lints, Rule};
+
+/// Collects problems, and the texts they are about.
+#[derive(Debug, Default)]
+pub(in crate::compose) struct Problems {
+    sources: Vec<Arc<SourceText>>,
+    found: Vec<Diagnostic>,
+    /// What `x-wharfie` silences.
+    allowances: Allowances,
+    /// Values that are not what is written, because variables were filled in.
+    filled: BTreeMap<Span, String>,
+}
+
+impl Problems {
+    /// Takes a file's text; its number goes into the spans.
+    pub(in crate::compose) fn add_source(&mut self, path: &Path, text: &str) -> u32 {
+        self.sources.push(Arc::new(SourceText {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }));
+        u32::try_from(self.sources.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// Takes note of what a document allows with `x-wharfie`.
+    pub(in crate::compose) fn add_allowances(&mut self, document: &Node) {
+        self.allowances.collect(document);
+    }
+
+    /// Remembers what a text became, to be shown beside it.
+    pub(in crate::compose) fn add_filled(&mut self, span: Span, value: &str) {
+        self.filled.insert(span, value.to_owned());
+    }
+
+    pub(in crate::compose) fn error(
+        &mut self,
+        span: Span,
+        title: impl Into<String>,
+    ) -> &mut Diagnostic {
+        let place = self.place(span);
+        self.push(Diagnostic::new(Severity::Error, None, place, title.into()))
+    }
+
+    pub(in crate::compose) fn warn(
+        &mut self,
+        rule: Rule,
+        span: Span,
+        title: impl Into<String>,
+    ) -> &mut Diagnostic {
+        let place = self.place(span);
+        self.push(Diagnostic::new(
+            Severity::Warning,
+            Some(rule),
+            place,
+            title.into(),
+        ))
+    }
+
+    /// An error that no text of a file is to blame for.
+    pub(in crate::compose) fn error_without_place(
+        &mut self,
+        title: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.push(Diagnostic::new(Severity::Error, None, None, title.into()))
+    }
+
+    /// Shows a second place with the problem that was reported last.
+    pub(in crate::compose) fn relate(&mut self, span: Span, label: impl Into<String>) {
+        let place = self.place(span);
+        if let (Some(last), Some(place)) = (self.found.last_mut(), place) {
+            last.related = Some((place, label.into()));
+        }
+    }
+
+    pub(in crate::compose) fn has_errors(&self) -> bool {
+        self.found.iter().any(|it| it.severity == Severity::Error)
+    }
+
+    /// Whether something inside of the span has been reported.
+    pub(in crate::compose) fn has_error_within(&self, span: Span) -> bool {
+        let errors = self
+            .found
+            .iter()
+            .filter(|it| it.severity == Severity::Error);
+        errors
+            .filter_map(|it| it.place.as_ref())
+            .any(|it| span.contains(it.span))
+    }
+
+    /// The text of the file that the span speaks of.
+    pub(in crate::compose) fn text(&self, span: Span) -> &str {
+        let source = self
+            .sources
+            .get(span.file as usize)
+            .map_or("", |it| it.text.as_str());
+        source
+            .get(span.start as usize..span.end as usize)
+            .unwrap_or("")
+    }
+
+    /// Whether the value came out of variables, at least in part.
+    pub(in crate::compose) fn is_filled(&self, span: Span) -> bool {
+        self.filled.contains_key(&span)
+    }
+
+    /// Everything that is not silenced, sorted by place, without repetitions. What is denied has
+    /// become an error.
+    pub(in crate::compose) fn finish(mut self, lints: &Lints) -> Vec<Diagnostic> {
+        for (span, rule) in self.allowances.unknown(&self.sources) {
+            let title = format!("there is no rule `{rule}` to allow");
+            let meant = Rule::nearest(&rule);
+            let diagnostic = self.warn(Rule::UnknownRule, span, title);
+            match meant {
+                Some(meant) => diagnostic.suggest(meant.name()),
+                None => diagnostic.set_help("`wharfie check --explain` lists the rules"),
+            };
+        }
+        let Self {
+            mut found,
+            allowances,
+            filled,
+            ..
+        } = self;
+        found.retain(|it| match it.rule {
+            None => true,
+            Some(rule) => {
+                let place = it.place.as_ref().map(|it| (it.span, it.source.as_ref()));
+                lints.wants(rule) && !allowances.allows(rule, place)
+            }
+        });
+        for it in &mut found {
+            if it.rule.is_some_and(|rule| lints.denies(rule)) {
+                it.severity = Severity::Error;
+            }
+            let value = it.place.as_ref().and_then(|it| filled.get(&it.span));
+            if let Some(value) = value.filter(|_| it.rule.is_none()) {
+                it.label = Some(format!("this is `{value}` here"));
+            }
+        }
+        found.sort_by(|a, b| {
+            let key = |it: &Diagnostic| (it.place.as_ref().map(|it| it.span), it.severity);
+            key(a).cmp(&key(b)).then_with(|| a.title.cmp(&b.title))
+        });
+        found.dedup_by(|a, b| {
+            let span = |it: &Diagnostic| it.place.as_ref().map(|it| it.span);
+            a.title == b.title && span(a) == span(b)
+        });
+        found
+    }
+
+    fn place(&self, span: Span) -> Option<Place> {
+        let source = self.sources.get(span.file as usize)?;
+        Some(Place {
+            span,
+            source: Arc::clone(source),
+        })
+    }
+
+    fn push(&mut self, diagnostic: Diagnostic) -> &mut Diagnostic {
+        let at = self.found.len();
+        self.found.push(diagnostic);
+        &mut self.found[at]
+    }
+}
