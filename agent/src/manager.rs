@@ -10,8 +10,12 @@
 //! reply to the command that changed it, so that whoever has a reply reads what it did.
 //!
 //! When the disk fails the manager stops deciding and says why; containers go on as they are.
+//!
+//! With other members in the group, what it says to them goes through [`peers`], and what they say
+//! comes in through [`ManagerHandle::deliver`].
 
 mod disk;
+pub mod peers;
 mod wal;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -21,10 +25,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scheduler::assignment::Assignment;
-use scheduler::control_plane::{Answer, Command, ControlPlane, Input, Output, Refusal};
+use scheduler::control_plane::recover::{RecoverError, recover};
+use scheduler::control_plane::{Answer, Command, ControlPlane, Input, Output, Refusal, Standing};
 use scheduler::model::id::NodeId;
 use scheduler::model::time::Timestamp;
-use scheduler::raft::RaftError;
+use scheduler::raft::{self, Message, RaftError, TICK, Write};
 use scheduler::report::Report;
 use scheduler::state::{RequestId, State};
 use thiserror::Error;
@@ -32,22 +37,52 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use self::disk::{Disk, Done};
+use self::peers::{Links, Outbox};
 pub use self::wal::WalError;
-use crate::clock::AdvancingClock;
+use crate::clock::{AdvancingClock, wall_time};
 
 /// What waits to be looked at: commands of a few hundred clients and the reports of all nodes.
 const QUEUE: usize = 4096;
 /// Taken in one go before anything is published.
 const BURST: usize = 256;
-/// Raft's clock.
-const TICK: Duration = Duration::from_millis(100);
+/// Nobody waits longer for the group to say what is agreed on.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the manager keeps its log, and who it is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Made if it is missing; nothing else may write into it.
     pub dir: PathBuf,
     pub node: NodeId,
+    pub start: Start,
+    /// The way to the other members; a host that stands alone has none.
+    pub links: Option<Arc<dyn Links>>,
+}
+
+/// What a manager with an empty directory does. One that has a log goes on with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It founds a cluster of one.
+    Found,
+    /// It waits until the leader of a group sends it the state.
+    Join,
+}
+
+/// The same, with the number of the node in the group.
+#[derive(Clone, Copy, Debug)]
+enum Beginning {
+    Found { number: u64 },
+    Join { number: u64 },
+}
+
+impl Config {
+    fn beginning(&self) -> Beginning {
+        let number = raft::number_of(&self.node);
+        match self.start {
+            Start::Found => Beginning::Found { number },
+            Start::Join => Beginning::Join { number },
+        }
+    }
 }
 
 /// Why the manager cannot start.
@@ -63,6 +98,10 @@ pub enum ManagerError {
     Raft(#[from] RaftError),
     #[error("cannot start the thread that writes")]
     Thread { source: io::Error },
+    #[error("cannot make a cluster of one out of what is there")]
+    Recover(#[from] RecoverError),
+    #[error("the recovered state was not written: {reason}")]
+    NotWritten { reason: String },
 }
 
 /// The way to the manager. Cheap to clone; the manager ends when the last one is dropped.
@@ -70,8 +109,13 @@ pub enum ManagerError {
 pub struct ManagerHandle {
     requests: mpsc::Sender<Request>,
     state: watch::Receiver<Arc<State>>,
+    assignments: watch::Receiver<Assignments>,
     assignment: watch::Receiver<Arc<Assignment>>,
+    standing: watch::Receiver<Arc<Standing>>,
 }
+
+/// What each node must run, as far as this manager has told while it led.
+pub type Assignments = Arc<BTreeMap<NodeId, Arc<Assignment>>>;
 
 #[derive(Debug)]
 enum Request {
@@ -80,10 +124,12 @@ enum Request {
         command: Box<Command>,
         reply: oneshot::Sender<Result<Answer, Refusal>>,
     },
-    Report {
-        node: NodeId,
-        report: Report,
+    Read {
+        id: u64,
+        reply: oneshot::Sender<()>,
     },
+    /// That needs no answer.
+    Plain(Input),
 }
 
 /// Starts managers.
@@ -100,29 +146,69 @@ impl Manager {
     /// Returns [`ManagerError`] when the directory cannot be used, or what is in it is damaged.
     pub fn start(config: Config) -> Result<ManagerHandle, ManagerError> {
         let (done, persisted) = mpsc::unbounded_channel();
-        let (disk, restored, state) = Disk::open(&config.dir, done)?;
+        let (disk, restored, state) = Disk::open(&config.dir, config.beginning(), done)?;
         let plane = ControlPlane::start(&config.node, rand::random(), restored, state)?;
         let (requests, queue) = mpsc::channel(QUEUE);
         let (publish_state, state) = watch::channel(Arc::new(plane.state().clone()));
+        let (publish_assignments, assignments) = watch::channel(Arc::default());
         let (publish_assignment, assignment) = watch::channel(Arc::default());
+        let (publish_standing, standing) = watch::channel(Arc::default());
+        let (outbox, notices) = Outbox::new(config.links);
         let running = Loop {
             node: config.node,
             plane,
             disk,
+            outbox,
             state: publish_state,
+            assignments: publish_assignments,
             assignment: publish_assignment,
+            standing: publish_standing,
             waiting: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            ready: Vec::new(),
             replies: VecDeque::new(),
             wake: None,
             clock: AdvancingClock::start(),
             failed: None,
         };
-        tokio::spawn(running.run(queue, persisted));
+        tokio::spawn(running.run(queue, persisted, notices));
         Ok(ManagerHandle {
             requests,
             state,
+            assignments,
             assignment,
+            standing,
         })
+    }
+
+    /// Makes a cluster of one out of what a manager has left on its disk, when the majority of its
+    /// managers is gone for good. The manager must not run; start it afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ManagerError`] when it runs, when its directory cannot be used, or when it was no
+    /// manager of a cluster. Nothing has changed then.
+    pub async fn recover(config: &Config) -> Result<(), ManagerError> {
+        let (done, mut written) = mpsc::unbounded_channel();
+        let (disk, restored, state) = Disk::open(&config.dir, config.beginning(), done)?;
+        let (restored, state) = recover(&config.node, restored, state, wall_time())?;
+        disk.install(restored.snapshot, Box::new(state));
+        disk.write(Write {
+            number: 1,
+            vote: Some(restored.vote),
+            entries: Arc::from([]),
+        });
+        drop(disk);
+        let outcome = written.recv().await;
+        // When the channel ends, the directory is free again.
+        while written.recv().await.is_some() {}
+        match outcome {
+            Some(Done::Written { .. }) => Ok(()),
+            Some(Done::Failed { reason }) => Err(ManagerError::NotWritten { reason }),
+            Some(Done::Saved { .. }) | None => Err(ManagerError::NotWritten {
+                reason: "the thread that writes has ended".to_owned(),
+            }),
+        }
     }
 }
 
@@ -133,24 +219,64 @@ impl ManagerHandle {
     ///
     /// Returns why the command was refused; nothing has changed then.
     pub async fn command(&self, command: Command) -> Result<Answer, Refusal> {
+        self.command_as(request_id(), command).await
+    }
+
+    /// The same under an id of the caller's: with the same one it can be sent again, also to
+    /// another manager, and is carried out once.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Self::command`]; after [`Refusal::NotLeader`], [`Refusal::Stale`] and
+    /// [`Refusal::Unsettled`] only another try can tell.
+    pub async fn command_as(&self, id: RequestId, command: Command) -> Result<Answer, Refusal> {
         let (reply, answer) = oneshot::channel();
         let request = Request::Command {
-            id: RequestId(format!("{:032x}", rand::random::<u128>()).into()),
+            id,
             command: Box::new(command),
             reply,
-        };
-        let stopped = || Refusal::Stopped {
-            reason: "it is shutting down".to_owned(),
         };
         self.requests.send(request).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 
+    /// When this returns, [`Self::state`] contains everything that was agreed on before the call.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Refusal::NoMajority`] when the group does not say so in time.
+    pub async fn read(&self) -> Result<(), Refusal> {
+        let (reply, ready) = oneshot::channel();
+        let id = rand::random();
+        let request = Request::Read { id, reply };
+        self.requests.send(request).await.map_err(|_| stopped())?;
+        match tokio::time::timeout(READ_PATIENCE, ready).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(stopped()),
+            Err(_) => Err(Refusal::NoMajority),
+        }
+    }
+
+    /// Hands over a message of another member. The caller knows that it comes from the member that
+    /// it names.
+    pub async fn deliver(&self, message: Message) {
+        self.send(Input::Message(Box::new(message))).await;
+    }
+
+    /// A node has given a sign of life. Its sessions count up.
+    pub async fn heard(&self, node: NodeId, session: u64) {
+        self.send(Input::Heard { node, session }).await;
+    }
+
     /// Hands over what a node says. Waits only when the manager is far behind; what is lost is said
     /// again with the next report.
     pub async fn report(&self, node: NodeId, report: Report) {
-        // A manager that has stopped needs no reports.
-        let _ = self.requests.send(Request::Report { node, report }).await;
+        self.send(Input::Report { node, report }).await;
+    }
+
+    async fn send(&self, input: Input) {
+        // A manager that has stopped needs to know nothing.
+        let _ = self.requests.send(Request::Plain(input)).await;
     }
 
     /// Everything that has been decided.
@@ -163,9 +289,29 @@ impl ManagerHandle {
         self.state.clone()
     }
 
+    /// What each node must run, while this manager leads; what it last told when it does not.
+    pub fn all_assignments(&self) -> watch::Receiver<Assignments> {
+        self.assignments.clone()
+    }
+
+    /// Who leads, who takes part, who is silent.
+    pub fn standing(&self) -> watch::Receiver<Arc<Standing>> {
+        self.standing.clone()
+    }
+
     /// What this node must run. Generation zero is no assignment yet: a node does nothing on it.
     pub fn assignments(&self) -> watch::Receiver<Arc<Assignment>> {
         self.assignment.clone()
+    }
+}
+
+fn request_id() -> RequestId {
+    RequestId(format!("{:032x}", rand::random::<u128>()).into())
+}
+
+fn stopped() -> Refusal {
+    Refusal::Stopped {
+        reason: "it is shutting down".to_owned(),
     }
 }
 
@@ -174,11 +320,17 @@ struct Loop {
     node: NodeId,
     plane: ControlPlane,
     disk: Disk,
+    outbox: Outbox,
     state: watch::Sender<Arc<State>>,
+    assignments: watch::Sender<Assignments>,
     assignment: watch::Sender<Arc<Assignment>>,
+    standing: watch::Sender<Arc<Standing>>,
     waiting: BTreeMap<RequestId, oneshot::Sender<Result<Answer, Refusal>>>,
     /// Answers that are given once the state they belong to has been published.
     replies: VecDeque<(RequestId, Result<Answer, Refusal>)>,
+    reads: BTreeMap<u64, oneshot::Sender<()>>,
+    /// Reads that are answered once the state has been published.
+    ready: Vec<u64>,
     wake: Option<Timestamp>,
     clock: AdvancingClock,
     /// Why nothing is decided any more.
@@ -190,15 +342,18 @@ impl Loop {
         mut self,
         mut queue: mpsc::Receiver<Request>,
         mut persisted: mpsc::UnboundedReceiver<Done>,
+        mut notices: mpsc::UnboundedReceiver<Input>,
     ) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        self.input(Input::Tick);
+        self.input(Input::Woken);
         self.publish();
         loop {
             let wake = self.wake_at();
             tokio::select! {
+                // In this order: a loop that is busy must not look dead to the group.
                 biased;
+                _ = ticks.tick(), if self.plane.needs_ticks() => self.input(Input::Tick),
                 Some(done) = persisted.recv() => {
                     self.done(done);
                     self.take(|| persisted.try_recv().ok(), Self::done);
@@ -208,11 +363,11 @@ impl Loop {
                     self.request(request);
                     self.take(|| queue.try_recv().ok(), Self::request);
                 }
+                Some(notice) = notices.recv() => self.input(notice),
                 () = tokio::time::sleep_until(wake) => {
                     self.wake = None;
-                    self.input(Input::Tick);
+                    self.input(Input::Woken);
                 }
-                _ = ticks.tick(), if self.plane.has_peers() => self.input(Input::Tick),
             }
             self.publish();
         }
@@ -237,7 +392,13 @@ impl Loop {
                 self.waiting.insert(id.clone(), reply);
                 self.input(Input::Command { id, command });
             }
-            Request::Report { node, report } => self.input(Input::Report { node, report }),
+            Request::Read { id, reply } => {
+                // Those who no longer wait make room.
+                self.reads.retain(|_, reply| !reply.is_closed());
+                self.reads.insert(id, reply);
+                self.input(Input::Read { id });
+            }
+            Request::Plain(input) => self.input(input),
         }
     }
 
@@ -268,17 +429,23 @@ impl Loop {
             match output {
                 Output::Write(write) => self.disk.write(write),
                 Output::Snapshot { position, state } => self.disk.save(position, *state),
-                Output::Assign { node, assignment } => {
-                    if node == self.node {
-                        self.assignment.send_replace(assignment);
-                    }
-                }
+                Output::Install { position, state } => self.disk.install(position, state),
+                Output::Assign { node, assignment } => self.assign(node, assignment),
                 Output::Reply { id, result } => self.replies.push_back((id, result)),
+                Output::ReadReady { id } => self.ready.push(id),
                 Output::Wake(at) => self.wake = Some(at),
-                // A group of one has nobody to write to.
-                Output::Send(_) => {}
+                Output::Send(message) => self.outbox.send(*message),
             }
         }
+    }
+
+    fn assign(&mut self, node: NodeId, assignment: Arc<Assignment>) {
+        if node == self.node {
+            self.assignment.send_replace(assignment.clone());
+        }
+        self.assignments.send_modify(|all| {
+            Arc::make_mut(all).insert(node, assignment);
+        });
     }
 
     /// The state first, then the replies: what was done can be read by those who asked for it.
@@ -291,6 +458,17 @@ impl Loop {
             if let Some(reply) = self.waiting.remove(&id) {
                 let _ = reply.send(result);
             }
+        }
+        for id in self.ready.drain(..) {
+            if let Some(reply) = self.reads.remove(&id) {
+                let _ = reply.send(());
+            }
+        }
+        let standing = self.plane.standing();
+        if **self.standing.borrow() != standing {
+            self.outbox
+                .retain(|member| standing.members.contains(member));
+            self.standing.send_replace(Arc::new(standing));
         }
     }
 

@@ -105,6 +105,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let manager = Manager::start(manager::Config {
         dir: config.data_root.join("manager"),
         node: node.clone(),
+        start: manager::Start::Found,
+        links: None,
     })?;
     let register = Command::RegisterNode {
         node: node.clone(),

@@ -8,42 +8,60 @@
 //! together, so that a slow disk makes batches larger, not the queue longer. Each batch is decided
 //! on the state that the one before has made, and reconciled to the end: between two batches there
 //! is nothing left to do but what time brings ([`Output::Wake`]).
+//!
+//! Only the leader decides. A member that loses the leadership tells everybody who waits to ask the
+//! next one, under the same request id: what the old one had put before the group is either found
+//! in the new leader's state, answer included, or never will be carried out.
 
 pub mod command;
+pub mod group;
+pub mod recover;
 pub mod refusal;
 
 mod cluster;
 mod container;
 mod deploy;
+mod liveness;
 mod resource;
 mod services;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use ::raft::eraftpb::Message;
-
+use self::group::{Group, PATIENCE};
+use self::liveness::{Liveness, Verdict};
 use crate::assignment::Assignment;
 use crate::assignment::build::Builder;
 use crate::model::id::NodeId;
 use crate::model::time::Timestamp;
-use crate::raft::{self, Entry, EntryKind, Event, Position, Raft, RaftError, Restored, Write};
+use crate::raft::{
+    self, Delivery, Entry, EntryKind, Event, Message, Position, Raft, RaftError, Restored, Write,
+    wire,
+};
 use crate::reconcile::{self, reconcile};
 use crate::report::Report;
 use crate::state::draft::IdGenerator;
-use crate::state::{Batch, Draft, RequestId, State};
+use crate::state::{Batch, Change, Draft, RequestId, State};
 
 pub use command::{Command, DeployOptions, Reply};
+pub use group::Standing;
 pub use refusal::Refusal;
 
 /// Entries after which the state is written down whole, so that a start reads little.
 const SNAPSHOT_EVERY: u64 = 2000;
+/// Commands that wait while the group cannot agree; more are refused at once.
+const MOST_WAITING: usize = 4096;
 
 /// What happens to the control plane.
 #[derive(Debug)]
 pub enum Input {
-    /// Every 100 ms or so, and when a [`Output::Wake`] has come.
+    /// Every [`raft::TICK`] of a monotonic clock while [`ControlPlane::needs_ticks`], and when the
+    /// time of an [`Output::Wake`] has come.
     Tick,
+    /// The time of an [`Output::Wake`] has come.
+    Woken,
+    /// Answered within ten seconds, whatever happens. The same id may be sent again, also through
+    /// another member: it is carried out once.
     Command {
         id: RequestId,
         command: Box<Command>,
@@ -51,6 +69,15 @@ pub enum Input {
     Report {
         node: NodeId,
         report: Report,
+    },
+    /// A node lives. Sessions of a node count up.
+    Heard {
+        node: NodeId,
+        session: u64,
+    },
+    /// Somebody wants to see everything that was agreed on up to now. No other read has this id.
+    Read {
+        id: u64,
     },
     /// The write with this number, and all before it, are on disk.
     Persisted {
@@ -62,6 +89,16 @@ pub enum Input {
     },
     /// From another member of the group.
     Message(Box<Message>),
+    /// Messages to this member do not arrive.
+    Unreachable {
+        member: u64,
+    },
+    /// What became of the state that a message carried to this member; see
+    /// [`wire::carries_state`].
+    StateSent {
+        member: u64,
+        delivery: Delivery,
+    },
 }
 
 /// What the control plane wants done.
@@ -71,6 +108,12 @@ pub enum Output {
     Write(Write),
     /// To be made durable; then [`Input::SnapshotSaved`], and the log up to it may be dropped.
     Snapshot {
+        position: Position,
+        state: Box<State>,
+    },
+    /// Takes the place of the snapshot and of the whole log, in one step. The [`Output::Write`]
+    /// that follows says when it is done.
+    Install {
         position: Position,
         state: Box<State>,
     },
@@ -84,7 +127,9 @@ pub enum Output {
         id: RequestId,
         result: Result<Answer, Refusal>,
     },
-    /// A tick is wanted at this time.
+    /// The state contains everything that was agreed on when this read was asked for.
+    ReadReady { id: u64 },
+    /// [`Input::Woken`] is wanted at this time.
     Wake(Timestamp),
 }
 
@@ -97,23 +142,40 @@ pub struct Answer {
 
 /// The cluster's brain on one member.
 pub struct ControlPlane {
+    node: NodeId,
     raft: Raft,
     state: State,
     ids: IdGenerator,
-    commands: VecDeque<(RequestId, Box<Command>)>,
+    commands: VecDeque<Waiting>,
     reports: Vec<(NodeId, Report)>,
     under_way: Option<UnderWay>,
     applied: Applied,
     /// Set until the first decision of a term has been made.
     fresh: bool,
+    /// The last term in which this member led.
+    led: u64,
     wake_at: Option<Timestamp>,
     nodes: BTreeMap<NodeId, Builder>,
+    group: Group,
+    liveness: Liveness,
+    /// Rows of nodes that no longer say what is so.
+    verdicts: Vec<Verdict>,
+}
+
+/// A command that has not been decided on yet.
+struct Waiting {
+    id: RequestId,
+    command: Box<Command>,
+    /// The tick in which it came.
+    since: u64,
 }
 
 /// The batch that has been put before the group.
 struct UnderWay {
     index: u64,
     term: u64,
+    /// The tick in which it was.
+    since: u64,
     requests: Vec<(RequestId, Reply)>,
 }
 
@@ -126,7 +188,9 @@ struct Applied {
 }
 
 impl ControlPlane {
-    /// Goes on where the last run stopped; with nothing restored, founds a cluster of one.
+    /// Goes on where the last run stopped. What was restored says who takes part:
+    /// [`Restored::founded`] begins a cluster of one, and with nobody in it the member waits until
+    /// a leader sends it the state.
     ///
     /// `seed` must be a different one at each start: identifiers are made of it.
     ///
@@ -142,6 +206,7 @@ impl ControlPlane {
         let index = restored.snapshot.index;
         let term = restored.snapshot.term;
         Ok(Self {
+            node: node.clone(),
             raft: Raft::start(raft::number_of(node), restored)?,
             state: state.indexed(),
             ids: IdGenerator::new(seed),
@@ -154,19 +219,23 @@ impl ControlPlane {
                 snapshot: index,
             },
             fresh: true,
+            led: 0,
             wake_at: None,
             nodes: BTreeMap::new(),
+            group: Group::default(),
+            liveness: Liveness::default(),
+            verdicts: Vec::new(),
         })
     }
 
-    /// Everything that has been agreed on.
+    /// Everything that has been agreed on, as far as this member has heard.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Whether regular ticks are wanted: a group of one needs only those of [`Output::Wake`].
-    pub fn has_peers(&self) -> bool {
-        self.raft.has_peers()
+    /// Whether regular ticks are wanted: a host that stands alone needs only [`Output::Wake`].
+    pub fn needs_ticks(&self) -> bool {
+        self.raft.has_peers() || self.state.nodes.len() > 1
     }
 
     /// Whether this member decides, and has caught up with what was agreed on before.
@@ -177,16 +246,20 @@ impl ControlPlane {
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Output> {
         let mut outputs = Vec::new();
         match input {
-            Input::Tick => self.raft.tick(),
+            Input::Tick => self.tick(&mut outputs),
+            Input::Woken => {}
             Input::Command { id, command } => self.accept(id, command, &mut outputs),
             Input::Report { node, report } => self.reports.push((node, report)),
+            Input::Heard { node, session } => self.liveness.hear(node, session),
+            Input::Read { id } => self.read(id),
             Input::Persisted { number } => {
                 let events = self.raft.persisted(number);
                 self.absorb(events, &mut outputs);
             }
             Input::SnapshotSaved { index } => self.raft.compact(index),
-            // A message that no member sends is as good as lost.
-            Input::Message(message) => drop(self.raft.step(*message)),
+            Input::Message(message) => self.step(*message),
+            Input::Unreachable { member } => self.raft.unreachable(member),
+            Input::StateSent { member, delivery } => self.raft.sent_state(member, delivery),
         }
         let events = self.raft.drain();
         self.absorb(events, &mut outputs);
@@ -194,29 +267,64 @@ impl ControlPlane {
         outputs
     }
 
+    /// A message that no member sends, or that cannot be read, is as good as lost.
+    fn step(&mut self, message: Message) {
+        if wire::carries_state(&message) && read_state(&message.get_snapshot().data).is_none() {
+            return;
+        }
+        let from = message.from;
+        if self.raft.step(message).is_ok() {
+            self.group.see(from, self.liveness.ticks());
+        }
+    }
+
     fn accept(&mut self, id: RequestId, command: Box<Command>, outputs: &mut Vec<Output>) {
-        if let Some(reply) = self.state.answer(&id) {
-            let answer = Answer {
-                reply: reply.clone(),
-                revision: self.state.version,
-            };
+        if self.leads()
+            && let Some(answer) = self.answer(&id)
+        {
             outputs.push(reply_to(id, Ok(answer)));
             return;
         }
-        self.commands.push_back((id, command));
+        let waits = self.commands.iter().any(|waiting| waiting.id == id);
+        let proposed = self.under_way.as_ref();
+        if waits || proposed.is_some_and(|it| it.requests.iter().any(|(known, _)| *known == id)) {
+            return;
+        }
+        if self.commands.len() >= MOST_WAITING {
+            let reason = "too many commands wait already".to_owned();
+            outputs.push(reply_to(id, Err(Refusal::Stopped { reason })));
+            return;
+        }
+        self.commands.push_back(Waiting {
+            id,
+            command,
+            since: self.liveness.ticks(),
+        });
+    }
+
+    /// What a command that was carried out before was answered.
+    fn answer(&self, id: &RequestId) -> Option<Answer> {
+        let reply = self.state.answer(id)?.clone();
+        let revision = self.state.version;
+        Some(Answer { reply, revision })
     }
 
     /// Makes one batch of everything that waits, and puts it before the group.
     fn decide(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
-        if self.under_way.is_some() {
+        if !self.raft.is_leader() {
+            self.step_aside(outputs);
             return;
         }
-        if !self.leads() {
-            self.send_away(outputs);
+        if self.under_way.is_some() || !self.leads() || self.raft.is_transferring() {
             return;
+        }
+        if self.led != self.raft.term() {
+            self.led = self.raft.term();
+            self.liveness.lead();
         }
         let due = self.wake_at.is_some_and(|at| at <= now);
-        if !self.fresh && !due && self.commands.is_empty() && self.reports.is_empty() {
+        let asked = !self.commands.is_empty() || !self.reports.is_empty();
+        if !self.fresh && !due && !asked && self.verdicts.is_empty() {
             return;
         }
         self.fresh = false;
@@ -241,12 +349,23 @@ impl ControlPlane {
         now: Timestamp,
         outputs: &mut Vec<Output>,
     ) -> (Batch, Vec<(RequestId, Reply)>) {
-        let mut draft = Draft::new(&self.state, &mut self.ids, now);
+        let waiting = std::mem::take(&mut self.commands);
+        let suspects = self.liveness.suspects(&self.state, &self.node);
+        let mut draft = Draft::new(&self.state, &mut self.ids, now).suspecting(suspects);
+        for verdict in self.verdicts.drain(..) {
+            pronounce(&mut draft, verdict);
+        }
         for (node, report) in self.reports.drain(..) {
             reconcile::observe(&mut draft, &node, &report);
         }
         let mut answers = Vec::new();
-        for (id, command) in self.commands.drain(..) {
+        for Waiting { id, command, .. } in waiting {
+            // It may have been carried out by the leader before this one.
+            if let Some(reply) = self.state.answer(&id) {
+                let (reply, revision) = (reply.clone(), self.state.version);
+                outputs.push(reply_to(id, Ok(Answer { reply, revision })));
+                continue;
+            }
             let mark = draft.mark();
             match carry_out(&mut draft, *command) {
                 Ok(reply) => answers.push((id, reply)),
@@ -289,6 +408,7 @@ impl ControlPlane {
         self.under_way = Some(UnderWay {
             index: self.raft.last_index(),
             term: self.raft.term(),
+            since: self.liveness.ticks(),
             requests: batch.answers,
         });
         let events = self.raft.drain();
@@ -300,17 +420,36 @@ impl ControlPlane {
         for event in events {
             match event {
                 Event::Write(write) => outputs.push(Output::Write(write)),
+                Event::Install { position, state } => self.install(position, &state, outputs),
                 Event::Send(message) => outputs.push(Output::Send(message)),
                 Event::Committed(entry) => {
                     changed = true;
                     self.apply(&entry, outputs);
                 }
+                Event::Read { id, index } => self.agreed(id, index),
             }
         }
         if changed && self.leads() {
             self.assign(outputs);
         }
+        self.answer_reads(outputs);
         self.snapshot(outputs);
+    }
+
+    /// The leader's state takes the place of this one's, which was too far behind.
+    fn install(&mut self, position: Position, state: &[u8], outputs: &mut Vec<Output>) {
+        // It was read once before it was let in.
+        let Some(state) = read_state(state) else {
+            return;
+        };
+        self.state = state.indexed();
+        self.applied = Applied {
+            index: position.index,
+            term: position.term,
+            snapshot: position.index,
+        };
+        let state = Box::new(self.state.clone());
+        outputs.push(Output::Install { position, state });
     }
 
     fn apply(&mut self, entry: &Entry, outputs: &mut Vec<Output>) {
@@ -354,7 +493,14 @@ impl ControlPlane {
         }
     }
 
+    /// Everything is applied that has come out of the group: what is written down here is whole.
     fn snapshot(&mut self, outputs: &mut Vec<Output>) {
+        // A state that cannot be written is asked for again.
+        if self.raft.wants_state()
+            && let Ok(state) = serde_json::to_vec(&self.state)
+        {
+            self.raft.offer(self.applied.index, state);
+        }
         if self.applied.index < self.applied.snapshot + SNAPSHOT_EVERY {
             return;
         }
@@ -365,16 +511,67 @@ impl ControlPlane {
         });
     }
 
-    /// A member that does not lead decides nothing. A group of one leads as soon as its log is read.
-    fn send_away(&mut self, outputs: &mut Vec<Output>) {
-        if self.raft.is_leader() {
-            return;
-        }
-        for (id, _) in self.commands.drain(..) {
-            outputs.push(reply_to(id, Err(Refusal::NotLeader)));
+    /// A member that does not lead decides nothing, and promises nothing any more. What it had put
+    /// before the group may still be agreed on; the next leader knows.
+    fn step_aside(&mut self, outputs: &mut Vec<Output>) {
+        let under_way = self.under_way.take();
+        let proposed = under_way.into_iter().flat_map(|it| it.requests);
+        let waiting = std::mem::take(&mut self.commands);
+        let ids = proposed
+            .map(|(id, _)| id)
+            .chain(waiting.into_iter().map(|waiting| waiting.id));
+        let ids: BTreeSet<RequestId> = ids.collect();
+        if !ids.is_empty() {
+            let leader = self.leader();
+            let refusal = |id| {
+                reply_to(
+                    id,
+                    Err(Refusal::NotLeader {
+                        leader: leader.clone(),
+                    }),
+                )
+            };
+            outputs.extend(ids.into_iter().map(refusal));
         }
         self.reports.clear();
+        self.nodes.clear();
+        self.verdicts.clear();
+        self.wake_at = None;
     }
+
+    /// Nobody waits for ever for a group that cannot agree.
+    fn expire(&mut self, tick: u64, outputs: &mut Vec<Output>) {
+        let is_late = |since: u64| tick - since > PATIENCE;
+        while let Some(waiting) = self.commands.pop_front_if(|it| is_late(it.since)) {
+            outputs.push(reply_to(waiting.id, Err(Refusal::NoMajority)));
+        }
+        if let Some(under_way) = &mut self.under_way
+            && is_late(under_way.since)
+        {
+            for (id, _) in std::mem::take(&mut under_way.requests) {
+                outputs.push(reply_to(id, Err(Refusal::Unsettled)));
+            }
+        }
+    }
+}
+
+/// Writes into a node's row what has become of it.
+fn pronounce(draft: &mut Draft<'_>, verdict: Verdict) {
+    let Some(node) = draft.state().nodes.get(&verdict.node) else {
+        return;
+    };
+    if node.status == verdict.status {
+        return;
+    }
+    let mut node = (**node).clone();
+    node.status = verdict.status;
+    node.status_reason = verdict.reason;
+    node.status_since = draft.now;
+    draft.push(Change::SetNode(Arc::new(node)));
+}
+
+fn read_state(bytes: &[u8]) -> Option<State> {
+    serde_json::from_slice(bytes).ok()
 }
 
 /// Decides what follows from one command.

@@ -7,21 +7,48 @@
 //! says so with [`Raft::persisted`]; meanwhile the node goes on (the `raft` crate's asynchronous
 //! ready). The log lives in memory; the disk only has to give it back at the next start.
 //!
-//! A group of one elects itself on the spot. Its next members join the same log.
+//! A group of one elects itself on the spot. Its next members join the same log: they begin with
+//! nothing, vote for nothing, and are sent the state by the leader ([`Event::Install`]).
+//!
+//! What the `raft` crate leaves to its user, and where it is done: a change of members takes effect
+//! when it is taken out of the log ([`Raft::drain`]), and the commit index is written together with
+//! the entries, so that a start never falls back behind the members that a later entry relies on;
+//! elections are spread without chance, so that equal input gives equal output.
 
 pub mod log;
+pub mod members;
+pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use ::raft::eraftpb::{EntryType, Message};
-use ::raft::{Config, RawNode, Ready, StateRole};
+use ::raft::eraftpb::{EntryType, MessageType};
+use ::raft::{Config, RawNode, Ready, SnapshotStatus, StateRole};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+pub use ::raft::eraftpb::Message;
+
 pub use self::log::Log;
+pub use self::members::Members;
 use crate::model::id::NodeId;
+
+/// How often [`Raft::tick`] is called.
+pub const TICK: Duration = Duration::from_millis(50);
+/// Ticks after which a silent leader counts as gone. A follower stands for election after 16 to 27
+/// of them, no two at the same time: with the leader dead, after at most 1.0 s for three members,
+/// so that writes are accepted again within 1.5 s even when two disks take 100 ms each. Shorter,
+/// and a busy machine loses its leader for nothing.
+const ELECTION_TICKS: usize = 14;
+/// The others must have given up the leader too, or they refuse to vote: they may be a heartbeat
+/// behind.
+const FIRST_STAND: usize = ELECTION_TICKS + HEARTBEAT_TICKS;
+const LAST_STAND: usize = 2 * ELECTION_TICKS;
+const HEARTBEAT_TICKS: usize = 2;
+/// Entries that were proposed and not agreed on yet, in bytes; more are refused.
+const MOST_UNCOMMITTED: u64 = 64 << 20;
 
 /// One entry of the replicated log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,15 +79,17 @@ pub struct Vote {
     pub commit: u64,
 }
 
-/// Up to where a snapshot of the state reaches, and who voted there.
+/// Up to where a snapshot of the state reaches, and who took part there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     pub index: u64,
     pub term: u64,
-    pub voters: Vec<u64>,
+    #[serde(flatten)]
+    pub members: Members,
 }
 
-/// What the last run left on disk.
+/// What the last run left on disk. With no members in it, a member waits until the leader of a
+/// group tells it of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Restored {
     pub vote: Vote,
@@ -68,6 +97,19 @@ pub struct Restored {
     pub snapshot: Position,
     /// What follows on the snapshot, without gaps.
     pub entries: Vec<Entry>,
+}
+
+impl Restored {
+    /// The beginning of a group of one.
+    pub fn founded(id: u64) -> Self {
+        Self {
+            snapshot: Position {
+                members: Members::alone(id),
+                ..Position::default()
+            },
+            ..Self::default()
+        }
+    }
 }
 
 /// What must be on disk, in order, before [`Raft::persisted`] is called with its number.
@@ -83,9 +125,27 @@ pub struct Write {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     Write(Write),
+    /// The state up to this position, as [`Raft::offer`] was given it by the leader, takes the place
+    /// of the whole log. A [`Write`] follows, and neither may reach the disk without the other.
+    Install {
+        position: Position,
+        state: Vec<u8>,
+    },
     Send(Box<Message>),
     /// Agreed on, in order, each once.
     Committed(Entry),
+    /// What was agreed on before [`Raft::read`] was called ends at or before this entry.
+    Read {
+        id: u64,
+        index: u64,
+    },
+}
+
+/// What became of a state that was sent to another member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    Done,
+    Failed,
 }
 
 /// Why the node cannot go on or did not accept something.
@@ -114,6 +174,10 @@ pub struct Raft {
     held: BTreeMap<u64, Vec<Message>>,
     /// The vote as it was last handed out for writing.
     vote: Vote,
+    /// The write that a state which took the place of the log waits for.
+    installing: Option<u64>,
+    /// What came out at the start.
+    early: Vec<Event>,
 }
 
 /// The number of a node in the group: the first bytes of its identifier's SHA-256, never zero.
@@ -124,7 +188,7 @@ pub fn number_of(node: &NodeId) -> u64 {
 }
 
 impl Raft {
-    /// Starts a member. With nothing restored it founds a group of one.
+    /// Starts a member. The only voter leads when this returns.
     ///
     /// # Errors
     ///
@@ -132,32 +196,41 @@ impl Raft {
     pub fn start(id: u64, restored: Restored) -> Result<Self, RaftError> {
         let vote = restored.vote;
         let applied = restored.snapshot.index;
-        let log = Log::new(id, restored)?;
+        let log = Log::new(restored)?;
         let config = Config {
             id,
-            // Ticks of 100 ms: an election after one to two seconds, a heartbeat every 200 ms.
-            election_tick: 10,
-            heartbeat_tick: 2,
+            election_tick: ELECTION_TICKS,
+            heartbeat_tick: HEARTBEAT_TICKS,
+            min_election_tick: FIRST_STAND,
+            max_election_tick: LAST_STAND,
             applied,
             pre_vote: true,
             check_quorum: true,
             max_size_per_msg: 1 << 20,
             max_inflight_msgs: 256,
+            max_uncommitted_size: MOST_UNCOMMITTED,
             ..Config::default()
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let start = |source| RaftError::Start { source };
-        let mut node = RawNode::new(&config, log, &logger).map_err(start)?;
-        if node.store().is_only_voter(id) {
-            node.campaign().map_err(start)?;
-        }
-        Ok(Self {
-            node,
+        let mut raft = Self {
+            node: RawNode::new(&config, log, &logger).map_err(start)?,
             writing: BTreeSet::new(),
             last: 0,
             held: BTreeMap::new(),
             vote,
-        })
+            installing: None,
+            early: Vec::new(),
+        };
+        raft.spread();
+        // What was agreed on before comes first: it may say who takes part.
+        raft.early = raft.drain();
+        raft.stand_alone();
+        Ok(raft)
+    }
+
+    pub fn id(&self) -> u64 {
+        self.node.raft.id
     }
 
     pub fn is_leader(&self) -> bool {
@@ -178,26 +251,83 @@ impl Raft {
         self.node.raft.raft_log.last_index()
     }
 
-    /// Every 100 ms, while the group has more than one member.
+    /// The last entry that is known to be agreed on.
+    pub fn committed(&self) -> u64 {
+        self.node.raft.raft_log.committed
+    }
+
+    /// Who takes part, as of the last entry that was taken out.
+    pub fn members(&self) -> &Members {
+        self.node.store().members()
+    }
+
+    /// As the leader sees them: the last entry that each member is known to have.
+    pub fn matched(&self) -> BTreeMap<u64, u64> {
+        let progress = self.node.raft.prs().iter();
+        progress.map(|(id, it)| (*id, it.matched)).collect()
+    }
+
+    /// Every [`TICK`], while [`Raft::has_peers`].
     pub fn tick(&mut self) {
-        if self.has_peers() {
+        if self.members().is_only_voter(self.id()) && !self.is_leader() {
+            self.stand_alone();
+        } else if self.has_peers() {
             self.node.tick();
+            self.spread();
         }
     }
 
-    /// Whether there is anybody to agree with. Without peers time means nothing to the group.
+    /// Whether there is anybody to agree with or to wait for. Without peers time means nothing to
+    /// the group.
     pub fn has_peers(&self) -> bool {
-        !self.node.store().is_only_voter(self.node.raft.id)
+        let members = self.members();
+        !members.is_only_voter(self.id()) || !members.learners.is_empty()
     }
 
     /// Puts bytes before the group.
     ///
     /// # Errors
     ///
-    /// Returns [`RaftError::Propose`] when there is no leader, or too much is under way.
+    /// Returns [`RaftError::Propose`] when this member does not lead, or too much is under way.
     pub fn propose(&mut self, data: Vec<u8>) -> Result<(), RaftError> {
         let propose = |source| RaftError::Propose { source };
+        if !self.is_leader() {
+            // The node would pass it on and forget it.
+            return Err(propose(::raft::Error::ProposalDropped));
+        }
         self.node.propose(Vec::new(), data).map_err(propose)
+    }
+
+    /// Puts a change of the members before the group. It is nothing while another one is under way.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`RaftError::Propose`] when this member does not lead.
+    pub fn propose_members(&mut self, change: &members::Change) -> Result<(), RaftError> {
+        let propose = |source| RaftError::Propose { source };
+        if !self.is_leader() || self.node.raft.has_pending_conf() {
+            return Err(propose(::raft::Error::ProposalDropped));
+        }
+        let change = change.to_raft();
+        self.node
+            .propose_conf_change(Vec::new(), change)
+            .map_err(propose)
+    }
+
+    /// The leader makes way for another voter, once that one has caught up.
+    pub fn transfer(&mut self, to: u64) {
+        self.node.transfer_leader(to);
+    }
+
+    /// It is making way: until that has come to an end, nothing can be put before the group.
+    pub fn is_transferring(&self) -> bool {
+        self.node.raft.lead_transferee.is_some()
+    }
+
+    /// Asks up to where the log is agreed on; [`Event::Read`] tells, unless the leader changes or a
+    /// message is lost: whoever waits asks again.
+    pub fn read(&mut self, id: u64) {
+        self.node.read_index(id.to_be_bytes().to_vec());
     }
 
     /// Takes in a message of another member.
@@ -205,9 +335,43 @@ impl Raft {
     /// # Errors
     ///
     /// Returns [`RaftError::Step`] for messages that no member sends.
-    pub fn step(&mut self, message: Message) -> Result<(), RaftError> {
+    pub fn step(&mut self, mut message: Message) -> Result<(), RaftError> {
         let step = |source| RaftError::Step { source };
-        self.node.step(message).map_err(step)
+        let kind = message.get_msg_type();
+        if message.to != self.id() || message.from == self.id() || !is_sent(kind) {
+            return Err(step(::raft::Error::StepLocalMsg));
+        }
+        if kind == MessageType::MsgHeartbeat {
+            // A member that has lost its log must not stop the whole process.
+            message.commit = message.commit.min(self.last_index());
+        }
+        let stepped = self.node.step(message).map_err(step);
+        self.spread();
+        stepped
+    }
+
+    /// Messages to this member do not arrive.
+    pub fn unreachable(&mut self, member: u64) {
+        self.node.report_unreachable(member);
+    }
+
+    /// The state that was sent to this member has arrived there, or will not.
+    pub fn sent_state(&mut self, member: u64, delivery: Delivery) {
+        let status = match delivery {
+            Delivery::Done => SnapshotStatus::Finish,
+            Delivery::Failed => SnapshotStatus::Failure,
+        };
+        self.node.report_snapshot(member, status);
+    }
+
+    /// Whether a member is so far behind that it needs the state itself: then [`Raft::offer`].
+    pub fn wants_state(&self) -> bool {
+        self.is_leader() && self.node.store().wants_state()
+    }
+
+    /// The state as of the last entry that was taken out, for members that are far behind.
+    pub fn offer(&mut self, index: u64, state: Vec<u8>) {
+        self.node.mut_store().offer(index, state);
     }
 
     /// The write with this number, and all before it, are on disk.
@@ -218,17 +382,23 @@ impl Raft {
         self.writing.retain(|waiting| *waiting > number);
         let done = self.writing.first().map_or(self.last, |next| next - 1);
         self.node.on_persist_ready(done);
+        if self.installing.is_some_and(|install| install <= done) {
+            self.installing = None;
+            self.node.advance_apply();
+        }
         let later = self.held.split_off(&(done + 1));
         let free = std::mem::replace(&mut self.held, later);
         let sends = free.into_values().flatten().map(send);
         let mut events: Vec<Event> = sends.collect();
+        events.extend(self.drain());
+        self.stand_alone();
         events.extend(self.drain());
         events
     }
 
     /// Everything that has come out of the node since the last call.
     pub fn drain(&mut self) -> Vec<Event> {
-        let mut events = Vec::new();
+        let mut events = std::mem::take(&mut self.early);
         while self.node.has_ready() {
             let ready = self.node.ready();
             self.take(ready, &mut events);
@@ -236,12 +406,17 @@ impl Raft {
         events
     }
 
-    /// The state up to `index` is in a snapshot on disk: the log before it is not needed.
+    /// The state up to `index` is in a snapshot on disk: a start does not need the log before it.
     pub fn compact(&mut self, index: u64) {
-        self.node.mut_store().compact(index);
+        let keep = if self.has_peers() {
+            log::Keep::ForThoseBehind
+        } else {
+            log::Keep::Nothing
+        };
+        self.node.mut_store().compact(index, keep);
     }
 
-    /// The position of an applied entry, for the snapshot of the state after it.
+    /// The position of the last entry that was taken out, for the snapshot of the state after it.
     pub fn position(&self, index: u64) -> Position {
         self.node.store().position(index)
     }
@@ -256,21 +431,30 @@ impl Raft {
             candidate: hard.vote,
             commit: hard.commit,
         });
+        let installed = (!ready.snapshot().is_empty()).then(|| ready.snapshot().clone());
+        if let Some(snapshot) = &installed {
+            let position = self.node.mut_store().install(snapshot);
+            self.installing = Some(number);
+            let state = snapshot.data.to_vec();
+            events.push(Event::Install { position, state });
+        }
         self.node.mut_store().append(&entries, vote);
         let held = ready.take_persisted_messages();
         let committed = ready.take_committed_entries();
+        let reads = ready.take_read_states();
         let promised = vote.is_some_and(|vote| {
             vote.term != self.vote.term || vote.candidate != self.vote.candidate
         });
         self.vote = vote.unwrap_or(self.vote);
         self.node.advance_append_async(ready);
 
-        // The commit index alone is not worth a write: it is found again at the next start.
-        if !entries.is_empty() || promised {
+        // The commit index alone is not worth a write. With entries it is written, so that a start
+        // knows of every change of members that they rely on.
+        if !entries.is_empty() || promised || installed.is_some() {
             self.writing.insert(number);
             events.push(Event::Write(Write {
                 number,
-                vote: promised.then_some(self.vote),
+                vote: Some(self.vote),
                 entries: entries.iter().map(Entry::from_raft).collect(),
             }));
         }
@@ -281,9 +465,82 @@ impl Raft {
             self.held.insert(number, held);
         }
         for entry in &committed {
-            events.push(Event::Committed(Entry::from_raft(entry)));
+            let entry = Entry::from_raft(entry);
+            self.change_members(&entry);
+            events.push(Event::Committed(entry));
         }
-        self.node.advance_apply();
+        events.extend(reads.iter().filter_map(|read| {
+            let id = u64::from_be_bytes(read.request_ctx.as_slice().try_into().ok()?);
+            let index = read.index;
+            Some(Event::Read { id, index })
+        }));
+        if self.installing.is_none() {
+            self.node.advance_apply();
+        }
+    }
+
+    /// A change that cannot be read or does not fit is nothing on every member alike.
+    fn change_members(&mut self, entry: &Entry) {
+        let Some(change) = wire::change(entry) else {
+            return;
+        };
+        let Ok(state) = self.node.apply_conf_change(&change) else {
+            return;
+        };
+        let members = Members::from_raft(&state);
+        let out = !members.contains(self.id());
+        self.node.mut_store().set_members(members);
+        if out && self.is_leader() {
+            // The node would go on as a leader who is no member, and stop over it.
+            let term = self.term();
+            self.node.raft.become_follower(term, 0);
+        }
+        self.spread();
+    }
+
+    /// The only voter needs no election. What is still on its way to the disk comes first.
+    fn stand_alone(&mut self) {
+        let alone = self.members().is_only_voter(self.id());
+        if alone && !self.is_leader() && self.writing.is_empty() && self.installing.is_none() {
+            // It cannot fail: it only counts as a message of its own.
+            let _ = self.node.campaign();
+        }
+    }
+
+    /// Gives each voter a time of its own at which it stands for election, another one each term.
+    fn spread(&mut self) {
+        let voters = &self.members().voters;
+        let count = voters.len().max(1);
+        let place = voters.iter().position(|id| *id == self.id()).unwrap_or(0);
+        let term = usize::try_from(self.term() % count as u64).unwrap_or(0);
+        let turn = (place + term) % count;
+        let stand = FIRST_STAND + turn * (LAST_STAND - FIRST_STAND) / count;
+        self.node.raft.set_randomized_election_timeout(stand);
+    }
+}
+
+/// What members send each other; the node's own events and proposals never travel.
+fn is_sent(kind: MessageType) -> bool {
+    match kind {
+        MessageType::MsgAppend
+        | MessageType::MsgAppendResponse
+        | MessageType::MsgRequestVote
+        | MessageType::MsgRequestVoteResponse
+        | MessageType::MsgSnapshot
+        | MessageType::MsgHeartbeat
+        | MessageType::MsgHeartbeatResponse
+        | MessageType::MsgTimeoutNow
+        | MessageType::MsgReadIndex
+        | MessageType::MsgReadIndexResp
+        | MessageType::MsgRequestPreVote
+        | MessageType::MsgRequestPreVoteResponse => true,
+        MessageType::MsgHup
+        | MessageType::MsgBeat
+        | MessageType::MsgPropose
+        | MessageType::MsgUnreachable
+        | MessageType::MsgSnapStatus
+        | MessageType::MsgCheckQuorum
+        | MessageType::MsgTransferLeader => false,
     }
 }
 

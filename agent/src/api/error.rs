@@ -184,7 +184,10 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::MissingContent { .. }
         | Refusal::UnknownNode { .. } => StatusCode::NOT_FOUND,
         Refusal::NetworkPredefined { .. } => StatusCode::FORBIDDEN,
-        Refusal::NotLeader | Refusal::Stopped { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::NotLeader { .. }
+        | Refusal::NoMajority
+        | Refusal::Unsettled
+        | Refusal::Stopped { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::PortTaken { .. }
         | Refusal::NameTaken { .. }
         | Refusal::SubnetTaken { .. }

@@ -6,6 +6,9 @@
 //! | `snapshot` | the whole state at one point of the log; replaced as a whole |
 //! | `wal` | what was decided since; see [`super::wal`] |
 //!
+//! A state that the leader has sent takes the place of both: the snapshot names the log that follows
+//! on it by a number, and from the moment it is there an older log is void.
+//!
 //! Everything that waits is appended and then made durable with one `fdatasync`. After a snapshot
 //! the log is written anew with what the snapshot does not contain, beside the old one, and takes
 //! its place in one step: there is no moment without a complete log.
@@ -19,13 +22,13 @@ use std::thread;
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
-use scheduler::raft::{Entry, Position, Restored, Vote, Write};
+use scheduler::raft::{Entry, Members, Position, Restored, Vote, Write};
 use scheduler::state::State;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::ManagerError;
-use super::wal::{self, Wal, WalError};
+use super::wal::{self, Base, Records, Wal, WalError};
+use super::{Beginning, ManagerError};
 
 /// How often a full disk is looked at again.
 const FULL_DISK_RETRY: Duration = Duration::from_millis(500);
@@ -52,6 +55,10 @@ enum Job {
         position: Position,
         state: Box<State>,
     },
+    Install {
+        position: Position,
+        state: Box<State>,
+    },
 }
 
 /// The way to the thread.
@@ -66,11 +73,15 @@ struct SnapshotHeader {
     vote: Vote,
     /// CRC-32 of the state's bytes.
     checksum: u32,
+    /// The number of the log that follows; see [`Base`].
+    #[serde(default)]
+    log: u64,
 }
 
 impl Disk {
     pub(super) fn open(
         dir: &Path,
+        beginning: Beginning,
         done: UnboundedSender<Done>,
     ) -> Result<(Self, Restored, State), ManagerError> {
         let directory = |source| ManagerError::Directory {
@@ -84,26 +95,19 @@ impl Disk {
             .create(dir)
             .map_err(directory)?;
         let lock = lock(dir)?;
-        let (mut restored, state) = match read_snapshot(&dir.join("snapshot"))? {
-            Some((header, state)) => (
-                Restored {
-                    vote: header.vote,
-                    snapshot: header.position,
-                    entries: Vec::new(),
-                },
-                state,
-            ),
-            None => (Restored::default(), State::default()),
-        };
         let (wal, records) = Wal::open(&dir.join("wal"))?;
-        records.add_to(&mut restored);
-        let writer = Writer {
+        let found = read_snapshot(&dir.join("snapshot"))?;
+        let (base, restored, state) = restore(found, records, beginning);
+        let mut writer = Writer {
             dir: dir.to_owned(),
             wal,
+            base,
             vote: restored.vote,
             entries: restored.entries.clone(),
             _lock: lock,
         };
+        // A void log, or one that does not say yet who founded the group, is not left there.
+        writer.rewrite()?;
         let (jobs, queue) = channel();
         thread::Builder::new()
             .name("manager-disk".to_owned())
@@ -120,6 +124,11 @@ impl Disk {
     pub(super) fn save(&self, position: Position, state: State) {
         let state = Box::new(state);
         let _ = self.jobs.send(Job::Save { position, state });
+    }
+
+    /// The next write says when it is done.
+    pub(super) fn install(&self, position: Position, state: Box<State>) {
+        let _ = self.jobs.send(Job::Install { position, state });
     }
 }
 
@@ -144,6 +153,7 @@ fn lock(dir: &Path) -> Result<Flock<File>, ManagerError> {
 struct Writer {
     dir: PathBuf,
     wal: Wal,
+    base: Base,
     vote: Vote,
     /// The log since the last snapshot, to be written again after the next one.
     entries: Vec<Entry>,
@@ -187,6 +197,10 @@ impl Writer {
                         Err(error) => return Err(error),
                     }
                 }
+                Job::Install { position, state } => {
+                    self.flush(last.take(), done)?;
+                    self.install(&position, &state)?;
+                }
             }
         }
         self.flush(last, done)
@@ -224,6 +238,26 @@ impl Writer {
     }
 
     fn save(&mut self, position: &Position, state: &State) -> Result<(), WalError> {
+        self.write_snapshot(position, state, self.base.number)?;
+        self.entries.retain(|entry| entry.index > position.index);
+        self.rewrite()
+    }
+
+    /// From the moment the snapshot is there, the log with the old number counts for nothing.
+    fn install(&mut self, position: &Position, state: &State) -> Result<(), WalError> {
+        self.write_snapshot(position, state, self.base.number + 1)?;
+        self.base.number += 1;
+        self.entries.clear();
+        self.rewrite()
+    }
+
+    fn rewrite(&mut self) -> Result<(), WalError> {
+        let path = self.dir.join("wal");
+        self.wal = Wal::rewrite(&path, &self.base, &self.vote, &self.entries)?;
+        Ok(())
+    }
+
+    fn write_snapshot(&self, position: &Position, state: &State, log: u64) -> Result<(), WalError> {
         let path = self.dir.join("snapshot");
         let bytes = serde_json::to_vec(state).map_err(io::Error::from);
         let bytes = bytes.map_err(|source| WalError::io(&path, source))?;
@@ -231,6 +265,7 @@ impl Writer {
             position: position.clone(),
             vote: self.vote,
             checksum: crc32fast::hash(&bytes),
+            log,
         };
         let header = serde_json::to_vec(&header).map_err(io::Error::from);
         let header = header.map_err(|source| WalError::io(&path, source))?;
@@ -238,10 +273,46 @@ impl Writer {
             file.write_all(&header)?;
             file.write_all(b"\n")?;
             file.write_all(&bytes)
-        })?;
-        self.entries.retain(|entry| entry.index > position.index);
-        self.wal = Wal::rewrite(&self.dir.join("wal"), &self.vote, &self.entries)?;
-        Ok(())
+        })
+    }
+}
+
+/// Puts together what the last run has left.
+fn restore(
+    snapshot: Option<(SnapshotHeader, State)>,
+    mut records: Records,
+    beginning: Beginning,
+) -> (Base, Restored, State) {
+    let mut base = std::mem::take(&mut records.base);
+    let Some((header, state)) = snapshot else {
+        if base.members.is_empty() {
+            base.members = founders(&records, beginning);
+        }
+        let mut restored = Restored::default();
+        restored.snapshot.members = base.members.clone();
+        records.add_to(&mut restored);
+        return (base, restored, State::default());
+    };
+    if base.number < header.log {
+        records.entries.clear();
+        base.number = header.log;
+    }
+    let mut restored = Restored {
+        vote: header.vote,
+        snapshot: header.position,
+        entries: Vec::new(),
+    };
+    records.add_to(&mut restored);
+    (base, restored, state)
+}
+
+/// A log that begins with its first entry was founded here: others are sent the state. Earlier ones
+/// do not say so.
+fn founders(records: &Records, beginning: Beginning) -> Members {
+    match beginning {
+        Beginning::Found { number } => Members::alone(number),
+        Beginning::Join { number } if !records.entries.is_empty() => Members::alone(number),
+        Beginning::Join { .. } => Members::default(),
     }
 }
 

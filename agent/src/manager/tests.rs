@@ -14,6 +14,8 @@ fn start(dir: &Path) -> Result<ManagerHandle, ManagerError> {
     Manager::start(Config {
         dir: dir.to_owned(),
         node: node(),
+        start: Start::Found,
+        links: None,
     })
 }
 
@@ -168,4 +170,69 @@ async fn many_reports_become_few_batches() {
         "{} batches",
         state.version - answer.revision
     );
+}
+
+#[tokio::test]
+async fn what_a_member_was_sent_survives_a_restart_and_voids_the_log_before_it() {
+    use super::disk::{Disk, Done};
+    use scheduler::raft::{Entry, EntryKind, Members, Position, Vote, Write};
+
+    let dir = tempfile::tempdir().unwrap();
+    let beginning = Beginning::Join { number: 7 };
+    let (done, mut written) = mpsc::unbounded_channel();
+    let (disk, restored, _) = Disk::open(dir.path(), beginning, done).unwrap();
+    assert!(
+        restored.snapshot.members.is_empty(),
+        "nobody has told it yet"
+    );
+    let entry = |index, term| Entry {
+        index,
+        term,
+        kind: EntryKind::Batch,
+        data: b"x".to_vec(),
+    };
+    let vote = Vote {
+        term: 5,
+        candidate: 0,
+        commit: 40,
+    };
+    let position = Position {
+        index: 40,
+        term: 4,
+        members: Members {
+            voters: vec![1, 2],
+            learners: vec![7],
+            ..Members::default()
+        },
+    };
+    // Entries that nobody agreed on reach beyond the state that was sent.
+    let write = |number, entries: Vec<Entry>| Write {
+        number,
+        vote: Some(vote),
+        entries: entries.into(),
+    };
+    disk.write(write(1, vec![entry(41, 2), entry(42, 2)]));
+    while !matches!(written.recv().await, Some(Done::Written { number: 1 })) {}
+    let old_log = std::fs::read(dir.path().join("wal"));
+    let mut state = State::default();
+    state.version = 9;
+    disk.install(position.clone(), Box::new(state));
+    disk.write(write(2, vec![entry(41, 5)]));
+    drop(disk);
+    while !matches!(written.recv().await, Some(Done::Written { number: 2 })) {}
+    while written.recv().await.is_some() {}
+    let (done, mut written) = mpsc::unbounded_channel();
+    let (disk, restored, state) = Disk::open(dir.path(), beginning, done).unwrap();
+    assert_eq!((restored.vote, &restored.snapshot), (vote, &position));
+    assert_eq!(restored.entries, [entry(41, 5)]);
+    assert_eq!(state.version, 9);
+    drop(disk);
+    while written.recv().await.is_some() {}
+
+    // As after a power cut between the snapshot and the log that follows on it.
+    std::fs::write(dir.path().join("wal"), old_log.unwrap()).unwrap();
+    let (done, _written) = mpsc::unbounded_channel();
+    let (_disk, restored, _) = Disk::open(dir.path(), beginning, done).unwrap();
+    assert_eq!(restored.snapshot, position);
+    assert_eq!(restored.entries, []);
 }

@@ -16,7 +16,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FallocateFlags, fallocate};
-use scheduler::raft::{Entry, EntryKind, Restored, Vote};
+use scheduler::raft::{Entry, EntryKind, Members, Restored, Vote};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Bytes before a frame's records.
@@ -34,6 +35,7 @@ const VOTE: u8 = 1;
 const BATCH: u8 = 2;
 const MEMBERS: u8 = 3;
 const MEMBERS_V2: u8 = 4;
+const BASE: u8 = 5;
 
 /// Why the log cannot be read or written.
 #[derive(Debug, Error)]
@@ -75,9 +77,20 @@ pub(super) struct Wal {
     pending: Vec<u8>,
 }
 
+/// What a log stands on; its first record. Logs of a time without it have the default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Base {
+    /// Goes up when a state that was sent takes the place of the log: what an older one contains
+    /// is void.
+    pub(super) number: u64,
+    /// Who takes part where the log begins at its first entry.
+    pub(super) members: Members,
+}
+
 /// What a log contains, in order.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Records {
+    pub(super) base: Base,
     pub(super) vote: Option<Vote>,
     pub(super) entries: Vec<Entry>,
 }
@@ -106,7 +119,7 @@ impl Wal {
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let wal = Self::rewrite(path, &Vote::default(), &[])?;
+                let wal = Self::rewrite(path, &Base::default(), &Vote::default(), &[])?;
                 return Ok((wal, Records::default()));
             }
             Err(source) => return Err(io(source)),
@@ -122,8 +135,14 @@ impl Wal {
     }
 
     /// Replaces the log by one with just these.
-    pub(super) fn rewrite(path: &Path, vote: &Vote, entries: &[Entry]) -> Result<Self, WalError> {
+    pub(super) fn rewrite(
+        path: &Path,
+        base: &Base,
+        vote: &Vote,
+        entries: &[Entry],
+    ) -> Result<Self, WalError> {
         let mut bytes = Vec::new();
+        put_base(&mut bytes, base).map_err(|source| WalError::io(path, source))?;
         put_vote(&mut bytes, vote);
         for entry in entries {
             put_entry(&mut bytes, entry);
@@ -215,6 +234,11 @@ pub(super) fn replace_file(
     fs::rename(&fresh, path).map_err(io)?;
     let dir = path.parent().unwrap_or(Path::new("/"));
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
+}
+
+fn put_base(out: &mut Vec<u8>, base: &Base) -> io::Result<()> {
+    put(out, BASE, &serde_json::to_vec(base)?);
+    Ok(())
 }
 
 fn put_vote(out: &mut Vec<u8>, vote: &Vote) {
@@ -350,6 +374,10 @@ fn take(records: &mut Records, content: &[u8]) -> Option<()> {
                 candidate: long(8)?,
                 commit: long(16)?,
             });
+            return Some(());
+        }
+        BASE => {
+            records.base = serde_json::from_slice(payload).ok()?;
             return Some(());
         }
         BATCH => EntryKind::Batch,

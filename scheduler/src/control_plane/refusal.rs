@@ -4,6 +4,7 @@ use ipnet::Ipv4Net;
 use thiserror::Error;
 
 use crate::dependency::Cycle;
+use crate::model::id::NodeId;
 
 /// What stands in the way of a node's removal.
 pub(crate) const MANAGER: &str = "a manager";
@@ -134,7 +135,14 @@ pub enum Refusal {
     NotAnEndingSignal { signal: String },
 
     #[error("this node does not lead the cluster")]
-    NotLeader,
+    NotLeader {
+        /// As far as it knows.
+        leader: Option<NodeId>,
+    },
+    #[error("no majority of the managers answers: nothing was changed")]
+    NoMajority,
+    #[error("the managers did not agree in time: it may still be carried out")]
+    Unsettled,
     #[error("the cluster's state changed while the command was decided on")]
     Stale,
     #[error("the control plane has stopped: {reason}")]
@@ -181,7 +189,7 @@ impl Refusal {
             Self::QuorumLost { .. } => Some(
                 "Bring another manager back or promote one first. When they are gone for good, run `wharfie cluster recover` on one that is left.".into(),
             ),
-            Self::Stale | Self::NotLeader => Some("Try again.".into()),
+            Self::Stale | Self::NotLeader { .. } | Self::Unsettled => Some("Try again.".into()),
             Self::UnknownStack { .. }
             | Self::UnknownService { similar: None, .. }
             | Self::UnknownContainer { .. }
@@ -206,6 +214,7 @@ impl Refusal {
             | Self::ContentInUse { .. }
             | Self::ContentExists { .. }
             | Self::NotAnEndingSignal { .. }
+            | Self::NoMajority
             | Self::Stopped { .. } => None,
         }
     }

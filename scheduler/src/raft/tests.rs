@@ -12,7 +12,7 @@ fn settle(raft: &mut Raft, mut events: Vec<Event>) -> (Vec<Entry>, Vec<Entry>) {
                     next.extend(raft.persisted(write.number));
                 }
                 Event::Committed(entry) => committed.push(entry),
-                Event::Send(_) => {}
+                Event::Send(_) | Event::Install { .. } | Event::Read { .. } => {}
             }
         }
         next.extend(raft.drain());
@@ -23,7 +23,7 @@ fn settle(raft: &mut Raft, mut events: Vec<Event>) -> (Vec<Entry>, Vec<Entry>) {
 
 #[test]
 fn a_group_of_one_leads_at_once() {
-    let mut raft = Raft::start(1, Restored::default()).unwrap();
+    let mut raft = Raft::start(1, Restored::founded(1)).unwrap();
     assert!(raft.is_leader());
     let events = raft.drain();
     let (_, committed) = settle(&mut raft, events);
@@ -33,7 +33,7 @@ fn a_group_of_one_leads_at_once() {
 
 #[test]
 fn nothing_is_agreed_on_before_it_is_on_disk() {
-    let mut raft = Raft::start(1, Restored::default()).unwrap();
+    let mut raft = Raft::start(1, Restored::founded(1)).unwrap();
     let events = raft.drain();
     settle(&mut raft, events);
     raft.propose(b"a".to_vec()).unwrap();
@@ -44,7 +44,7 @@ fn nothing_is_agreed_on_before_it_is_on_disk() {
         .filter_map(|event| match event {
             Event::Write(write) => Some(write.number),
             Event::Committed(entry) => panic!("{entry:?} is not on disk"),
-            Event::Send(_) => None,
+            Event::Send(_) | Event::Install { .. } | Event::Read { .. } => None,
         })
         .collect();
     let events = raft.persisted(*writes.last().unwrap());
@@ -58,7 +58,7 @@ fn nothing_is_agreed_on_before_it_is_on_disk() {
 
 #[test]
 fn a_start_brings_back_what_was_written() {
-    let mut raft = Raft::start(1, Restored::default()).unwrap();
+    let mut raft = Raft::start(1, Restored::founded(1)).unwrap();
     let events = raft.drain();
     let (mut written, _) = settle(&mut raft, events);
     for data in [b"a", b"b", b"c"] {
@@ -73,8 +73,8 @@ fn a_start_brings_back_what_was_written() {
     };
     let restored = Restored {
         vote,
-        snapshot: Position::default(),
         entries: written.clone(),
+        ..Restored::founded(1)
     };
     let mut again = Raft::start(1, restored.clone()).unwrap();
     let events = again.drain();

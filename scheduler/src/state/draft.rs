@@ -3,12 +3,13 @@
 //! Commands and passes decide one after the other on the same draft, so that each sees what the
 //! one before has decided. Identifiers come from a generator that is part of the draft.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::{Change, State};
-use crate::model::id::{ContainerId, NetworkId, ServiceId, TaskId};
+use crate::model::id::{ContainerId, NetworkId, NodeId, ServiceId, TaskId};
 use crate::model::task::{DesiredState, StopOrder, Task, TaskState, TaskStatus};
 use crate::model::time::Timestamp;
 
@@ -19,6 +20,7 @@ pub struct Draft<'a> {
     changes: Vec<Change>,
     ids: &'a mut IdGenerator,
     pub now: Timestamp,
+    suspects: BTreeSet<NodeId>,
 }
 
 impl<'a> Draft<'a> {
@@ -28,7 +30,19 @@ impl<'a> Draft<'a> {
             changes: Vec::new(),
             ids,
             now,
+            suspects: BTreeSet::new(),
         }
+    }
+
+    /// Nodes that are silent, but not yet down: they get nothing new.
+    #[must_use]
+    pub fn suspecting(mut self, suspects: BTreeSet<NodeId>) -> Self {
+        self.suspects = suspects;
+        self
+    }
+
+    pub fn suspects(&self) -> &BTreeSet<NodeId> {
+        &self.suspects
     }
 
     pub fn state(&self) -> &State {

@@ -106,7 +106,13 @@ fn every_flipped_bit_is_noticed() {
 fn a_rewritten_log_has_only_what_it_was_given() {
     let dir = tempfile::tempdir().unwrap();
     let (path, _) = log(dir.path(), &["one", "two"]);
-    let mut wal = Wal::rewrite(&path, &Vote::default(), &[entry(2, "two")]).unwrap();
+    let mut wal = Wal::rewrite(
+        &path,
+        &Base::default(),
+        &Vote::default(),
+        &[entry(2, "two")],
+    )
+    .unwrap();
     wal.append_entry(&entry(3, "three"));
     wal.sync().unwrap();
     let (_, records) = Wal::open(&path).unwrap();

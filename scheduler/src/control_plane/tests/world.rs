@@ -46,7 +46,8 @@ pub(crate) fn node() -> NodeId {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let plane = ControlPlane::start(&node(), [7; 32], Restored::default(), State::default());
+        let founded = Restored::founded(raft::number_of(&node()));
+        let plane = ControlPlane::start(&node(), [7; 32], founded, State::default());
         let mut world = Self {
             plane: plane.unwrap(),
             now: Timestamp::from_nanos(1_000_000_000_000),
@@ -102,7 +103,10 @@ impl World {
                     Output::Snapshot { position, .. } => inputs.push_back(Input::SnapshotSaved {
                         index: position.index,
                     }),
-                    Output::Send(_) | Output::Wake(_) => {}
+                    Output::Send(_)
+                    | Output::Wake(_)
+                    | Output::Install { .. }
+                    | Output::ReadReady { .. } => {}
                 }
             }
         }
