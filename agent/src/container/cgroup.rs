@@ -22,8 +22,8 @@ mod v2;
 
 // Freezing waits for every task to reach a safe point: microseconds, unless one is in the disk.
 const FREEZE_PATIENCE: Duration = Duration::from_secs(5);
-// A cgroup stays busy until its last zombie is gone.
-const REMOVE_PATIENCE: Duration = Duration::from_secs(3);
+// A cgroup stays busy until its last zombie is gone: on a loaded machine each has to get its turn to die.
+const REMOVE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How this host mounts its control groups.
 #[derive(Clone, Debug, PartialEq, Eq)]

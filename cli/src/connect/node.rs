@@ -13,8 +13,9 @@ use thiserror::Error;
 
 use super::{ApiError, Client, Endpoint};
 
-/// A node that recovers many containers needs seconds; one that needs more has a problem to be shown.
-const START_LIMIT: Duration = Duration::from_secs(10);
+/// A node that recovers many containers on a loaded machine needs seconds; one that needs more has a
+/// problem to be shown. One that dies is noticed at once.
+const START_LIMIT: Duration = Duration::from_secs(60);
 const POLL_EVERY: Duration = Duration::from_millis(10);
 /// Lines of the log that are shown when the node dies.
 const SHOWN_LINES: usize = 10;

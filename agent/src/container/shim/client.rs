@@ -101,6 +101,11 @@ impl Client {
         !self.waiting.is_empty() && !self.gone
     }
 
+    /// Bytes that it has yet to take.
+    pub(super) fn behind(&self) -> usize {
+        self.behind
+    }
+
     /// So far behind that nothing more must be read for it.
     pub(super) fn is_full(&self) -> bool {
         self.behind > PATIENCE && !self.gone

@@ -27,8 +27,9 @@ use crate::container::record::{self, Durability, ExitRecord};
 use crate::container::runtime::Streams;
 use crate::container::{ExecRequest, Exit};
 
-// How long those attached have to take the rest after the container has ended.
-const FAREWELL: Duration = Duration::from_secs(5);
+// How long those attached may take nothing of the rest, after the container has ended, before we leave.
+// Who reads slowly loses nothing; it keeps nobody waiting but who removes the container.
+const FAREWELL: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 enum Stage {
@@ -516,13 +517,18 @@ impl Server {
 
     /// Lets the clients take what is still for them.
     fn say_goodbye(&mut self) {
-        let begin = Instant::now();
+        let mut taken_at = Instant::now();
+        let mut before = usize::MAX;
         loop {
             self.clients.retain(|_, client| {
                 client.flush();
                 client.has_waiting()
             });
-            if self.clients.is_empty() || begin.elapsed() > FAREWELL {
+            let left = self.clients.values().map(Client::behind).sum();
+            if left < before {
+                (before, taken_at) = (left, Instant::now());
+            }
+            if self.clients.is_empty() || taken_at.elapsed() > FAREWELL {
                 return;
             }
             let mut polled: Vec<PollFd<'_>> = self
