@@ -14,8 +14,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long anything may take that a test waits for; far more than it should.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// How long anything may take that a test waits for; far more than it should, as a machine may be busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a command may run, in seconds, as timeout(1) takes it.
+const COMMAND_LIMIT: &str = "300";
 
 pub(crate) struct Host {
     /// Holds the namespaces open.
@@ -154,7 +160,7 @@ impl Host {
                 &format!("--target={}", self.anchor.id()),
                 "--wd=.",
             ])
-            .args(["timeout", "--kill-after=5", "120", program])
+            .args(["timeout", "--kill-after=5", COMMAND_LIMIT, program])
             .env_clear()
             .env(
                 "PATH",
@@ -239,7 +245,7 @@ impl Host {
         let socket = self.path("run/wharfie.sock");
         eventually("the node answers", || {
             let asked = format!(
-                "curl -sf --max-time 2 --unix-socket {} http://node/_ping",
+                "curl -sf --max-time 30 --unix-socket {} http://node/_ping",
                 socket.display()
             );
             if self.shell(&asked).code == 0 {
@@ -319,7 +325,14 @@ impl Host {
     pub(crate) fn get(&self, url: &str) -> Result<String, String> {
         let ran = self.run(
             "curl",
-            &["--silent", "--show-error", "--fail", "--max-time", "5", url],
+            &[
+                "--silent",
+                "--show-error",
+                "--fail",
+                "--max-time",
+                "30",
+                url,
+            ],
         );
         if ran.code == 0 {
             Ok(ran.stdout)
@@ -367,27 +380,27 @@ impl Host {
 
     /// The processes that hold this host's containers, a line each.
     fn shims(&self) -> String {
-        let own = fs::read_link(format!("/proc/{}/ns/mnt", self.anchor.id())).ok();
         let mut found = String::new();
-        for process in fs::read_dir("/proc")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-        {
-            let command = fs::read(process.join("cmdline")).unwrap_or_default();
-            if command.starts_with(b"wharfie-shim")
-                && fs::read_link(process.join("ns/mnt")).ok() == own
-            {
-                let _ = writeln!(
-                    found,
-                    "{} {}",
-                    process.display(),
-                    String::from_utf8_lossy(&command)
-                );
+        for process in self.processes() {
+            let command = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            if command.starts_with(b"wharfie-shim") {
+                let _ = writeln!(found, "{process} {}", String::from_utf8_lossy(&command));
             }
         }
         found
+    }
+
+    /// All that run in the host's mount namespace, which nobody else enters.
+    fn processes(&self) -> Vec<u32> {
+        let namespace = |process: u32| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+        let Some(own) = namespace(self.anchor.id()) else {
+            return Vec::new();
+        };
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|process| namespace(*process).as_ref() == Some(&own))
+            .collect()
     }
 
     /// Identifiers of all containers that have files.
@@ -412,7 +425,7 @@ impl Host {
                 &[
                     "-s",
                     "--max-time",
-                    "10",
+                    "60",
                     "--unix-socket",
                     &socket.to_string_lossy(),
                     &url,
@@ -463,6 +476,7 @@ impl Drop for Host {
         }
         self.remove_containers();
         self.kill_agent();
+        self.kill_processes();
         let _ = self.anchor.kill();
         let _ = self.anchor.wait();
     }
@@ -480,7 +494,55 @@ impl Host {
             ids.join(" "),
             self.path("run/wharfie.sock").display()
         ));
+        // The node may be dead, or busy with dying: no cgroup must be left for the next run to find.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        for directory in ids.iter().flat_map(|id| cgroups(id)) {
+            let _ = try_until(deadline, || empty(&directory));
+        }
     }
+
+    /// What a failed test left in the host's mount namespace: a node, shims, servers of its own.
+    fn kill_processes(&self) {
+        for process in self.processes() {
+            if process != self.anchor.id() {
+                let _ = kill(Pid::from_raw(process.cast_signed()), Signal::SIGKILL);
+            }
+        }
+    }
+}
+
+/// Kills what runs in a cgroup and removes it.
+fn empty(directory: &Path) -> Result<(), String> {
+    let processes = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    for process in processes.lines().filter_map(|line| line.parse().ok()) {
+        let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+    }
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}
+
+/// The cgroups of a container, in every hierarchy.
+fn cgroups(id: &str) -> Vec<PathBuf> {
+    let found = Command::new("find")
+        .args([
+            "/sys/fs/cgroup",
+            "-maxdepth",
+            "4",
+            "-type",
+            "d",
+            "-name",
+            id,
+        ])
+        // Cgroups of other tests come and go while it looks.
+        .stderr(Stdio::null())
+        .output();
+    let text = found.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    text.unwrap_or_default()
+        .lines()
+        .map(PathBuf::from)
+        .collect()
 }
 
 /// A process that holds the namespaces of one machine open.
@@ -517,15 +579,21 @@ fn finish(command: &mut Command, words: &str) -> Ran {
 
 /// Tries until it succeeds, for at most [`PATIENCE`].
 #[track_caller]
-pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn eventually<T>(what: &str, check: impl FnMut() -> Result<T, String>) -> T {
+    match try_until(Instant::now() + PATIENCE, check) {
+        Ok(value) => value,
+        Err(why) => panic!("{what}: not within {PATIENCE:?}\n{why}"),
+    }
+}
+
+fn try_until<T>(
+    deadline: Instant,
+    mut check: impl FnMut() -> Result<T, String>,
+) -> Result<T, String> {
     loop {
         match check() {
-            Ok(value) => return value,
-            Err(why) if Instant::now() > deadline => {
-                panic!("{what}: not within {PATIENCE:?}\n{why}")
-            }
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            decided => return decided,
         }
     }
 }
@@ -539,18 +607,18 @@ pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// A file system of the examples, made from Debian packages when it is not there yet.
+/// A file system of the examples, made from Debian packages when it is not there yet, or older than
+/// its recipe.
 pub(crate) fn image(name: &str) -> PathBuf {
-    static MAKING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    static MADE: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
     let folder = root().join("target/images");
-    let tar = folder.join(format!("{name}.tar"));
-    let _one_at_a_time = MAKING
+    let mut made = MADE
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    if !tar.exists() {
+    if !made.iter().any(|it| it == name) {
         // Test processes run side by side: flock keeps the second from making it again.
         fs::create_dir_all(&folder).expect("target/images");
-        let made = Command::new("flock")
+        let status = Command::new("flock")
             .arg(folder.join("lock"))
             .arg(root().join("examples/images.sh"))
             .arg(name)
@@ -558,7 +626,8 @@ pub(crate) fn image(name: &str) -> PathBuf {
             .env("WHARFIE_IMPORT", "no")
             .status()
             .expect("examples/images.sh");
-        assert!(made.success(), "examples/images.sh {name} failed");
+        assert!(status.success(), "examples/images.sh {name} failed");
+        made.push(name.to_owned());
     }
-    tar
+    folder.join(format!("{name}.tar"))
 }

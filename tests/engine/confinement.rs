@@ -14,7 +14,7 @@ const STATUS: &str = "grep -E '^(Cap|Seccomp:|NoNewPrivs|Groups|Uid)' /proc/self
 async fn an_exec_is_confined_like_the_container() {
     let host = Host::new().await;
     let running = host
-        .start(host.config(&format!("{STATUS}; sleep 100")))
+        .start(host.config(&format!("{STATUS}; sleep 1000000")))
         .await;
     let expected = "\
         Uid:\t0\t0\t0\t0\n\
@@ -52,7 +52,7 @@ async fn without_no_new_privileges_the_filter_is_loaded_all_the_same() {
 #[tokio::test]
 async fn another_user_has_no_capabilities_and_its_groups() {
     let host = Host::new().await;
-    let running = host.start(host.config("sleep 100")).await;
+    let running = host.start(host.config("sleep 1000000")).await;
     let request = ExecRequest {
         args: vec![
             "sh".into(),
@@ -78,7 +78,7 @@ async fn another_user_has_no_capabilities_and_its_groups() {
 #[tokio::test]
 async fn a_privileged_exec_is_not_confined() {
     let host = Host::new().await;
-    let running = host.start(host.config("sleep 100")).await;
+    let running = host.start(host.config("sleep 1000000")).await;
     let request = ExecRequest {
         args: vec!["sh".into(), "-c".into(), STATUS.into()],
         privileged: true,
@@ -96,7 +96,7 @@ async fn a_privileged_exec_is_not_confined() {
 #[tokio::test]
 async fn an_exec_of_nothing_fails_in_dockers_words() {
     let host = Host::new().await;
-    let running = host.start(host.config("sleep 100")).await;
+    let running = host.start(host.config("sleep 1000000")).await;
     let request = ExecRequest {
         args: vec!["nosuch".into()],
         ..ExecRequest::default()
@@ -149,7 +149,9 @@ async fn a_device_that_was_made_cannot_be_opened() {
 #[tokio::test]
 async fn no_descriptor_of_the_engine_is_left_open() {
     let host = Host::new().await;
-    let running = host.start(host.config("ls /proc/self/fd; sleep 100")).await;
+    let running = host
+        .start(host.config("ls /proc/self/fd; sleep 1000000"))
+        .await;
     // The fourth is the directory that `ls` has open.
     let (_, text) = running.exec("ls /proc/self/fd; ls /proc/1/fd").await;
     assert_eq!(text, "0\n1\n2\n3\n0\n1\n2\n");

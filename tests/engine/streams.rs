@@ -1,5 +1,6 @@
 //! Standard streams: logs, attaching, terminals.
 
+use agent::container::log::Stream;
 use agent::container::{ExecRequest, Stdin};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,12 +10,15 @@ use crate::support::{Host, PATIENCE, read_all};
 #[tokio::test]
 async fn who_attaches_before_the_start_hears_everything() {
     let host = Host::new().await;
-    let running = host
-        .create(host.config("echo one; sleep 0.1; echo two >&2"))
-        .await;
-    let (mut output, _input) = host.containers.attach(&running.id).await.unwrap();
+    // Two pipes have no order between them: the second word waits until the first was heard.
+    let config = host.config("echo one; read word; echo $word >&2");
+    let running = host.create(config.stdin(Stdin::OpenOnce)).await;
+    let (mut output, mut input) = host.containers.attach(&running.id).await.unwrap();
     host.containers.start(&running.id).await.unwrap();
-    assert_eq!(read_all(&mut output).await, "one\nerr:two\n");
+    let first = tokio::time::timeout(PATIENCE, output.next()).await.unwrap();
+    assert_eq!(first, Some((Stream::Stdout, b"one\n".to_vec())));
+    input.write(b"two\n").await.unwrap();
+    assert_eq!(read_all(&mut output).await, "err:two\n");
     drop(running);
     host.leave_nothing().await;
 }
@@ -84,7 +88,7 @@ async fn a_terminal_can_be_typed_into_and_resized() {
 #[tokio::test]
 async fn an_exec_with_a_terminal_talks_both_ways() {
     let host = Host::new().await;
-    let running = host.start(host.config("sleep 100")).await;
+    let running = host.start(host.config("sleep 1000000")).await;
     let request = ExecRequest {
         args: vec![
             "sh".into(),
@@ -118,9 +122,9 @@ async fn an_exec_with_a_terminal_talks_both_ways() {
 #[tokio::test]
 async fn an_exec_that_takes_too_long_is_killed() {
     let host = Host::new().await;
-    let running = host.start(host.config("sleep 100")).await;
+    let running = host.start(host.config("sleep 1000000")).await;
     let request = ExecRequest {
-        args: vec!["sleep".into(), "50".into()],
+        args: vec!["sleep".into(), "1000000".into()],
         ..ExecRequest::default()
     };
     let session = host.containers.exec(&running.id, request).await.unwrap();

@@ -2,10 +2,10 @@
 //! that nothing is left.
 
 use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use agent::container::log::Stream;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
-/// Nothing here takes longer, on a loaded machine either.
+/// Nothing here takes longer, on a loaded machine either: what is awaited is far quicker as a rule.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Host {
@@ -154,15 +154,20 @@ impl Running<'_> {
     pub(crate) async fn exec_with(&self, request: ExecRequest) -> (i32, String) {
         let mut session = self.host.containers.exec(&self.id, request).await.unwrap();
         drop(session.stdin.take());
-        let mut text = Vec::new();
-        for mut stream in [session.stdout.take(), session.stderr.take()]
-            .into_iter()
-            .flatten()
-        {
-            stream.read_to_end(&mut text).await.unwrap();
-        }
-        let code = session.control.wait().await.unwrap();
-        (code, String::from_utf8_lossy(&text).into_owned())
+        let finished = async {
+            let mut text = Vec::new();
+            for mut stream in [session.stdout.take(), session.stderr.take()]
+                .into_iter()
+                .flatten()
+            {
+                stream.read_to_end(&mut text).await.unwrap();
+            }
+            let code = session.control.wait().await.unwrap();
+            (code, String::from_utf8_lossy(&text).into_owned())
+        };
+        tokio::time::timeout(PATIENCE, finished)
+            .await
+            .expect("the exec should end")
     }
 }
 
@@ -314,11 +319,15 @@ pub(crate) async fn read_all(output: &mut agent::container::AttachOutput) -> Str
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// Random, as cgroups are the machine's: other tests make theirs there, and one that was killed may
+/// have left some.
 pub(crate) fn new_id() -> ContainerId {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let short = format!("{:08x}{:04x}", std::process::id(), number);
-    ContainerId::new(format!("{short}{:052x}", 0))
+    let number = || RandomState::new().hash_one("a container");
+    ContainerId::new(
+        (0..4)
+            .map(|_| format!("{:016x}", number()))
+            .collect::<String>(),
+    )
 }
 
 /// Makes a layer with nothing but busybox and its names.

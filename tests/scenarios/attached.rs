@@ -1,11 +1,12 @@
 //! Commands that stay: `up` without `-d`, `logs -f`, `exec` on a terminal.
 
-use std::process::{Child, Output, Stdio};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Host, binary, eventually};
+use crate::support::{Host, binary};
 
 /// A service that ends at the first SIGTERM.
 const PATIENT: &str = "
@@ -31,31 +32,19 @@ fn interrupt(child: &Child) {
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
 }
 
-fn said(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
-}
-
-fn until_logged(host: &Host, service: &str, text: &str) {
-    eventually(text, || {
-        match host.wharfie(&format!("-p app logs {service}")) {
-            ran if ran.stdout.contains(text) => Ok(()),
-            ran => Err(ran.to_string()),
-        }
-    });
-}
-
 #[test]
 fn ctrl_c_stops_the_stack_and_keeps_its_containers() {
     let host = Host::new();
-    let up = begin(&host, PATIENT, "up");
-    until_logged(&host, "good", "good is up");
+    let mut up = begin(&host, PATIENT, "up");
+    // Whoever prints what containers say has come so far that Ctrl-C is for them.
+    let mut lines = BufReader::new(up.stdout.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("good is up") {
+        assert!(lines.read_line(&mut said).unwrap() > 0, "it ended: {said}");
+    }
     interrupt(&up);
-    let output = up.wait_with_output().unwrap();
-    assert!(said(&output).contains("good is up"), "{}", said(&output));
+    lines.read_to_string(&mut said).unwrap();
+    assert_eq!(up.wait().unwrap().code(), Some(130), "{said}");
     assert_eq!(host.inspect("app-good-1")["State"]["Status"], "exited");
     host.wharfie("-p app down").succeeds();
     host.leaves_nothing();

@@ -26,6 +26,15 @@ fn begin(host: &Host, file: &str, words: &str) -> Child {
         .unwrap()
 }
 
+fn until_ended(pid: &serde_json::Value) {
+    eventually("it has ended", || {
+        match std::path::Path::new(&format!("/proc/{pid}")).exists() {
+            false => Ok(()),
+            true => Err("it runs".to_owned()),
+        }
+    });
+}
+
 fn container_count(host: &Host) -> usize {
     std::fs::read_dir(host.path("data/containers"))
         .into_iter()
@@ -44,12 +53,7 @@ fn what_ended_while_the_node_was_dead_is_known_with_code_and_log() {
     let pid = host.inspect("app-ends-1")["State"]["Pid"].clone();
     host.kill_agent();
     host.shell(&format!("touch /proc/{pid}/root/go")).succeeds();
-    eventually("it has ended", || {
-        match std::path::Path::new(&format!("/proc/{pid}")).exists() {
-            false => Ok(()),
-            true => Err("it runs".to_owned()),
-        }
-    });
+    until_ended(&pid);
     host.start_agent();
     let state = eventually(
         "its end is known",
@@ -82,7 +86,7 @@ fn ports_names_and_logs_go_on_after_a_crash() {
     host.start_agent();
     host.get("http://127.0.0.1:8080/").unwrap();
     eventually("names are served", || {
-        match host.exec("app", "client", "timeout 2 wget -qO- http://web/") {
+        match host.exec("app", "client", "timeout 10 wget -qO- http://web/") {
             ran if ran.stdout == "page\n" => Ok(()),
             ran => Err(ran.to_string()),
         }
@@ -213,7 +217,7 @@ fn a_restarted_policy_holds_across_a_crash() {
     let pid = host.inspect("app-web-1")["State"]["Pid"].clone();
     host.kill_agent();
     host.shell(&format!("touch /proc/{pid}/root/go")).succeeds();
-    std::thread::sleep(Duration::from_millis(200));
+    until_ended(&pid);
     host.start_agent();
     eventually("it runs again", || match host.inspect("app-web-1") {
         it if it["State"]["Status"] == "running" && it["RestartCount"] == 1 => Ok(()),

@@ -26,10 +26,15 @@ networks: {{front: , back: }}
             .code
             == 0
     };
-    for name in ["web", "db", "the-db", "app-web-1"] {
-        assert!(knows("web", name) && knows("db", name), "{name}");
+    for (from, names) in [
+        ("web", &["web", "db", "the-db", "app-web-1", "www"][..]),
+        ("db", &["web", "db", "the-db", "app-web-1"]),
+        ("other", &["www", "web"]),
+    ] {
+        for name in names {
+            assert!(knows(from, name), "{from} asks for {name}");
+        }
     }
-    assert!(knows("other", "www") && knows("other", "web") && knows("web", "www"));
     assert!(!knows("db", "www"), "an alias is of one network");
     assert!(!knows("other", "db") && !knows("other", "the-db") && !knows("db", "other"));
     host.wharfie("-p app down").succeeds();

@@ -79,9 +79,10 @@ fn a_container_that_ignores_its_signal_is_killed_after_its_grace() {
     });
     let began = std::time::Instant::now();
     host.wharfie("-p app stop").succeeds();
-    let took = began.elapsed().as_secs_f64();
-    assert!((1.0..10.0).contains(&took), "{took}");
-    assert_eq!(host.inspect("app-web-1")["State"]["ExitCode"], 137);
+    assert!(began.elapsed().as_secs() >= 1, "it had its grace");
+    let seen = host.inspect("app-web-1");
+    assert_eq!(seen["State"]["ExitCode"], 137);
+    assert_eq!(seen["Config"]["StopTimeout"], 1, "and not the usual ten");
     host.wharfie("-p app down").succeeds();
     host.leaves_nothing();
 }
@@ -94,7 +95,7 @@ fn a_container_in_the_network_of_another_shares_its_address() {
     );
     host.compose("app", &file, "up -d").succeeds();
     eventually("it answers", || {
-        match host.exec("app", "side", "timeout 2 wget -qO- http://127.0.0.1/") {
+        match host.exec("app", "side", "timeout 10 wget -qO- http://127.0.0.1/") {
             ran if ran.stdout == "page\n" => Ok(()),
             ran => Err(ran.to_string()),
         }

@@ -13,7 +13,7 @@ fn witness(name: &str, more: &str) -> String {
     command:
       - sh
       - -c
-      - 'echo up-{name} >> /events/log; trap \"echo down-{name} >> /events/log; exit 0\" TERM; sleep 1000000 & wait'
+      - 'trap \"echo down-{name} >> /events/log; exit 0\" TERM; echo up-{name} >> /events/log; sleep 1000000 & wait'
 {more}"
     )
 }

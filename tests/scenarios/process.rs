@@ -93,7 +93,7 @@ services:
 fn a_fork_bomb_is_held_by_the_limit_of_processes() {
     check(
         "    deploy: {resources: {limits: {pids: 10}}}",
-        "for i in $(seq 30); do sleep 5 & done 2>&1 | grep -c -m 1 \"can't fork\"; true",
+        "for i in $(seq 30); do sleep 1000000 & done 2>&1 | grep -c -m 1 \"can't fork\"; true",
         "1",
     );
 }

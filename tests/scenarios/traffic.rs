@@ -54,7 +54,7 @@ services:
     host.compose("app", file, "up -d").succeeds();
     let socket = host.udp_socket("127.0.0.1:0");
     socket
-        .set_read_timeout(Some(Duration::from_millis(300)))
+        .set_read_timeout(Some(Duration::from_secs(1)))
         .unwrap();
     socket.connect("127.0.0.1:7000").unwrap();
     eventually("it answers", || {
@@ -92,7 +92,7 @@ fn one_address_stands_for_the_healthy_containers_of_a_service() {
         let ran = host.exec(
             "app",
             "client",
-            "for i in $(seq 24); do timeout 3 wget -qO- http://web/; done",
+            "for i in $(seq 24); do timeout 10 wget -qO- http://web/; done",
         );
         ran.stdout.lines().map(str::to_owned).collect()
     };
@@ -128,7 +128,7 @@ fn containers_reach_the_world_through_the_host_unless_their_network_is_internal(
     );
     host.compose("app", &file, "up -d").succeeds();
     eventually("it answers", || {
-        match host.exec("app", "web", "timeout 2 wget -qO- http://198.51.100.2/") {
+        match host.exec("app", "web", "timeout 10 wget -qO- http://198.51.100.2/") {
             ran if ran.stdout.contains("hello from outside") => Ok(()),
             ran => Err(ran.to_string()),
         }

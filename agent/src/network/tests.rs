@@ -18,6 +18,12 @@ use scheduler::model::container::PublishMode;
 
 use super::*;
 
+/// Nothing here takes longer, on a loaded machine either.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long somebody waits who is not to be answered; who would be needs microseconds.
+const IN_VAIN: Duration = Duration::from_millis(1500);
+
 /// Runs the test on a host of its own.
 fn on_a_host<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let host = std::thread::spawn(move || {
@@ -75,7 +81,13 @@ impl Process {
     /// Connects from here, and gives what the server said.
     async fn ask(&self, address: &str) -> io::Result<String> {
         let address = address.parse().unwrap();
-        self.run(move || ask(address)).await
+        self.run(move || ask(address, PATIENCE)).await
+    }
+
+    /// Connects from here, where no answer is expected.
+    async fn ask_in_vain(&self, address: &str) -> io::Result<String> {
+        let address = address.parse().unwrap();
+        self.run(move || ask(address, IN_VAIN)).await
     }
 
     /// Serves in this namespace until dropped: says its name and whom it sees.
@@ -94,15 +106,22 @@ impl Drop for Process {
 /// Connects from the host itself.
 async fn ask_from_host(address: &str) -> io::Result<String> {
     let address = address.parse().unwrap();
-    tokio::task::spawn_blocking(move || ask(address))
+    tokio::task::spawn_blocking(move || ask(address, PATIENCE))
         .await
         .unwrap()
 }
 
-fn ask(address: SocketAddr) -> io::Result<String> {
-    // Long enough for one more try (after a second) where the first packet met a busy machine.
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(1500))?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+/// Connects from the host itself, where no answer is expected.
+async fn ask_from_host_in_vain(address: &str) -> io::Result<String> {
+    let address = address.parse().unwrap();
+    tokio::task::spawn_blocking(move || ask(address, IN_VAIN))
+        .await
+        .unwrap()
+}
+
+fn ask(address: SocketAddr, patience: Duration) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
@@ -285,7 +304,7 @@ fn containers_of_one_network_reach_each_other_and_the_world() {
         answers(a.ask("192.0.2.2:80").await, "world sees 192.0.2.1");
         answers(ask_from_host("10.99.1.3:80").await, "b sees 10.99.1.1");
         // Nobody outside gets in by knowing the address.
-        no_answer(world.ask("10.99.1.3:80").await);
+        no_answer(world.ask_in_vain("10.99.1.3:80").await);
     });
 }
 
@@ -299,7 +318,7 @@ fn networks_are_isolated_from_each_other() {
         let a = connected(&networks, &first, 2, &[]).await;
         let b = connected(&networks, &second, 2, &[]).await;
         let _server = b.serve("b", 80).await;
-        no_answer(a.ask("10.99.2.2:80").await);
+        no_answer(a.ask_in_vain("10.99.2.2:80").await);
     });
 }
 
@@ -322,9 +341,9 @@ fn an_internal_network_has_no_way_in_or_out() {
             .status()
             .unwrap();
         assert!(status.success());
-        no_answer(a.ask("192.0.2.2:80").await);
-        no_answer(ask_from_host("127.0.0.1:8080").await);
-        no_answer(world.ask("192.0.2.1:8080").await);
+        no_answer(a.ask_in_vain("192.0.2.2:80").await);
+        no_answer(ask_from_host_in_vain("127.0.0.1:8080").await);
+        no_answer(world.ask_in_vain("192.0.2.1:8080").await);
     });
 }
 
@@ -338,7 +357,7 @@ fn without_inter_container_traffic_only_published_ports_are_reached() {
         let a = connected(&networks, &net, 2, &[]).await;
         let b = connected(&networks, &net, 3, &[port(None, 8080)]).await;
         let _server = b.serve("b", 80).await;
-        no_answer(a.ask("10.99.1.3:80").await);
+        no_answer(a.ask_in_vain("10.99.1.3:80").await);
         answers(a.ask("10.99.1.1:8080").await, "b sees 10.99.1.1");
     });
 }
@@ -363,8 +382,8 @@ fn a_published_port_answers_from_everywhere() {
         answers(stranger.ask("192.0.2.1:8080").await, "web sees 10.99.2.2");
         // What is not published stays closed on the way in.
         let _other = web.serve("other", 81).await;
-        no_answer(world.ask("10.99.1.2:81").await);
-        no_answer(world.ask("10.99.1.2:80").await);
+        no_answer(world.ask_in_vain("10.99.1.2:81").await);
+        no_answer(world.ask_in_vain("10.99.1.2:80").await);
     });
 }
 
@@ -397,8 +416,8 @@ fn a_port_published_on_loopback_is_reached_from_the_host_alone() {
         let neighbour = connected(&networks, &net, 3, &[]).await;
         let _server = web.serve("web", 80).await;
         answers(ask_from_host("127.0.0.1:8080").await, "web sees 10.99.1.1");
-        no_answer(world.ask("192.0.2.1:8080").await);
-        no_answer(neighbour.ask("10.99.1.1:8080").await);
+        no_answer(world.ask_in_vain("192.0.2.1:8080").await);
+        no_answer(neighbour.ask_in_vain("10.99.1.1:8080").await);
         // A neighbour that sends loopback's address to the host on purpose.
         for machine in [&world, &*neighbour] {
             let gateway = if machine.pid() == world.pid() {
@@ -426,7 +445,7 @@ fn a_port_published_on_loopback_is_reached_from_the_host_alone() {
                     .unwrap();
                 assert!(status.success(), "{command}");
             }
-            no_answer(machine.ask("127.0.0.1:8080").await);
+            no_answer(machine.ask_in_vain("127.0.0.1:8080").await);
         }
     });
 }
@@ -552,7 +571,7 @@ fn a_running_container_changes_networks() {
         networks.ensure(&back).await.unwrap();
         let web = connected(&networks, &back, 2, &[port(None, 8080)]).await;
         let _server = web.serve("web", 80).await;
-        no_answer(ask_from_host("127.0.0.1:8080").await);
+        no_answer(ask_from_host_in_vain("127.0.0.1:8080").await);
         let (first, mut second) = (interface(&back, 2), interface(&front, 2));
         second.name = "eth1".to_owned();
         let both = [
@@ -761,10 +780,7 @@ fn rules_that_somebody_flushed_come_back() {
             if list.status.success() {
                 break;
             }
-            assert!(
-                start.elapsed() < Duration::from_secs(2),
-                "the rules did not come back"
-            );
+            assert!(start.elapsed() < PATIENCE, "the rules did not come back");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
@@ -833,8 +849,7 @@ fn datagrams_follow_a_service_to_its_new_container() {
         let ask = async || {
             let mut buffer = [0; 100];
             client.send_to(b"?", "127.0.0.1:5353").await.unwrap();
-            let answer =
-                tokio::time::timeout(Duration::from_secs(1), client.recv(&mut buffer)).await;
+            let answer = tokio::time::timeout(PATIENCE, client.recv(&mut buffer)).await;
             answer.map(|length| String::from_utf8_lossy(&buffer[..length.unwrap()]).into_owned())
         };
         let old = connected(&networks, &net, 2, std::slice::from_ref(&udp)).await;

@@ -16,6 +16,9 @@ use crate::host::simulated::SimulatedHost;
 use crate::host::{Observed, Phase, SeenContainer};
 use crate::plan::drawing;
 
+/// Nothing here takes longer, on a loaded machine either.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A node on a simulated host, and both ends of what it talks to.
 struct Bench {
     host: Arc<SimulatedHost>,
@@ -66,7 +69,7 @@ impl Bench {
     /// Waits until the node has said this of the task.
     async fn reports(&mut self, state: TaskState) -> String {
         loop {
-            let report = tokio::time::timeout(Duration::from_secs(5), self.reports.recv())
+            let report = tokio::time::timeout(PATIENCE, self.reports.recv())
                 .await
                 .unwrap_or_else(|_| panic!("it was never reported as {state:?}"))
                 .unwrap();
@@ -82,7 +85,7 @@ impl Bench {
 
     async fn reports_removal(&mut self) {
         loop {
-            let report = tokio::time::timeout(Duration::from_secs(5), self.reports.recv())
+            let report = tokio::time::timeout(PATIENCE, self.reports.recv())
                 .await
                 .unwrap()
                 .unwrap();
@@ -132,6 +135,7 @@ async fn nothing_is_touched_before_the_first_assignment() {
         SeenContainer::new(None, Phase::Bare),
     );
     let mut bench = Bench::new(found);
+    // Time enough for something that would be wrong.
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(bench.host.log(), Vec::<String>::new());
     bench.generation = 0;
@@ -139,6 +143,11 @@ async fn nothing_is_touched_before_the_first_assignment() {
         generation: 1,
         ..Assignment::default()
     }));
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    let removal = async {
+        while bench.host.log().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, removal).await.unwrap();
     assert_eq!(bench.host.log(), ["Container(web) remove a container"]);
 }

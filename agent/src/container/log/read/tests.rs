@@ -210,7 +210,7 @@ async fn following_misses_nothing_when_files_are_rotated() {
         }
         end.ended();
     });
-    let entries = tokio::time::timeout(Duration::from_secs(20), read_all(&mut reader))
+    let entries = tokio::time::timeout(Duration::from_secs(60), read_all(&mut reader))
         .await
         .unwrap();
     writing.join().unwrap();
