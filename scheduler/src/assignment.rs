@@ -7,13 +7,13 @@
 pub mod build;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use crate::model::container::ContainerSpec;
+use crate::model::container::{ContainerSpec, Protocol};
 use crate::model::id::{ContainerId, NetworkId, NodeId, TaskId};
 use crate::model::service::RestartPolicy;
 use crate::model::task::{DesiredState, StopOrder};
@@ -35,6 +35,9 @@ pub struct Assignment {
     pub managers: Vec<(NodeId, SocketAddr)>,
     pub tasks: Vec<Arc<AssignedTask>>,
     pub networks: Vec<AssignedNetwork>,
+    /// Ports that this node answers on for services, wherever their containers are.
+    #[serde(default)]
+    pub published: Vec<SharedPort>,
     pub volumes: Vec<AssignedVolume>,
     /// Contents of the secrets and configs that the tasks are granted, by final name.
     pub secrets: BTreeMap<String, Vec<u8>>,
@@ -64,6 +67,10 @@ pub struct AssignedTask {
     pub labels: BTreeMap<String, String>,
     pub desired: DesiredState,
     pub stop: Option<StopOrder>,
+    /// Its fixed ports in ingress mode are not its own: the node answers on them, see
+    /// [`Assignment::published`].
+    #[serde(default)]
+    pub shares_ports: bool,
     /// In the order in which the interfaces are made; the first gives the default route.
     pub interfaces: Vec<AssignedInterface>,
     /// The container whose network, pid or ipc namespace it joins, where the spec names a service.
@@ -112,6 +119,47 @@ pub struct AssignedNetwork {
     /// virtual address has just that one.
     pub names: BTreeMap<String, Vec<Ipv4Addr>>,
     pub virtual_addresses: Vec<VirtualAddress>,
+    /// The way to the other nodes; `None` while there are none.
+    #[serde(default)]
+    pub overlay: Option<AssignedOverlay>,
+}
+
+/// Tunnels to the other nodes that have something on a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedOverlay {
+    /// VXLAN network identifier.
+    pub vni: u32,
+    /// Where this node's tunnels end.
+    pub local: IpAddr,
+    /// This node's own address on the network, where it forwards published ports to other nodes.
+    pub address: Option<Ipv4Addr>,
+    /// Everything on the network that is on another node, in a stable order.
+    pub remote: Vec<RemoteEndpoint>,
+}
+
+/// An address on another node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RemoteEndpoint {
+    pub address: Ipv4Addr,
+    pub mac: String,
+    /// Where that node's tunnels end.
+    pub node: IpAddr,
+}
+
+/// A port that leads to the containers of a service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SharedPort {
+    pub service: String,
+    /// The host's address to answer on; every address when absent.
+    pub host_ip: Option<IpAddr>,
+    pub port: u16,
+    pub protocol: Protocol,
+    pub target: u16,
+    /// The network on which the backends are reached.
+    pub network: NetworkId,
+    /// The containers that serve, in a stable order: those of this node where there are any, so that
+    /// they see the client's address, or else those of other nodes. None: connections are refused.
+    pub backends: Vec<Ipv4Addr>,
 }
 
 /// An address that stands for several.

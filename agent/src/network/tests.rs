@@ -205,6 +205,7 @@ async fn open(directory: &std::path::Path) -> std::sync::Arc<Networks> {
 
 fn network(number: u8) -> AssignedNetwork {
     AssignedNetwork {
+        overlay: None,
         id: NetworkId::new(format!("{number:064x}")),
         name: format!("net{number}"),
         subnet: format!("10.99.{number}.0/24").parse().unwrap(),

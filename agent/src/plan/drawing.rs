@@ -14,6 +14,7 @@ use scheduler::model::time::Timestamp;
 pub(crate) fn task(id: &str, desired: DesiredState) -> AssignedTask {
     let container = id.split(':').next().unwrap();
     AssignedTask {
+        shares_ports: false,
         id: TaskId::new(id),
         container: ContainerId::new(container),
         name: container.into(),

@@ -128,6 +128,7 @@ fn draw_words(left: &str, state: &str) -> AssignedTask {
 
 fn network(name: &str) -> AssignedNetwork {
     AssignedNetwork {
+        overlay: None,
         id: NetworkId::new(name),
         name: name.into(),
         subnet: "10.0.0.0/24".parse().unwrap(),

@@ -6,8 +6,10 @@
 
 mod labels;
 mod names;
+mod overlay;
 
 pub use labels::labels;
+pub(crate) use overlay::{is_spread, way_in};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -64,7 +66,11 @@ impl Builder {
             .collect();
 
         let used = rows.iter().flat_map(|task| &task.attachments);
-        let used: BTreeSet<&NetworkId> = used.map(|attachment| &attachment.network).collect();
+        let mut used: BTreeSet<&NetworkId> = used.map(|attachment| &attachment.network).collect();
+        let published = overlay::published(state, node);
+        if overlay::is_spread(state) {
+            used.extend(published.iter().map(|port| &port.network));
+        }
         let live = || rows.iter().filter(|task| !task.status.state.is_terminal());
         let specs: Vec<_> = live().filter_map(|task| spec_of(state, task)).collect();
         Assignment {
@@ -72,7 +78,8 @@ impl Builder {
             generation: state.version,
             managers: managers(state),
             tasks,
-            networks: networks(state, &used),
+            networks: networks(state, node, &used),
+            published: published.clone(),
             volumes: volumes(state, node),
             secrets: contents(&state.secrets, &specs, |spec| &spec.secrets),
             configs: contents(&state.configs, &specs, |spec| &spec.configs),
@@ -118,6 +125,7 @@ fn is_same(one: &Assignment, other: &Assignment) -> bool {
         && one.epoch == other.epoch
         && one.managers == other.managers
         && one.networks == other.networks
+        && one.published == other.published
         && one.volumes == other.volumes
         && one.secrets == other.secrets
         && one.configs == other.configs
@@ -154,6 +162,7 @@ fn assigned(state: &State, service: &Service, task: &Task) -> Option<AssignedTas
         labels: labels(state, service, spec, task),
         desired: task.desired,
         stop: task.stop.clone(),
+        shares_ports: service.shares_ports(),
         interfaces: interfaces(state, &spec.container, &task.attachments),
         joins: joins(state, service, &spec.container, task),
         replaces: task.replaces.clone(),
@@ -250,7 +259,7 @@ fn container_named(state: &State, name: &str) -> Option<ContainerId> {
     Some(task.container.clone())
 }
 
-fn networks(state: &State, used: &BTreeSet<&NetworkId>) -> Vec<AssignedNetwork> {
+fn networks(state: &State, node: &NodeId, used: &BTreeSet<&NetworkId>) -> Vec<AssignedNetwork> {
     let known = used.iter().filter_map(|id| state.networks.get(*id));
     let mut names = names::Names::read(state, used);
     let assigned = known.map(|network| {
@@ -268,6 +277,7 @@ fn networks(state: &State, used: &BTreeSet<&NetworkId>) -> Vec<AssignedNetwork> 
             masquerade: option("com.docker.network.bridge.enable_ip_masquerade") != Some("false"),
             names: table,
             virtual_addresses,
+            overlay: overlay::overlay(state, node, network),
         }
     });
     assigned.collect()

@@ -1,5 +1,6 @@
 //! Networks, volumes, secrets, configs and nodes: made and removed by name.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::command::Reply;
@@ -181,6 +182,8 @@ fn add_network(
         stack,
         subnet,
         gateway,
+        vni: 0,
+        node_addresses: BTreeMap::new(),
         removing: false,
         created_at: draft.now,
     });

@@ -146,6 +146,18 @@ pub struct PublishedPort {
     pub mode: PublishMode,
 }
 
+impl PublishedPort {
+    /// The one port that any node can answer on for a whole service.
+    pub fn shared(&self) -> Option<u16> {
+        let (first, last) = self.published?;
+        (self.mode == PublishMode::Ingress && first == last && first != 0).then_some(first)
+    }
+
+    pub fn is_shareable(&self) -> bool {
+        self.shared().is_some()
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::id::NetworkId;
+use super::id::{NetworkId, NodeId};
 use super::time::Timestamp;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,10 +35,9 @@ pub struct NetworkSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkDriver {
-    /// One host.
+    /// On a cluster, all its hosts as well: the same file works on one host and on many.
     #[default]
     Bridge,
-    /// All hosts of the cluster.
     Overlay,
 }
 
@@ -50,6 +49,14 @@ pub struct Network {
     pub stack: Option<String>,
     pub subnet: Ipv4Net,
     pub gateway: Ipv4Addr,
+    /// Number of its tunnels between nodes (VXLAN network identifier, RFC 7348): 4097 to 16777215,
+    /// zero until the cluster has several nodes.
+    #[serde(default)]
+    pub vni: u32,
+    /// The address of each node's own on it, from which published ports are forwarded to containers
+    /// on other nodes.
+    #[serde(default)]
+    pub node_addresses: BTreeMap<NodeId, Ipv4Addr>,
     /// Being removed: nothing new is connected, and it goes when its last task has gone.
     pub removing: bool,
     pub created_at: Timestamp,
@@ -62,4 +69,10 @@ pub struct Attachment {
     pub address: Ipv4Addr,
     /// `02:42:0a:01:02:03`: made from the address, unless the user chose one.
     pub mac: String,
+}
+
+/// `02:42` and the address, as Docker makes them.
+pub fn mac_of(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::container::ContainerSpec;
+use super::container::{ContainerSpec, PublishedPort};
 use super::id::{NetworkId, ServiceId};
 use super::task::StopOrder;
 use super::time::Timestamp;
@@ -251,6 +251,25 @@ impl Service {
 
     pub fn is_on_each_node(&self) -> bool {
         matches!(self.spec.mode, ServiceMode::Global | ServiceMode::GlobalJob)
+    }
+
+    /// Whether its published ports are answered by the nodes for all its containers together, and
+    /// not by each container for itself: several could not have the same port.
+    pub fn shares_ports(&self) -> bool {
+        let several = match self.spec.mode {
+            ServiceMode::Replicated { replicas } => replicas > 1,
+            ServiceMode::Global => true,
+            ServiceMode::ReplicatedJob { .. }
+            | ServiceMode::GlobalJob
+            | ServiceMode::Standalone { .. } => return false,
+        };
+        let shared = self
+            .spec
+            .container
+            .ports
+            .iter()
+            .any(PublishedPort::is_shareable);
+        shared && (several || self.spec.update.order == UpdateOrder::StartFirst)
     }
 
     pub fn is_standalone(&self) -> bool {

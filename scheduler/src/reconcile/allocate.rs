@@ -4,6 +4,7 @@
 //! given to a stranger while somebody may still have it in a cache. A container keeps its address
 //! for as long as it exists.
 
+mod overlay;
 pub mod subnet;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use crate::model::container::{NetworkAttachment, NetworkMode};
 use crate::model::id::{NetworkId, ServiceId, TaskId};
-use crate::model::network::{Attachment, Network};
+use crate::model::network::{Attachment, Network, mac_of};
 use crate::model::service::{EndpointMode, Service, ServiceMode};
 use crate::model::task::Task;
 use crate::state::{Change, Draft, State};
@@ -21,6 +22,7 @@ use crate::state::{Change, Draft, State};
 /// told what is missing.
 pub(super) fn pass(draft: &mut Draft<'_>, open: &[TaskId]) -> Vec<TaskId> {
     let mut pool = Pool::default();
+    overlay::pass(draft, &mut pool);
     let mut ready = Vec::new();
     for id in open {
         let Some(task) = draft.state().tasks.get(id).cloned() else {
@@ -64,7 +66,7 @@ fn attach(
         attachments.push(Attachment {
             network: network.id.clone(),
             address,
-            mac: wish.mac_address.clone().unwrap_or_else(|| mac(address)),
+            mac: wish.mac_address.clone().unwrap_or_else(|| mac_of(address)),
         });
     }
     let mut task = task.clone();
@@ -135,12 +137,6 @@ fn virtual_addresses(
     }
     draft.push(Change::SetService(Arc::new(service)));
     Ok(())
-}
-
-/// `02:42` and the address, as Docker makes them.
-fn mac(address: Ipv4Addr) -> String {
-    let [a, b, c, d] = address.octets();
-    format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
 /// Addresses in use, read from the state when the first one is needed.
@@ -233,6 +229,12 @@ impl Used {
             for attachment in &task.attachments {
                 let key = (attachment.network.clone(), attachment.address);
                 given.insert(key, (task.service.clone(), task.slot));
+            }
+        }
+        for network in state.networks.values() {
+            for address in network.node_addresses.values() {
+                let holder = (ServiceId::new(""), VIRTUAL);
+                given.insert((network.id.clone(), *address), holder);
             }
         }
         let mut reserved = BTreeSet::new();

@@ -250,10 +250,11 @@ fn replace(draft: &mut Draft<'_>, service: &Service, slot: &Slot) {
 /// Two containers cannot have the same port of the host, or the same address, at once.
 pub(super) fn order(service: &Service) -> UpdateOrder {
     let container = &service.spec.container;
-    let fixed_port = container
-        .ports
-        .iter()
-        .any(|port| port.published.is_some_and(|(first, last)| first == last));
+    let shared = service.shares_ports();
+    let fixed_port = container.ports.iter().any(|port| {
+        let fixed = port.published.is_some_and(|(first, last)| first == last);
+        fixed && !(shared && port.is_shareable())
+    });
     let fixed_address = match &container.network {
         NetworkMode::Attached(list) => list
             .iter()

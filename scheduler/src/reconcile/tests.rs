@@ -245,3 +245,52 @@ fn what_was_on_a_removed_node_is_forgotten() {
     fleet.settle();
     assert_eq!(fleet.shown(), "n2: db.1 web.1 web.2");
 }
+
+#[test]
+fn a_node_knows_the_way_to_what_is_on_other_nodes() {
+    let mut fleet = Fleet::new("n1 at=10.0.0.1\nn2 at=10.0.0.2\nn3 at=10.0.0.3");
+    fleet.up("web v1 x2");
+    assert_eq!(fleet.shown(), "n1: web.1 | n2: web.2 | n3:");
+    assert_eq!(fleet.told("n1"), "4097 at 10.0.0.1: .4@10.0.0.2");
+    assert_eq!(fleet.told("n2"), "4097 at 10.0.0.2: .3@10.0.0.1");
+    assert_eq!(fleet.told("n3"), "");
+}
+
+#[test]
+fn every_node_answers_on_a_published_port_for_its_own_containers_first() {
+    let mut fleet = Fleet::new("n1 at=10.0.0.1\nn2 at=10.0.0.2\nn3 at=10.0.0.3");
+    fleet.up("web v1 x2 port 80");
+    // .2 to .4 are the nodes' own, .5 stands for both containers.
+    assert_eq!(
+        fleet.told("n1"),
+        "4097 at 10.0.0.1.2: .3@10.0.0.2 .4@10.0.0.3 .7@10.0.0.2; 80 → .6"
+    );
+    assert_eq!(
+        fleet.told("n3"),
+        "4097 at 10.0.0.3.4: .2@10.0.0.1 .3@10.0.0.2 .6@10.0.0.1 .7@10.0.0.2; 80 → .6 .7"
+    );
+    fleet.down("n2");
+    assert_eq!(
+        fleet.told("n3"),
+        "4097 at 10.0.0.3.4: .2@10.0.0.1 .3@10.0.0.2 .6@10.0.0.1 .7@10.0.0.2; 80 → .6"
+    );
+}
+
+#[test]
+fn an_only_container_answers_for_itself_where_it_is() {
+    let mut fleet = Fleet::new("n1 at=10.0.0.1\nn2 at=10.0.0.2");
+    fleet.up("web v1 port 80");
+    assert!(!fleet.told("n1").contains("80 →"), "{}", fleet.told("n1"));
+    assert!(
+        fleet.told("n2").ends_with("80 → .4"),
+        "{}",
+        fleet.told("n2")
+    );
+}
+
+#[test]
+fn one_host_has_no_tunnels_and_balances_what_several_containers_share() {
+    let mut fleet = Fleet::new("n1");
+    fleet.up("web v1 x2 port 80\napi v1 port 81");
+    assert_eq!(fleet.told("n1"), "80 → .4 .5");
+}

@@ -23,6 +23,7 @@ fn network(number: u8, line: &str) -> AssignedNetwork {
         )
     });
     AssignedNetwork {
+        overlay: None,
         id: NetworkId::new(id),
         name: format!("shop_{id}"),
         subnet: format!("10.1.{number}.0/24").parse().unwrap(),

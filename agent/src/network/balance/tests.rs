@@ -7,6 +7,7 @@ use scheduler::model::id::NetworkId;
 
 fn network(services: &[(&str, &[&str])]) -> AssignedNetwork {
     AssignedNetwork {
+        overlay: None,
         id: NetworkId::new("front"),
         name: "front".to_owned(),
         subnet: "10.1.0.0/24".parse().unwrap(),

@@ -103,6 +103,8 @@ fn addresses_go_round_and_leave_out_what_is_taken() {
         stack: None,
         subnet: "10.0.0.0/29".parse().unwrap(),
         gateway: Ipv4Addr::new(10, 0, 0, 1),
+        vni: 0,
+        node_addresses: Default::default(),
         removing: false,
         created_at: crate::model::time::Timestamp::EPOCH,
     };

@@ -190,6 +190,32 @@ impl Fleet {
         }
     }
 
+    /// What one node is told of the others: `4097 at 10.0.0.1: .3@10.0.0.2, …; 80 → .3 .4`.
+    pub(super) fn told(&self, node: &str) -> String {
+        let mut builder = crate::assignment::build::Builder::default();
+        let assignment = builder.update(&self.state, &NodeId::new(node)).unwrap();
+        let last = |address: &std::net::Ipv4Addr| format!(".{}", address.octets()[3]);
+        let mut lines = Vec::new();
+        for overlay in assignment
+            .networks
+            .iter()
+            .filter_map(|it| it.overlay.as_ref())
+        {
+            let remote = overlay.remote.iter();
+            let remote: Vec<String> = remote
+                .map(|it| format!("{}@{}", last(&it.address), it.node))
+                .collect();
+            let own = overlay.address.as_ref().map(last).unwrap_or_default();
+            let at = format!("{} at {}{own}", overlay.vni, overlay.local);
+            lines.push(format!("{at}: {}", remote.join(" ")));
+        }
+        for port in &assignment.published {
+            let backends: Vec<String> = port.backends.iter().map(last).collect();
+            lines.push(format!("{} → {}", port.port, backends.join(" ")));
+        }
+        lines.join("; ")
+    }
+
     /// `n1: web.1 web.3 | n2: db.1! | ?: web.4 (…)`; `!` is stopped or failed, `+` done.
     pub(super) fn shown(&self) -> String {
         let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -239,6 +265,7 @@ fn node(line: &str) -> Node {
                 let gpus = ("gpu".to_owned(), value.parse().unwrap());
                 node.description.generic_resources.extend([gpus]);
             }
+            "at" => node.address = format!("{value}:2377").parse().ok(),
             "arch" => node.description.architecture = value.into(),
             label => {
                 node.labels.insert(label.into(), value.into());
