@@ -82,6 +82,7 @@ pub enum Phase {
     /// It could not be prepared; the same task is not tried again.
     Rejected {
         reason: String,
+        at: Timestamp,
     },
 }
 

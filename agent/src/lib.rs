@@ -5,6 +5,7 @@
 //! | [`process`] | opens everything in order, serves, stops | |
 //! | [`node`] | the loop: observe, plan, execute, report | |
 //! | [`plan`], [`report`] | what comes next; what is said about it | yes |
+//! | [`ledger`] | the last accepted assignment, for when no manager answers | |
 //! | [`host`] | what can be done to a machine; `host/linux.rs` does it | |
 //! | [`manager`] | gives the control plane its time and its disk | |
 //! | [`peer`] | how nodes talk with each other | |
@@ -30,6 +31,7 @@ pub mod events;
 pub mod fetch;
 pub mod host;
 pub mod image;
+pub mod ledger;
 pub mod manager;
 mod namespace;
 pub mod network;

@@ -6,6 +6,12 @@
 //!
 //! The loop owns what has been observed; operations run beside it and come back as messages. It
 //! starts with what the host shows, so a start after a crash is like any other turn.
+//!
+//! While no manager answers it goes on with what it was told last, across its own restarts too
+//! (see [`ledger`](crate::ledger)): nothing is deleted, and what ends is started again as its
+//! policy says (see [`rerun`]).
+
+mod rerun;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,8 +32,11 @@ use crate::container::Exit;
 use crate::host::{
     Done, Host, HostEvent, Observed, Op, OpError, Phase, SeenContainer, Stopping, Subject,
 };
-use crate::plan::{Wanted, plan};
+use crate::ledger::{Remembered, Reruns};
+use crate::plan::{Basis, Wanted, plan};
 use crate::report::{self, Activity};
+
+use self::rerun::{Own, Verdict};
 
 /// Operations at a time. More would only wait for each other in the kernel (mounts, netlink).
 const PARALLEL_OPERATIONS: usize = 16;
@@ -35,11 +44,34 @@ const PARALLEL_OPERATIONS: usize = 16;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
+/// How the node stands with the manager that leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contact {
+    /// It listens. Each time it begins to, or another one does, the number is another one.
+    Open { session: u64 },
+    /// It was heard a moment ago, and may be back in another.
+    Lost,
+    /// It has been silent for so long that it may have given this node up.
+    Silent,
+}
+
+/// A report, and the session that it was made for: in another one it is out of date.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    pub session: u64,
+    pub report: Report,
+}
+
 /// What the loop listens to.
 pub struct Sources {
+    /// From the last run of this process.
+    pub remembered: Remembered,
     pub assignments: watch::Receiver<Arc<Assignment>>,
+    pub contact: watch::Receiver<Contact>,
     pub events: mpsc::Receiver<HostEvent>,
-    pub reports: mpsc::Sender<Report>,
+    pub reports: mpsc::Sender<Said>,
+    /// The restarts that no manager has counted yet, to be remembered.
+    pub reruns: watch::Sender<Reruns>,
     /// The node is to stop; containers are left alone.
     pub shutdown: CancellationToken,
 }
@@ -62,15 +94,24 @@ pub async fn run<H: Host>(host: Arc<H>, clock: Clock, mut sources: Sources) -> R
         told: BTreeSet::new(),
         failures: BTreeMap::new(),
         reported: BTreeMap::new(),
+        own: Own::new(sources.remembered.reruns),
+        reruns: sources.reruns,
+        contact: Contact::Lost,
+        untold: Untold::Changes,
         permits: Arc::new(Semaphore::new(PARALLEL_OPERATIONS)),
         done,
     };
+    if let Some(assignment) = sources.remembered.assignment {
+        node.accept(assignment, Basis::Remembered).await;
+    }
     let first = sources.assignments.borrow_and_update().clone();
-    node.accept(first).await;
+    node.accept(first, Basis::Told).await;
     loop {
+        node.hear(*sources.contact.borrow_and_update());
         let wake_at = node.turn();
-        let report = node.report();
-        if !report.is_empty() && sources.reports.send(report).await.is_err() {
+        if let Some(said) = node.say()
+            && sources.reports.send(said).await.is_err()
+        {
             return Ok(());
         }
         let wake = async {
@@ -85,8 +126,9 @@ pub async fn run<H: Host>(host: Arc<H>, clock: Clock, mut sources: Sources) -> R
                     return Ok(());
                 }
                 let assignment = sources.assignments.borrow_and_update().clone();
-                node.accept(assignment).await;
+                node.accept(assignment, Basis::Told).await;
             }
+            Ok(()) = sources.contact.changed() => {}
             Some(event) = sources.events.recv() => node.note(event),
             Some(finished) = finished.recv() => node.finish(finished),
             () = wake => {}
@@ -114,8 +156,20 @@ struct Node<H> {
     told: BTreeSet<String>,
     failures: BTreeMap<Subject, Failures>,
     reported: BTreeMap<TaskId, TaskStatus>,
+    own: Own,
+    reruns: watch::Sender<Reruns>,
+    contact: Contact,
+    untold: Untold,
     permits: Arc<Semaphore>,
     done: mpsc::Sender<Finished>,
+}
+
+/// What the next report is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Untold {
+    Changes,
+    /// Whoever listens has heard nothing yet.
+    Everything,
 }
 
 /// Failures in a row on one subject.
@@ -140,28 +194,81 @@ struct Finished {
 }
 
 impl<H: Host> Node<H> {
-    async fn accept(&mut self, assignment: Arc<Assignment>) {
-        let current = self
-            .wanted
-            .as_ref()
-            .map(|wanted| wanted.assignment.generation);
+    async fn accept(&mut self, assignment: Arc<Assignment>, basis: Basis) {
         // Generation 0 is what the channel holds before anything was assigned.
-        if assignment.generation <= current.unwrap_or(0) {
+        if assignment.generation == 0 {
             return;
         }
-        let wanted = Wanted::new(assignment);
+        if let Some(current) = &self.wanted {
+            let (current, basis) = (current.assignment.number(), current.basis);
+            let confirmed = basis == Basis::Remembered && assignment.number() == current;
+            if assignment.number() <= current && !confirmed {
+                return;
+            }
+        }
+        if basis == Basis::Told && self.own.settle(&assignment) {
+            self.reruns.send_replace(self.own.all().clone());
+        }
+        let wanted = Wanted::new(assignment, basis);
         self.host.announce(&wanted.assignment.networks).await;
         self.wanted = Some(wanted);
         self.told.clear();
         self.abandon();
     }
 
+    /// Somebody who listens for the first time is told everything.
+    fn hear(&mut self, contact: Contact) {
+        if matches!(contact, Contact::Open { .. }) && contact != self.contact {
+            self.untold = Untold::Everything;
+            self.told.clear();
+            self.own.tell_again();
+        }
+        if contact == Contact::Silent && self.contact != contact {
+            info!("no manager answers: what was told last holds, and what ends is restarted here");
+        }
+        self.contact = contact;
+    }
+
+    /// Begins ended containers again for which nobody else is there. Returns when to look again.
+    fn restart(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let wanted = self
+            .wanted
+            .as_ref()
+            .filter(|_| self.contact == Contact::Silent)?;
+        let mut wake_at = None;
+        for task in &wanted.assignment.tasks {
+            let busy = (self.busy).contains_key(&Subject::Container(task.container.clone()));
+            let seen = self.observed.containers.get_mut(&task.container);
+            let Some(seen) = seen.filter(|seen| !busy && seen.task.as_ref() == Some(&task.id))
+            else {
+                continue;
+            };
+            let Some(status) = report::ended(task, seen) else {
+                continue;
+            };
+            match self.own.verdict(task, &status, now) {
+                Verdict::Leave => {}
+                Verdict::Wait(at) => wake_at = earlier(wake_at, at),
+                Verdict::Begin(tally) => {
+                    info!(container = task.name, because = status.reason, "restarting");
+                    *seen = SeenContainer::new(Some(task.id.clone()), Phase::Bare);
+                    self.own.count(&task.id, tally);
+                    self.reruns.send_replace(self.own.all().clone());
+                }
+            }
+        }
+        wake_at
+    }
+
     /// Starts every step that can be taken now; returns when to look again.
     fn turn(&mut self) -> Option<Timestamp> {
         let now = self.clock.now();
+        let mut wake_at = self.restart(now);
         let wanted = self.wanted.as_ref()?;
         let plan = plan(wanted, &self.observed, now);
-        let mut wake_at = plan.wake_at;
+        if let Some(at) = plan.wake_at {
+            wake_at = earlier(wake_at, at);
+        }
         for step in plan.steps {
             let subject = step.op.subject();
             if self.busy.contains_key(&subject) {
@@ -170,7 +277,7 @@ impl<H: Host> Node<H> {
             if let Some(failures) = self.failures.get(&subject)
                 && now < failures.retry_at
             {
-                wake_at = Some(wake_at.map_or(failures.retry_at, |at| at.min(failures.retry_at)));
+                wake_at = earlier(wake_at, failures.retry_at);
                 continue;
             }
             debug!(?subject, because = step.because, "step");
@@ -346,6 +453,7 @@ impl<H: Host> Node<H> {
                 info!(container = %run.task.name, %error, "cannot be prepared");
                 let phase = Phase::Rejected {
                     reason: error.reason,
+                    at: now,
                 };
                 let seen = SeenContainer::new(Some(run.task.id.clone()), phase);
                 self.observed
@@ -413,6 +521,19 @@ impl<H: Host> Node<H> {
         }
     }
 
+    /// What there is to say, if somebody listens.
+    fn say(&mut self) -> Option<Said> {
+        let Contact::Open { session } = self.contact else {
+            return None;
+        };
+        let mut report = self.report();
+        if self.wanted.is_some() {
+            report.reruns = self.own.untold();
+            self.untold = Untold::Changes;
+        }
+        (!report.is_empty()).then_some(Said { session, report })
+    }
+
     /// Whatever has changed since the last report.
     fn report(&mut self) -> Report {
         let Some(wanted) = &self.wanted else {
@@ -441,7 +562,12 @@ impl<H: Host> Node<H> {
                 continue;
             };
             match previous {
-                Some(previous) if report::same(&previous, &status) => status = previous,
+                Some(previous) if report::same(&previous, &status) => {
+                    status = previous;
+                    if self.untold == Untold::Everything {
+                        report.tasks.push((task.id.clone(), status.clone()));
+                    }
+                }
                 previous => {
                     // A probe or a new reason does not bring it into another state.
                     if let Some(previous) =
@@ -463,6 +589,10 @@ impl<H: Host> Node<H> {
         self.reported = reported;
         report
     }
+}
+
+fn earlier(one: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
+    Some(one.map_or(other, |one| one.min(other)))
 }
 
 pub(crate) fn name(op: &Op) -> &'static str {

@@ -56,14 +56,28 @@ pub fn plan(wanted: &Wanted, observed: &Observed, now: Timestamp) -> Plan {
     for task in &wanted.assignment.tasks {
         planner.container(task, observed.containers.get(&task.container));
     }
-    planner.strays();
+    if wanted.basis == Basis::Told {
+        planner.strays();
+    }
     planner.plan
+}
+
+/// How sure it is that an assignment is the latest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Basis {
+    /// A manager said so since this process began.
+    #[default]
+    Told,
+    /// It was read from the disk: there may be a later one, so nothing is deleted on its word, and
+    /// what is newer than it is left alone.
+    Remembered,
 }
 
 /// An assignment with what is looked up in it again and again.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     pub assignment: Arc<Assignment>,
+    pub basis: Basis,
     pub networks: Vec<Arc<AssignedNetwork>>,
     secrets: BTreeMap<String, Arc<[u8]>>,
     configs: BTreeMap<String, Arc<[u8]>>,
@@ -71,7 +85,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    pub fn new(assignment: Arc<Assignment>) -> Self {
+    pub fn new(assignment: Arc<Assignment>, basis: Basis) -> Self {
         let shared = |files: &BTreeMap<String, Vec<u8>>| {
             files
                 .iter()
@@ -86,6 +100,7 @@ impl Wanted {
                 .map(|(index, task)| (task.container.clone(), index))
                 .collect(),
             assignment,
+            basis,
         }
     }
 
@@ -170,6 +185,9 @@ impl Planner<'_> {
                 ),
             }
         }
+        if self.wanted.basis == Basis::Remembered {
+            return;
+        }
         for (id, made) in &self.observed.networks {
             let assigned = self.wanted.networks.iter().any(|network| network.id == *id);
             let default = made
@@ -196,6 +214,7 @@ impl Planner<'_> {
         for volume in &self.wanted.assignment.volumes {
             let seen = self.observed.volumes.contains_key(&volume.spec.name);
             match (volume.remove, seen) {
+                (true, true) if self.wanted.basis == Basis::Remembered => {}
                 (true, true) => self.step(
                     Op::RemoveVolume(volume.spec.name.clone()),
                     "a person asked for it",
@@ -219,6 +238,11 @@ impl Planner<'_> {
             return;
         };
         let of_this_task = seen.task.as_ref() == Some(&task.id);
+        // Identifiers of tasks sort in the order of their making.
+        let of_a_later_one = seen.task.as_ref() > Some(&task.id);
+        if self.wanted.basis == Basis::Remembered && of_a_later_one {
+            return;
+        }
         match (&seen.phase, task.desired) {
             (Phase::Found { .. }, _) if of_this_task => self.adopt(task),
             (
@@ -245,6 +269,7 @@ impl Planner<'_> {
             (Phase::Found { .. } | Phase::Running { .. }, _) => {}
             (Phase::Ended(_), _) => self.step(Op::Release(task.container.clone()), "it has ended"),
             (_, DesiredState::Shutdown) => {}
+            (_, DesiredState::Remove) if self.wanted.basis == Basis::Remembered => {}
             (_, DesiredState::Remove) => {
                 self.remove(&task.container, task.stop.as_ref(), "a removal was decided")
             }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use nix::fcntl::{Flock, FlockArg};
 use scheduler::control_plane::Command;
 use scheduler::model::id::NodeId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -25,9 +25,10 @@ use crate::dns::Dns;
 use crate::fetch::Fetcher;
 use crate::host::linux::{Drivers, LinuxHost};
 use crate::image::Images;
+use crate::ledger;
 use crate::manager::{self, Manager};
 use crate::network::{Instance, Networks, NetworksConfig};
-use crate::node;
+use crate::node::{self, Contact};
 use crate::secret::Secrets;
 use crate::volume::Volumes;
 
@@ -124,8 +125,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     }
     let (host, events) = LinuxHost::new(drivers, ended);
     let (reports, mut said) = mpsc::channel(64);
+    // The manager is in this process: it always listens, and its log is the ledger.
+    let (_contact, contact) = watch::channel(Contact::Open { session: 1 });
+    let (reruns, _) = watch::channel(ledger::Reruns::new());
     let sources = node::Sources {
+        remembered: ledger::Remembered::default(),
         assignments: manager.assignments(),
+        contact,
+        reruns,
         events,
         reports,
         shutdown: shutdown.clone(),
@@ -134,8 +141,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let reporting = tokio::spawn({
         let (manager, node) = (manager.clone(), node.clone());
         async move {
-            while let Some(report) = said.recv().await {
-                manager.report(node.clone(), report).await;
+            while let Some(said) = said.recv().await {
+                manager.report(node.clone(), said.report).await;
             }
         }
     });

@@ -92,14 +92,27 @@ fn of_phase(
         Phase::Found { .. } => None,
         // Its ports and addresses are still held: nothing may take its place yet.
         Phase::Ended(_) => None,
-        Phase::Released(exit) => Some(ended(task, own, exit)),
-        Phase::Rejected { reason } => {
-            Some(TaskStatus::new(TaskState::Rejected, now, reason.clone()))
-        }
+        Phase::Released(_) | Phase::Rejected { .. } => ended(task, own),
     }
 }
 
-fn ended(task: &AssignedTask, own: &SeenContainer, exit: &Exit) -> TaskStatus {
+/// The status of a task whose container has ended or could not be prepared, and holds nothing any
+/// more; `None` while it is anything else.
+pub fn ended(task: &AssignedTask, own: &SeenContainer) -> Option<TaskStatus> {
+    match &own.phase {
+        Phase::Released(exit) => Some(of_exit(task, own, exit)),
+        Phase::Rejected { reason, at } => {
+            Some(TaskStatus::new(TaskState::Rejected, *at, reason.clone()))
+        }
+        Phase::Bare
+        | Phase::Prepared
+        | Phase::Found { .. }
+        | Phase::Running { .. }
+        | Phase::Ended(_) => None,
+    }
+}
+
+fn of_exit(task: &AssignedTask, own: &SeenContainer, exit: &Exit) -> TaskStatus {
     let told = own.stop.is_some() || task.desired >= DesiredState::Shutdown;
     let (state, reason) = match (&exit.error, exit.code) {
         (Some(error), _) => (TaskState::Failed, error.clone()),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use scheduler::assignment::AssignedNetwork;
+use scheduler::model::id::{ContainerId, TaskId};
 use scheduler::model::time::Timestamp;
 use tokio::sync::mpsc;
 
@@ -53,6 +54,22 @@ impl SimulatedHost {
         self.script().done.clone()
     }
 
+    /// A container's process ends by itself.
+    pub async fn crash(&self, container: &str, task: &str, finished_at: Timestamp) {
+        let event = HostEvent::Ended {
+            container: ContainerId::new(container),
+            task: TaskId::new(task),
+            exit: Exit {
+                code: 1,
+                oom_killed: false,
+                started_at: Some(finished_at),
+                finished_at,
+                error: None,
+            },
+        };
+        let _ = self.events.send(event).await;
+    }
+
     fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,7 +113,7 @@ impl Host for SimulatedHost {
                     error: None,
                 };
                 // The simulated process runs under the task whose number is in its container's name.
-                let task = scheduler::model::id::TaskId::new(format!("{container}:1"));
+                let task = TaskId::new(format!("{container}:1"));
                 let event = HostEvent::Ended {
                     container: container.clone(),
                     task,

@@ -9,7 +9,7 @@ use scheduler::model::task::{DesiredState, StopOrder};
 use scheduler::model::time::Timestamp;
 use scheduler::model::volume::VolumeSpec;
 
-use super::{Wanted, drawing, plan};
+use super::{Basis, Wanted, drawing, plan};
 use crate::container::Exit;
 use crate::host::{Observed, Op, Phase, SeenContainer, Stopping};
 
@@ -23,7 +23,12 @@ fn check(wanted: &str, seen: &str, expected: &str) {
 
 #[track_caller]
 fn check_at(seconds: u64, wanted: &str, seen: &str, expected: &str) {
-    let wanted = Wanted::new(Arc::new(draw_assignment(wanted)));
+    check_on(Basis::Told, seconds, wanted, seen, expected);
+}
+
+#[track_caller]
+fn check_on(basis: Basis, seconds: u64, wanted: &str, seen: &str, expected: &str) {
+    let wanted = Wanted::new(Arc::new(draw_assignment(wanted)), basis);
     let plan = plan(&wanted, &draw_observed(seen), second(seconds));
     let mut steps: Vec<String> = plan.steps.iter().map(|step| name(&step.op)).collect();
     steps.extend(
@@ -190,6 +195,7 @@ fn draw_container(left: &str, state: &str) -> SeenContainer {
         "released" => Phase::Released(exit),
         "rejected" => Phase::Rejected {
             reason: "no such image".into(),
+            at: second(0),
         },
         other => panic!("no such phase: {other}"),
     };
@@ -314,4 +320,20 @@ fn data_is_deleted_only_when_the_assignment_says_so() {
     check("vol=remove", "vol", "unmake vol");
     check("vol=remove", "", "");
     check("vol=external", "", "");
+}
+
+/// What was read from the disk may not be the last word.
+#[test]
+fn nothing_is_deleted_on_the_word_of_an_assignment_that_is_only_remembered() {
+    let check = |wanted: &str, seen: &str, expected: &str| {
+        check_on(Basis::Remembered, 0, wanted, seen, expected);
+    };
+    check("web:1=running", "web:1=released db:7=running net=found", "");
+    check("web:1=running", "", "prepare web:1");
+    check("web:1=shutdown", "web:1=running", "signal web");
+    check("web:1=remove", "web:1=released", "");
+    check("web:1=running", "web:2=running", "");
+    check("web:1=running", "web:2=released", "");
+    check("web:2=running", "web:1=running", "signal web");
+    check("vol=remove", "vol", "");
 }
