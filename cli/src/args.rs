@@ -41,6 +41,9 @@ pub(crate) struct Global {
     /// Directory that relative paths start from [default: that of the first Compose file]
     #[arg(long, value_name = "PATH")]
     pub(crate) project_directory: Option<PathBuf>,
+    /// Keep networks, volumes, secrets and configs that no service uses
+    #[arg(long)]
+    pub(crate) all_resources: bool,
     /// How progress is shown
     #[arg(
         long,

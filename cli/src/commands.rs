@@ -87,7 +87,7 @@ impl Command {
             Self::Rm(args) => args.run(context).await,
             Self::Scale(args) => args.run(context).await,
             Self::Pull(args) => args.run(context).await,
-            Self::Config(args) => args.run(context),
+            Self::Config(args) => args.run(context).await,
             Self::Check(args) => args.run(context),
             Self::Ls(args) => args.run(context).await,
             Self::Images(args) => args.run(context).await,

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use scheduler::compose::{
-    self, Color, Diagnostic, Files, Lints, LoadOptions, Project, Source, Steps, discover, dotenv,
-    render_all,
+    self, Color, Diagnostic, Files, Lints, LoadOptions, Project, Purpose, Resources, Source, Steps,
+    discover, dotenv, render_all,
 };
 
 use crate::args::{Ansi, Global, ProgressMode};
@@ -100,10 +100,15 @@ impl Files for Disk {
 impl Context {
     pub(crate) fn new(global: Global) -> Result<Self, Failure> {
         // Variables that are not text cannot be used in a file of text.
-        let environment = std::env::vars_os()
+        let mut environment: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let directory = std::env::current_dir().context("the working directory cannot be read")?;
+        // Files use it, and a process that no shell started may lack it.
+        if let Some(here) = directory.to_str() {
+            let variable = environment.entry("PWD".to_owned());
+            variable.or_insert_with(|| here.to_owned());
+        }
         Ok(Self {
             global,
             environment,
@@ -203,7 +208,7 @@ impl Context {
     /// What is wrong with the project, and what looks wrong.
     pub(crate) fn check(&self, lints: &Lints) -> Result<Vec<Diagnostic>, Failure> {
         let steps = Steps {
-            read_contents: false,
+            purpose: Purpose::Show,
             ..Steps::default()
         };
         let options = self.load_options(&[], steps, Warnings::Shown)?;
@@ -234,7 +239,7 @@ impl Context {
             });
         }
         let steps = Steps {
-            read_contents: false,
+            purpose: Purpose::Show,
             ..Steps::default()
         };
         let project = self.load(&[], steps, Warnings::Hidden)?;
@@ -258,9 +263,12 @@ impl Context {
     pub(crate) fn load_options(
         &self,
         services: &[String],
-        steps: Steps,
+        mut steps: Steps,
         warnings: Warnings,
     ) -> Result<LoadOptions, Failure> {
+        if self.global.all_resources {
+            steps.resources = Resources::All;
+        }
         let base = self.base_directory();
         let mut environment = self.with_dotenv(&base)?;
         let files = self.files(&base, &environment, warnings)?;

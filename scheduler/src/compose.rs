@@ -101,8 +101,29 @@ pub struct Steps {
     pub normalize: bool,
     /// `--no-consistency`: there is no stack.
     pub check_consistency: bool,
-    /// Read the files behind secrets and configs; `config` does not need them.
-    pub read_contents: bool,
+    pub purpose: Purpose,
+    /// `--all-resources`.
+    pub resources: Resources,
+}
+
+/// Which networks, volumes, secrets, configs and models stay in a project.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resources {
+    /// Those that an active service names.
+    #[default]
+    Used,
+    All,
+}
+
+/// What a project is loaded for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be looked at: what cannot be run yet is a warning, and the files behind secrets and
+    /// configs are not read.
+    Show,
+    /// To be run: what cannot be run is an error.
+    #[default]
+    Run,
 }
 
 impl Default for Steps {
@@ -113,7 +134,8 @@ impl Default for Steps {
             resolve_environment: true,
             normalize: true,
             check_consistency: true,
-            read_contents: true,
+            purpose: Purpose::Run,
+            resources: Resources::Used,
         }
     }
 }
@@ -135,6 +157,18 @@ pub struct Project {
     pub variables: BTreeSet<Variable>,
     /// The environment that was used, with `COMPOSE_PROJECT_NAME`.
     pub environment: BTreeMap<String, String>,
+    model: Node,
+}
+
+impl Project {
+    /// The hash of each service's configuration, as Docker Compose labels its containers with it.
+    pub fn config_hashes(&self) -> BTreeMap<String, String> {
+        let services = self.model.get("services").into_iter();
+        services
+            .flat_map(Node::entries)
+            .map(|(name, entry)| (name.to_owned(), canonical::config_hash(&entry.node)))
+            .collect()
+    }
 }
 
 /// Loads a project.
@@ -143,7 +177,7 @@ pub struct Project {
 ///
 /// Every problem that was found in the files.
 pub fn load(options: &LoadOptions, files: &dyn Files) -> Result<Project, Failure> {
-    let mut problems = Problems::default();
+    let mut problems = Problems::new(options.steps.purpose);
     let loaded = load_into(options, files, &mut problems);
     let (errors, warnings): (Vec<_>, Vec<_>) = problems
         .finish(&Lints::default())
@@ -179,7 +213,7 @@ fn load_into(options: &LoadOptions, files: &dyn Files, problems: &mut Problems) 
         problems.error_without_place("no Compose file was given");
         return None;
     }
-    let mut assembler = Assembler::new(options.steps, files, problems);
+    let mut assembler = Assembler::new(options, files, problems);
     let documents = assembler.parse(&options.files);
     let name = assembler.project_name(options, &documents)?;
     let mut environment = options.environment.clone();
@@ -208,12 +242,13 @@ fn load_into(options: &LoadOptions, files: &dyn Files, problems: &mut Problems) 
     if options.steps.check_consistency {
         consistency::check(&model, &selection, problems);
     }
-    if options.steps.normalize {
+    if options.steps.resources == Resources::Used {
         normalize::drop_unused(&mut model);
     }
     let whole = options.steps
         == Steps {
-            read_contents: options.steps.read_contents,
+            purpose: options.steps.purpose,
+            resources: options.steps.resources,
             ..Steps::default()
         };
     // Also after errors: it may find more.
@@ -231,6 +266,7 @@ fn load_into(options: &LoadOptions, files: &dyn Files, problems: &mut Problems) 
         profiles: selection.profiles,
         variables,
         environment,
+        model,
     };
     Some(Loaded { project, merged })
 }

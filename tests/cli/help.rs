@@ -48,6 +48,7 @@ fn the_help_lists_every_command() {
           --env-file <PATH>           File of variables for the Compose file; may be repeated
           --project-directory <PATH>  Directory that relative paths start from [default: that of the
                                       first Compose file]
+          --all-resources             Keep networks, volumes, secrets and configs that no service uses
           --progress <PROGRESS>       How progress is shown [default: auto] [possible values: auto, tty,
                                       plain, json, quiet]
           --ansi <ANSI>               When colours are used [default: auto] [possible values: auto,

@@ -1,4 +1,6 @@
-//! `config`: the files as they are understood, or a part of it. Needs no node.
+//! `config`: the files as they are understood, or a part of it. Needs no node, except for digests.
+
+mod digest;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -6,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use scheduler::compose::{Canonical, Project, Steps, Tree};
+use scheduler::compose::{Canonical, Project, Purpose, Resources, Steps, Tree};
 
 use super::Outcome;
 use crate::error::Failure;
@@ -36,6 +38,12 @@ pub(crate) struct Args {
     /// Print the images, one a line
     #[arg(long, group = "part")]
     images: bool,
+    /// Print the models, one a line
+    #[arg(long, group = "part")]
+    models: bool,
+    /// Print the hashes of services, one a line; `*` is all of them
+    #[arg(long, group = "part", value_name = "SERVICE,…")]
+    hash: Option<String>,
     /// Print the profiles, one a line
     #[arg(long, group = "part")]
     profiles: bool,
@@ -60,6 +68,15 @@ pub(crate) struct Args {
     /// Leave `env_file` and variables without a value as they are
     #[arg(long)]
     no_env_resolution: bool,
+    /// Keep networks, volumes, secrets and configs that no service uses
+    #[arg(long)]
+    all_resources: bool,
+    /// Name images by their digests
+    #[arg(long)]
+    resolve_image_digests: bool,
+    /// Print a file to merge over the others that names images by their digests
+    #[arg(long, group = "part")]
+    lock_image_digests: bool,
     /// Services to print [default: all]
     names: Vec<String>,
 }
@@ -71,16 +88,24 @@ enum Format {
 }
 
 impl Args {
-    pub(crate) fn run(self, context: &Context) -> Outcome {
-        let project = context.load(&self.names, self.steps(), Warnings::Shown)?;
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        let mut project = context.load(&self.names, self.steps(), Warnings::Shown)?;
         let known = keys(&project.canonical, "services");
         if let Some(unknown) = self.names.iter().find(|it| !known.contains(it)) {
             return Err(no_such_service(unknown, known.iter()));
         }
+        if self.resolve_image_digests || self.lock_image_digests {
+            let pinned = digest::pinned(&context.client(), &project).await?;
+            let image = |name: &str| pinned.get(name).map_or(name, String::as_str).to_owned();
+            project.canonical = project.canonical.with_images(&image);
+        }
+        if self.lock_image_digests {
+            project.canonical = project.canonical.only_images();
+        }
         if self.quiet {
             return Ok(ExitCode::SUCCESS);
         }
-        let text = match self.part(&project) {
+        let text = match self.part(&project)? {
             Some(part) => part,
             None => self.whole(project)?,
         };
@@ -101,7 +126,11 @@ impl Args {
             resolve_environment: !self.no_env_resolution,
             normalize: !self.no_normalize,
             check_consistency: !self.no_consistency,
-            read_contents: false,
+            purpose: Purpose::Show,
+            resources: match self.all_resources {
+                true => Resources::All,
+                false => Resources::Used,
+            },
         }
     }
 
@@ -122,25 +151,22 @@ impl Args {
     }
 
     /// The part that was asked for; `None` is the whole.
-    fn part(&self, project: &Project) -> Option<String> {
+    fn part(&self, project: &Project) -> Result<Option<String>, Failure> {
         let wanted = |name: &String| self.names.is_empty() || self.names.contains(name);
+        let canonical = &project.canonical;
         let text = match () {
-            () if self.services => lines(
-                keys(&project.canonical, "services")
-                    .into_iter()
-                    .filter(wanted),
-            ),
-            () if self.volumes => lines(keys(&project.canonical, "volumes")),
-            () if self.networks => lines(keys(&project.canonical, "networks")),
+            () if self.services => lines(keys(canonical, "services").into_iter().filter(wanted)),
+            () if self.volumes => lines(keys(canonical, "volumes")),
+            () if self.networks => lines(keys(canonical, "networks")),
+            () if self.models => lines(values(canonical, "models", "model")),
             () if self.profiles => lines(project.profiles.iter().cloned()),
             () if self.images => {
-                let services = project
-                    .stack
-                    .services
-                    .iter()
-                    .filter(|(name, _)| wanted(name));
-                let images: BTreeSet<_> =
-                    services.map(|(_, it)| it.container.image.clone()).collect();
+                let services = project.stack.services.iter();
+                let images: BTreeSet<_> = services
+                    .filter(|(name, _)| wanted(name))
+                    .map(|(_, it)| it.container.image.clone())
+                    .filter(|it| !it.is_empty())
+                    .collect();
                 lines(images)
             }
             () if self.environment => lines(
@@ -150,10 +176,45 @@ impl Args {
                     .map(|(key, value)| format!("{key}={value}")),
             ),
             () if self.variables => variables(project),
-            () => return None,
+            () => match &self.hash {
+                Some(listed) => hashes(project, listed)?,
+                None => return Ok(None),
+            },
         };
-        Some(text)
+        Ok(Some(text))
     }
+}
+
+/// `NAME HASH` of the services in a list with commas.
+fn hashes(project: &Project, listed: &str) -> Result<String, Failure> {
+    let hashes = project.config_hashes();
+    let names: Vec<String> = match listed {
+        "*" => hashes.keys().cloned().collect(),
+        list => list.split(',').map(str::to_owned).collect(),
+    };
+    let mut text = String::new();
+    for name in names {
+        let Some(hash) = hashes.get(&name) else {
+            return Err(no_such_service(&name, hashes.keys()));
+        };
+        text.push_str(&format!("{name} {hash}\n"));
+    }
+    Ok(text)
+}
+
+/// What stands under a key in each entry of a section, in order and once.
+fn values(canonical: &Canonical, section: &str, key: &str) -> BTreeSet<String> {
+    let Some(Tree::Map(entries)) = canonical.sections().get(section) else {
+        return BTreeSet::new();
+    };
+    let texts = entries.values().filter_map(|it| match it {
+        Tree::Map(entry) => match entry.get(key)? {
+            Tree::Text(text) => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
+    });
+    texts.collect()
 }
 
 /// The keys of a section, in the order in which they are printed.

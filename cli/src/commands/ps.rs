@@ -11,7 +11,7 @@ use super::ls::Format;
 use crate::docker::{self, Container};
 use crate::output::{self, Table, ellipsis};
 use crate::project::{Context, Warnings};
-use scheduler::compose::Steps;
+use scheduler::compose::{Purpose, Steps};
 
 mod json;
 mod ports;
@@ -92,7 +92,7 @@ impl Args {
             true => None,
             false => {
                 let steps = Steps {
-                    read_contents: false,
+                    purpose: Purpose::Show,
                     ..Steps::default()
                 };
                 let loaded = context.load(&[], steps, Warnings::Hidden)?;

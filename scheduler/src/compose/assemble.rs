@@ -10,7 +10,7 @@ mod include;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::check::Checker;
+use super::check::{Checker, Paths};
 use super::diagnostic::{Problems, Span};
 use super::document::{self, Map, Node, Value};
 use super::interpolate;
@@ -35,6 +35,7 @@ pub(super) struct Scope {
 
 pub(super) struct Assembler<'a> {
     steps: Steps,
+    project_directory: &'a Path,
     files: &'a dyn Files,
     problems: &'a mut Problems,
     /// Variables that were warned about.
@@ -55,9 +56,14 @@ pub(super) struct Parsed {
 }
 
 impl<'a> Assembler<'a> {
-    pub(super) fn new(steps: Steps, files: &'a dyn Files, problems: &'a mut Problems) -> Self {
+    pub(super) fn new(
+        options: &'a LoadOptions,
+        files: &'a dyn Files,
+        problems: &'a mut Problems,
+    ) -> Self {
         Self {
-            steps,
+            steps: options.steps,
+            project_directory: &options.project_directory,
             files,
             problems,
             warned: BTreeSet::new(),
@@ -217,12 +223,23 @@ impl<'a> Assembler<'a> {
     ) -> Node {
         let mut checker = Checker {
             problems: self.problems,
-            directory: self.steps.resolve_paths.then_some(directory),
+            paths: match self.steps.resolve_paths {
+                true => Paths::Absolute(directory),
+                false => Paths::Relative {
+                    directory,
+                    project: self.project_directory,
+                },
+            },
             home: scope.environment.get("HOME").map(String::as_str),
             templates: !self.steps.interpolate,
             path,
         };
         checker.check(shape, node)
+    }
+
+    /// Where a path of a checked tree leads: it is absolute, or meant from the project's directory.
+    fn located(&self, path: &str) -> PathBuf {
+        self.project_directory.join(path)
     }
 
     fn read(&mut self, path: &Path, blame: Option<Span>) -> Option<String> {

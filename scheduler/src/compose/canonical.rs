@@ -3,6 +3,7 @@
 //! Keys stand in the order of Docker Compose 2.40, values in its forms. Two differences are meant:
 //! `x-` keys are kept in JSON too, and numbers in `environment` stay as they were written.
 
+mod hash;
 mod yaml;
 
 use indexmap::IndexMap;
@@ -11,8 +12,11 @@ use serde::ser::{SerializeMap, Serializer};
 
 use super::Steps;
 use super::document::{Node, Value};
+use super::schema::deploy::DEPLOY;
+use super::schema::service::SERVICE;
 use super::schema::{Attribute, FILE, Form, Shape};
 use super::value;
+pub(super) use hash::config_hash;
 
 /// A value of YAML or JSON. Mappings keep their order.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +43,11 @@ impl Canonical {
         } else {
             Dollars::AsWritten
         };
-        let mut tree = match build(&FILE, model, dollars) {
+        let style = Style {
+            dollars,
+            extensions: Extensions::Kept,
+        };
+        let mut tree = match build(&FILE, model, style) {
             Tree::Map(map) => map,
             _ => IndexMap::new(),
         };
@@ -71,42 +79,73 @@ impl Canonical {
     pub fn json(&self) -> Tree {
         let mut tree = self.tree.clone();
         tree.sort_keys();
-        if let Some(Tree::Map(services)) = tree.get_mut("services") {
-            for service in services.values_mut() {
-                let Tree::Map(service) = service else {
-                    continue;
-                };
-                for key in ["command", "entrypoint"] {
-                    if !service.contains_key(key) {
-                        service.insert(key.to_owned(), Tree::Null);
-                    }
-                }
-                service.sort_by_cached_key(|key, _| rank(key));
-                if let Some(Tree::Map(deploy)) = service.get_mut("deploy") {
-                    for key in ["resources", "placement"] {
-                        deploy
-                            .entry(key.to_owned())
-                            .or_insert_with(|| Tree::Map(IndexMap::new()));
-                    }
-                }
-            }
+        for service in entries(&mut tree, "services") {
+            complete_service(service);
         }
-        if let Some(Tree::Map(networks)) = tree.get_mut("networks") {
-            for network in networks.values_mut() {
-                let Tree::Map(network) = network else {
-                    continue;
-                };
-                if !network.contains_key("ipam") {
-                    let before = ["name", "driver", "driver_opts"];
-                    let at = before
-                        .iter()
-                        .filter(|it| network.contains_key(**it))
-                        .count();
-                    network.shift_insert(at, "ipam".to_owned(), Tree::Map(IndexMap::new()));
-                }
+        for network in entries(&mut tree, "networks") {
+            if !network.contains_key("ipam") {
+                let before = ["name", "driver", "driver_opts"];
+                let at = before
+                    .iter()
+                    .filter(|it| network.contains_key(**it))
+                    .count();
+                network.shift_insert(at, "ipam".to_owned(), Tree::Map(IndexMap::new()));
             }
         }
         Tree::Map(tree)
+    }
+
+    /// Replaces the images of services by what `image` makes of them.
+    #[must_use]
+    pub fn with_images(mut self, image: &dyn Fn(&str) -> String) -> Self {
+        for service in entries(&mut self.tree, "services") {
+            if let Some(Tree::Text(text)) = service.get_mut("image") {
+                *text = image(text);
+            }
+        }
+        self
+    }
+
+    /// Only the images of services, as a file to be merged over the others.
+    #[must_use]
+    pub fn only_images(mut self) -> Self {
+        self.tree.retain(|key, _| key == "services");
+        for service in entries(&mut self.tree, "services") {
+            service.retain(|key, _| key == "image");
+        }
+        self
+    }
+}
+
+/// The mappings under the keys of a section.
+fn entries<'a>(
+    tree: &'a mut IndexMap<String, Tree>,
+    section: &str,
+) -> impl Iterator<Item = &'a mut IndexMap<String, Tree>> {
+    let section = match tree.get_mut(section) {
+        Some(Tree::Map(map)) => Some(map),
+        _ => None,
+    };
+    let entries = section.into_iter().flat_map(|it| it.values_mut());
+    entries.filter_map(|it| match it {
+        Tree::Map(map) => Some(map),
+        _ => None,
+    })
+}
+
+/// Adds what JSON has in a service even when it is unset.
+fn complete_service(service: &mut IndexMap<String, Tree>) {
+    for key in ["command", "entrypoint"] {
+        service.entry(key.to_owned()).or_insert(Tree::Null);
+    }
+    service.sort_by_cached_key(|key, _| rank(&SERVICE, key));
+    if let Some(Tree::Map(deploy)) = service.get_mut("deploy") {
+        for key in ["resources", "placement"] {
+            deploy
+                .entry(key.to_owned())
+                .or_insert_with(|| Tree::Map(IndexMap::new()));
+        }
+        deploy.sort_by_cached_key(|key, _| rank(&DEPLOY, key));
     }
 }
 
@@ -140,6 +179,20 @@ impl Serialize for Tree {
     }
 }
 
+/// How values are written.
+#[derive(Clone, Copy)]
+struct Style {
+    dollars: Dollars,
+    extensions: Extensions,
+}
+
+/// What becomes of the user's own keys, `x-…`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extensions {
+    Kept,
+    Dropped,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dollars {
     Doubled,
@@ -148,7 +201,7 @@ enum Dollars {
 
 fn section_rank(key: &str) -> (usize, String) {
     let order = [
-        "name", "services", "networks", "volumes", "secrets", "configs",
+        "name", "services", "networks", "volumes", "secrets", "configs", "models",
     ];
     (
         order
@@ -159,46 +212,39 @@ fn section_rank(key: &str) -> (usize, String) {
     )
 }
 
-/// Where a key of a service stands; keys of the user stand last.
-fn rank(key: &str) -> (usize, String) {
-    let Shape::Object(attributes) = &super::schema::service::SERVICE else {
-        return (0, String::new());
+/// Where a key stands in its table; keys of the user stand last.
+fn rank(shape: &Shape, key: &str) -> (usize, String) {
+    let attributes: &[Attribute] = match shape {
+        Shape::Object(attributes) => attributes,
+        _ => &[],
     };
-    let at = attributes
-        .iter()
-        .position(|it| it.name == key)
-        .unwrap_or(attributes.len());
-    (
-        at,
-        if at == attributes.len() {
-            key.to_owned()
-        } else {
-            String::new()
-        },
-    )
+    match attributes.iter().position(|it| it.name == key) {
+        Some(at) => (at, String::new()),
+        None => (attributes.len(), key.to_owned()),
+    }
 }
 
-fn build(shape: &Shape, node: &Node, dollars: Dollars) -> Tree {
+fn build(shape: &Shape, node: &Node, style: Style) -> Tree {
     match (shape, &node.value) {
         (_, Value::Null) => Tree::Null,
         (_, Value::Bool(value)) => Tree::Bool(*value),
         (_, Value::Int(value)) => Tree::Int(*value),
         (_, Value::Float(value)) => Tree::Float(*value),
         (Shape::Any, Value::Plain(text)) => plain(text),
-        (_, Value::Plain(text) | Value::Text(text)) => Tree::Text(match dollars {
+        (_, Value::Plain(text) | Value::Text(text)) => Tree::Text(match style.dollars {
             Dollars::Doubled => text.replace('$', "$$"),
             Dollars::AsWritten => text.clone(),
         }),
-        (Shape::Form(Form { long, .. }) | Shape::Merged(_, long), _) => build(long, node, dollars),
-        (Shape::Either(_, object), Value::Map(_)) => build(object, node, dollars),
-        (Shape::Object(attributes), Value::Map(_)) => object(attributes, node, dollars),
+        (Shape::Form(Form { long, .. }) | Shape::Merged(_, long), _) => build(long, node, style),
+        (Shape::Either(_, object), Value::Map(_)) => build(object, node, style),
+        (Shape::Object(attributes), Value::Map(_)) => object(attributes, node, style),
         (Shape::List { item, .. }, Value::Seq(items)) => {
-            Tree::List(items.iter().map(|it| build(item, it, dollars)).collect())
+            Tree::List(items.iter().map(|it| build(item, it, style)).collect())
         }
         (_, Value::Seq(items)) => Tree::List(
             items
                 .iter()
-                .map(|it| build(&Shape::Any, it, dollars))
+                .map(|it| build(&Shape::Any, it, style))
                 .collect(),
         ),
         (_, Value::Map(map)) => {
@@ -209,7 +255,7 @@ fn build(shape: &Shape, node: &Node, dollars: Dollars) -> Tree {
             };
             let mut entries: IndexMap<String, Tree> = map
                 .iter()
-                .map(|(key, entry)| (key.clone(), build(inner, &entry.node, dollars)))
+                .map(|(key, entry)| (key.clone(), build(inner, &entry.node, style)))
                 .collect();
             entries.sort_keys();
             Tree::Map(entries)
@@ -218,24 +264,24 @@ fn build(shape: &Shape, node: &Node, dollars: Dollars) -> Tree {
 }
 
 /// Attributes in the order of their table without those that say nothing, then the user's keys.
-fn object(attributes: &[Attribute], node: &Node, dollars: Dollars) -> Tree {
+fn object(attributes: &[Attribute], node: &Node, style: Style) -> Tree {
     let mut entries = IndexMap::new();
     for attribute in attributes {
         let Some(value) = node.get(attribute.name) else {
             continue;
         };
-        let tree = build(attribute.shape, value, dollars);
+        let tree = build(attribute.shape, value, style);
         if is_worth_printing(attribute.name, &tree) {
             entries.insert(attribute.name.to_owned(), tree);
         }
     }
     let mut own: Vec<_> = node
         .entries()
-        .filter(|(key, _)| key.starts_with("x-"))
+        .filter(|(key, _)| key.starts_with("x-") && style.extensions == Extensions::Kept)
         .collect();
     own.sort_by_key(|(key, _)| *key);
     for (key, entry) in own {
-        entries.insert(key.to_owned(), build(&Shape::Any, &entry.node, dollars));
+        entries.insert(key.to_owned(), build(&Shape::Any, &entry.node, style));
     }
     Tree::Map(entries)
 }
@@ -245,7 +291,7 @@ fn is_worth_printing(name: &str, tree: &Tree) -> bool {
     match tree {
         Tree::Null => false,
         Tree::List(items) => !items.is_empty() || matches!(name, "command" | "entrypoint"),
-        Tree::Map(map) => !map.is_empty() || matches!(name, "volume" | "tmpfs" | "bind"),
+        Tree::Map(map) => !map.is_empty() || MAY_BE_EMPTY.contains(&name),
         Tree::Bool(value) => {
             let default_is_true = ["attach", "create_host_path", "enable_ipv4", "required"];
             *value || default_is_true.contains(&name) || matches!(name, "init" | "enable_ipv6")
@@ -255,10 +301,14 @@ fn is_worth_printing(name: &str, tree: &Tree) -> bool {
             "replicas" | "scale" | "retries" | "soft" | "hard" | "parallelism" | "max_attempts"
         ),
         Tree::Float(value) => *value != 0.0,
+        Tree::Text(text) if text == "0s" => name != "delay" && name != "monitor",
         Tree::Text(text) => !(text.is_empty() || text == "0" && is_size(name)),
         Tree::Int(_) => true,
     }
 }
+
+/// Mappings that say something by being there.
+const MAY_BE_EMPTY: [&str; 5] = ["volume", "tmpfs", "bind", "deploy", "healthcheck"];
 
 fn is_size(name: &str) -> bool {
     matches!(

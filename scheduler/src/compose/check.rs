@@ -18,13 +18,25 @@ pub use describe::nearest;
 
 pub(super) struct Checker<'a> {
     pub(super) problems: &'a mut Problems,
-    /// Relative paths are meant from here; `None` leaves them as they are.
-    pub(super) directory: Option<&'a Path>,
+    pub(super) paths: Paths<'a>,
     pub(super) home: Option<&'a str>,
     /// Whether variables still stand in the texts (`config --no-interpolate`).
     pub(super) templates: bool,
     /// Keys from the top of the file to the node in question.
     pub(super) path: Vec<String>,
+}
+
+/// What becomes of relative paths.
+#[derive(Clone, Copy)]
+pub(super) enum Paths<'a> {
+    /// They are meant from here, and become absolute.
+    Absolute(&'a Path),
+    /// They stay relative (`config --no-path-resolution`), but those of a file of another directory
+    /// are from now on meant from the project's.
+    Relative {
+        directory: &'a Path,
+        project: &'a Path,
+    },
 }
 
 impl Checker<'_> {
@@ -74,7 +86,7 @@ impl Checker<'_> {
             }),
             Shape::Mode => self.mode(node),
             Shape::Path => self.path_text(node),
-            Shape::OneOf { good, refused } => self.one_of(node, good, refused),
+            Shape::OneOf { good, later } => self.one_of(node, good, later),
             Shape::List { item, union } => self.list(node, item, *union),
             Shape::Map(item) => self.map(node, item),
             Shape::KeyValues(keyless) => self.key_values(node, *keyless),
@@ -197,12 +209,20 @@ impl Checker<'_> {
 
     /// The path seen from the directory of the file, with `~` and `..` resolved.
     pub(super) fn absolute(&self, text: &str) -> String {
-        let Some(directory) = self.directory else {
-            return text.to_owned();
-        };
         if text.starts_with('/') || self.is_template(text) {
             return text.to_owned();
         }
+        let directory = match self.paths {
+            Paths::Absolute(directory) => directory,
+            Paths::Relative { directory, project } if directory == project => {
+                return text.to_owned();
+            }
+            Paths::Relative { directory, project } => {
+                let seen = clean(&directory.join(text));
+                let seen = seen.strip_prefix(clean(project)).unwrap_or(&seen);
+                return seen.to_string_lossy().into_owned();
+            }
+        };
         let path = match (text.strip_prefix('~'), self.home) {
             (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
                 format!("{home}{rest}")
@@ -212,7 +232,7 @@ impl Checker<'_> {
         clean(&directory.join(path)).to_string_lossy().into_owned()
     }
 
-    fn one_of(&mut self, node: Node, good: &[&str], refused: &[&str]) -> Node {
+    fn one_of(&mut self, node: Node, good: &[&str], later: &[&str]) -> Node {
         let Some(text) = node.as_str().map(str::to_owned) else {
             let found = node.kind();
             return self.wrong(node.span, "a string", found);
@@ -220,21 +240,20 @@ impl Checker<'_> {
         if text.is_empty() {
             return Node::new(Value::Null, node.span);
         }
-        if good.contains(&text.as_str()) {
-            return Node {
-                value: Value::Text(text),
-                ..node
-            };
-        }
-        let title = if refused.contains(&text.as_str()) {
-            format!("{} `{text}` is not supported yet", self.describe())
-        } else {
-            format!("{} cannot be `{text}`", self.describe())
-        };
         let names: Vec<_> = good.iter().map(|it| format!("`{it}`")).collect();
         let help = format!("write one of {}", names.join(", "));
-        self.problems.error(node.span, title).set_help(help);
-        Node::new(Value::Null, node.span)
+        if later.contains(&text.as_str()) {
+            let title = format!("{} `{text}` is not supported yet", self.describe());
+            self.problems.unsupported(node.span, title).set_help(help);
+        } else if !good.contains(&text.as_str()) {
+            let title = format!("{} cannot be `{text}`", self.describe());
+            self.problems.error(node.span, title).set_help(help);
+            return Node::new(Value::Null, node.span);
+        }
+        Node {
+            value: Value::Text(text),
+            ..node
+        }
     }
 
     fn list(&mut self, node: Node, item: &Shape, union: Union) -> Node {
@@ -370,15 +389,13 @@ impl Checker<'_> {
             };
             match attribute.support {
                 Support::Done => {}
-                Support::Refused(_) if entry.node.is_null() => continue,
-                Support::Refused(help) => {
+                Support::Later(_) | Support::Ignored(..) if entry.node.is_null() => {}
+                Support::Later(help) => {
                     let title = format!("`{key}` is not supported yet{}", self.within());
-                    let diagnostic = self.problems.error(entry.key, title);
-                    diagnostic.set_code("unsupported");
+                    let diagnostic = self.problems.unsupported(entry.key, title);
                     if !help.is_empty() {
                         diagnostic.set_help(help);
                     }
-                    continue;
                 }
                 Support::Ignored(rule, why) => {
                     let title = format!("`{key}` has no effect{}: {why}", self.within());

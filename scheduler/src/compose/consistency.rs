@@ -3,6 +3,7 @@
 //!
 //! Source: `CheckConsistency` of Docker Compose's loader, and the specification's words "must not".
 
+mod build;
 mod cycle;
 mod resource;
 
@@ -12,7 +13,7 @@ use super::check::nearest;
 use super::diagnostic::{Problems, Span};
 use super::document::{Entry, Node};
 use super::lint::Rule;
-use super::normalize::{Selection, references};
+use super::normalize::{SECTIONS, Selection, references};
 use cycle::cycles;
 use resource::resource;
 
@@ -38,14 +39,17 @@ pub(super) fn check(model: &Node, selection: &Selection, problems: &mut Problems
         service.amounts();
         service.container_name();
         service.targets();
-        for section in ["networks", "volumes", "secrets", "configs"] {
+        service.build(&services);
+        service.devices();
+        service.watch();
+        for section in SECTIONS {
             service.references(model, section);
         }
         service.dependencies(&services, selection);
     }
     container_names(&services, problems);
     cycles(&services, problems);
-    for section in ["networks", "volumes", "secrets", "configs"] {
+    for section in SECTIONS {
         for (key, entry) in model.get(section).into_iter().flat_map(Node::entries) {
             resource(section, key, entry, problems);
         }
@@ -72,10 +76,8 @@ struct Service<'a> {
 impl Service<'_> {
     fn image(&mut self) {
         let image = self.node.get_str("image").filter(|it| !it.is_empty());
-        let missing = image.is_none();
-        if let Some(build) = self.node.as_map().and_then(|it| it.get("build"))
-            && !build.node.is_null()
-        {
+        let build = self.node.as_map().and_then(|it| it.get("build"));
+        if let Some(build) = build.filter(|it| !it.node.is_null()) {
             let title = format!("`build` is not supported yet in service `{}`", self.name);
             match image {
                 Some(image) => self
@@ -87,12 +89,14 @@ impl Service<'_> {
                     )),
                 None => self
                     .problems
-                    .error(build.key, title)
+                    .unsupported(build.key, title)
                     .set_help("build the image beforehand and name it with `image`"),
             };
+            return;
         }
+        let nothing = image.is_none() && self.node.get("provider").is_none();
         // A misspelt or refused key has been reported already, and may be the reason.
-        if missing && !self.problems.has_error_within(self.node.span) {
+        if nothing && !self.problems.has_error_within(self.node.span) {
             let title = format!("service `{}` has no image", self.name);
             self.problems
                 .error(self.key, title)
@@ -153,6 +157,11 @@ impl Service<'_> {
             let (Some(one), Some(other)) = (self.node.get(short), at(self.node, long)) else {
                 continue;
             };
+            // What it will be is not known yet.
+            let unknown = |it: &Node| it.as_str().is_some_and(|it| it.contains('$'));
+            if unknown(one) || unknown(other) {
+                continue;
+            }
             // Zero is the same as nothing, except for containers.
             if short != "scale" && [one, other].iter().any(|it| is_zero(it)) {
                 continue;

@@ -82,7 +82,7 @@ pub(super) fn fill_from_project(model: &mut Node, variables: &BTreeMap<String, S
 }
 
 /// Finds the values of names that stand alone.
-fn fill(own: &mut Map, variables: &BTreeMap<String, String>) {
+pub(super) fn fill(own: &mut Map, variables: &BTreeMap<String, String>) {
     for (name, entry) in own {
         if entry.node.is_null()
             && entry.node.tag == Tag::None

@@ -12,6 +12,8 @@ use super::schema::{Attribute, Form, Shape, TEXT_MAP, Union};
 pub(super) fn merge(shape: &Shape, base: Node, over: Node) -> Node {
     match over.tag {
         Tag::Reset | Tag::Override => return over,
+        // The program is the image's again.
+        Tag::None if over.is_null() && is_replaced(shape) => return over,
         Tag::None if over.is_null() => return base,
         Tag::None if base.is_null() => return over,
         Tag::None => {}
@@ -25,6 +27,14 @@ pub(super) fn merge(shape: &Shape, base: Node, over: Node) -> Node {
         Shape::Merged(merge, _) => merge(base, over),
         Shape::Any => merge_any(base, over),
         _ => over,
+    }
+}
+
+fn is_replaced(shape: &Shape) -> bool {
+    match shape {
+        Shape::Form(Form { long, .. }) => is_replaced(long),
+        Shape::List { union, .. } => matches!(union, Union::Replace),
+        _ => false,
     }
 }
 

@@ -9,6 +9,9 @@ use super::document::{Entry, Node, Value};
 use super::environment;
 use super::{Files, LoadOptions, Steps};
 
+/// The sections whose entries services refer to by name.
+pub(super) const SECTIONS: [&str; 5] = ["networks", "volumes", "secrets", "configs", "models"];
+
 /// What normalising needs to know besides the tree.
 pub(super) struct Context<'a> {
     pub(super) name: &'a str,
@@ -93,19 +96,19 @@ pub(super) fn normalize(model: &mut Node, context: &Context<'_>, problems: &mut 
                 );
                 environment::resolve_labels(service, context.directory, context.files, problems);
             }
+            complete_dependencies(service);
+            complete_build(service, context);
+            sort_hosts(service);
+            if context.steps.check_consistency {
+                scale(service);
+            }
             if context.steps.normalize {
                 imply_dependencies(service);
-                complete_dependencies(service);
-                scale(service);
                 if let Some(span) = attach(service, entry.key) {
                     needs_default = Some(span);
                 }
-                sort_hosts(service);
             }
         }
-    }
-    if !context.steps.normalize {
-        return;
     }
     if let Some(span) = needs_default {
         declare_default_network(model, span);
@@ -115,7 +118,12 @@ pub(super) fn normalize(model: &mut Node, context: &Context<'_>, problems: &mut 
             continue;
         };
         for (key, entry) in resources {
-            name_resource(key, entry, context.name);
+            if entry.node.is_null() {
+                entry.node = Node::map([], entry.key);
+            }
+            if context.steps.normalize {
+                name_resource(key, entry, context.name);
+            }
         }
     }
     let span = model.get("name").map_or(model.span, |it| it.span);
@@ -124,20 +132,29 @@ pub(super) fn normalize(model: &mut Node, context: &Context<'_>, problems: &mut 
 
 /// `links` and joined namespaces need the other service to be there first.
 fn imply_dependencies(service: &mut Node) {
-    let mut implied: Vec<(String, Span)> = Vec::new();
+    // With whether a restart of the other service concerns this one.
+    let mut implied: Vec<(String, Span, bool)> = Vec::new();
     for link in service.get("links").map(Node::items).unwrap_or_default() {
         if let Some(text) = link.as_str() {
-            implied.push((text.split(':').next().unwrap_or(text).to_owned(), link.span));
+            let name = text.split(':').next().unwrap_or(text);
+            implied.push((name.to_owned(), link.span, true));
         }
     }
-    for key in ["network_mode", "ipc", "pid"] {
+    for key in ["network_mode", "ipc", "pid", "uts", "cgroup"] {
         if let Some(node) = service.get(key)
             && let Some(name) = node.as_str().and_then(|it| it.strip_prefix("service:"))
         {
-            implied.push((name.to_owned(), node.span));
+            implied.push((name.to_owned(), node.span, true));
         }
     }
-    for (name, span) in implied {
+    let sources = service.get("volumes_from").map(Node::items);
+    for source in sources.unwrap_or_default() {
+        if let Some(text) = source.as_str().filter(|it| !it.starts_with("container:")) {
+            let name = text.split(':').next().unwrap_or(text);
+            implied.push((name.to_owned(), source.span, false));
+        }
+    }
+    for (name, span, restart) in implied {
         if service.get("depends_on").is_none() {
             service.set("depends_on", Node::map([], span));
         }
@@ -146,7 +163,7 @@ fn imply_dependencies(service: &mut Node) {
         };
         dependencies.entry(name).or_insert_with(|| {
             let condition = Node::text("service_started", span);
-            let restart = Node::new(Value::Bool(true), span);
+            let restart = Node::new(Value::Bool(restart), span);
             let required = Node::new(Value::Bool(true), span);
             let node = Node::map(
                 [
@@ -185,6 +202,10 @@ fn attach(service: &mut Node, key: Span) -> Option<Span> {
     if let Some(mode) = service.get("network_mode") {
         return is_bridge(service).then_some(mode.span);
     }
+    // Somebody else runs it.
+    if service.get("provider").is_some() {
+        return None;
+    }
     let empty = service
         .get("networks")
         .is_none_or(|it| it.entries().next().is_none());
@@ -216,6 +237,34 @@ fn scale(service: &mut Node) {
     }
 }
 
+/// A build is of a directory and a file in it, and its arguments may come from the environment.
+fn complete_build(service: &mut Node, context: &Context<'_>) {
+    let Some(build) = service.get_mut("build").filter(|it| !it.is_null()) else {
+        return;
+    };
+    let span = build.span;
+    if build.get("context").is_none() {
+        let here = match context.steps.resolve_paths {
+            true => context.directory.to_string_lossy().into_owned(),
+            false => ".".to_owned(),
+        };
+        build.set("context", Node::text(here, span));
+    }
+    if context.steps.normalize
+        && build.get("dockerfile").is_none()
+        && build.get("dockerfile_inline").is_none()
+    {
+        build.set("dockerfile", Node::text("Dockerfile", span));
+    }
+    if context.steps.interpolate
+        && context.steps.normalize
+        && let Some(arguments) = build.get_mut("args").and_then(Node::as_map_mut)
+    {
+        environment::fill(arguments, context.environment);
+        arguments.retain(|_, entry| !entry.node.is_null());
+    }
+}
+
 fn sort_hosts(service: &mut Node) {
     if let Some(Value::Seq(items)) = service.get_mut("extra_hosts").map(|it| &mut it.value) {
         items.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
@@ -239,9 +288,6 @@ fn declare_default_network(model: &mut Node, span: Span) {
 
 fn name_resource(key: &str, entry: &mut Entry, project: &str) {
     let node = &mut entry.node;
-    if node.is_null() {
-        *node = Node::map([], entry.key);
-    }
     if node.get("name").is_none() {
         let external = node.get_bool("external") == Some(true);
         let name = if external {
@@ -258,7 +304,7 @@ fn name_resource(key: &str, entry: &mut Entry, project: &str) {
 
 /// Takes networks, volumes, secrets and configs that no service uses out of the tree.
 pub(super) fn drop_unused(model: &mut Node) {
-    for section in ["networks", "volumes", "secrets", "configs"] {
+    for section in SECTIONS {
         let used = used(model, section);
         let Some(resources) = model.get_mut(section).and_then(Node::as_map_mut) else {
             continue;
@@ -287,14 +333,18 @@ pub(super) fn references<'a>(
     section: &'a str,
 ) -> impl Iterator<Item = (&'a str, Span)> {
     let node = service.get(section);
+    let of_build = service
+        .get("build")
+        .filter(|_| section == "secrets")
+        .and_then(|it| it.get(section));
     let keys = node
         .into_iter()
         .flat_map(Node::entries)
         .map(|(key, entry)| (key, entry.key));
-    let items = node
-        .map(Node::items)
-        .unwrap_or_default()
-        .iter()
+    let items = [node, of_build]
+        .into_iter()
+        .flatten()
+        .flat_map(Node::items)
         .filter_map(move |item| {
             if section == "volumes" && item.get_str("type") != Some("volume") {
                 return None;

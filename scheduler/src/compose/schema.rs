@@ -6,7 +6,12 @@
 //!
 //! Source: `compose-spec.json` of the Compose specification.
 
+mod attach;
+mod build;
 pub(super) mod deploy;
+mod develop;
+mod device;
+mod mount;
 pub(super) mod resource;
 pub(super) mod service;
 
@@ -36,7 +41,8 @@ pub(super) enum Shape {
     Path,
     OneOf {
         good: &'static [&'static str],
-        refused: &'static [&'static str],
+        /// Words of the specification that cannot be run yet.
+        later: &'static [&'static str],
     },
     List {
         item: &'static Shape,
@@ -96,8 +102,9 @@ pub(super) struct Attribute {
 
 pub(super) enum Support {
     Done,
-    /// Part of the specification, but not of wharfie; the text is a hint and may be empty.
-    Refused(&'static str),
+    /// Understood and printed by `config`, but nothing makes it true yet, so it cannot be run; the
+    /// text is a hint and may be empty.
+    Later(&'static str),
     /// Accepted without effect, with a warning that says why.
     Ignored(Rule, &'static str),
 }
@@ -110,26 +117,34 @@ pub(super) const fn done(name: &'static str, shape: &'static Shape) -> Attribute
     }
 }
 
-pub(super) const fn refused(name: &'static str, hint: &'static str) -> Attribute {
+pub(super) const fn later(
+    name: &'static str,
+    shape: &'static Shape,
+    hint: &'static str,
+) -> Attribute {
     Attribute {
         name,
-        shape: &Shape::Any,
-        support: Support::Refused(hint),
+        shape,
+        support: Support::Later(hint),
     }
 }
 
-pub(super) const fn ignored(name: &'static str, why: &'static str) -> Attribute {
+pub(super) const fn ignored(
+    name: &'static str,
+    shape: &'static Shape,
+    why: &'static str,
+) -> Attribute {
     Attribute {
         name,
-        shape: &Shape::Any,
+        shape,
         support: Support::Ignored(Rule::NoEffect, why),
     }
 }
 
-pub(super) const fn windows_only(name: &'static str) -> Attribute {
+pub(super) const fn windows_only(name: &'static str, shape: &'static Shape) -> Attribute {
     Attribute {
         name,
-        shape: &Shape::Any,
+        shape,
         support: Support::Ignored(Rule::WindowsOnly, "only Windows honours it"),
     }
 }
@@ -137,7 +152,7 @@ pub(super) const fn windows_only(name: &'static str) -> Attribute {
 const fn obsolete(name: &'static str) -> Attribute {
     Attribute {
         name,
-        shape: &Shape::Any,
+        shape: &Shape::Text,
         support: Support::Ignored(Rule::ObsoleteVersion, "the attribute is obsolete"),
     }
 }
@@ -161,6 +176,12 @@ pub(super) static TEXT_MAP: Shape = Shape::Map(&Shape::Text);
 pub(super) static LABELS: Shape = Shape::KeyValues(Keyless::Empty);
 pub(super) static VARIABLES: Shape = Shape::KeyValues(Keyless::Kept);
 
+/// Lines `HOST=ADDRESS`.
+pub(super) static HOSTS: Shape = Shape::Form(Form {
+    short: short::extra_hosts,
+    long: &TEXT_SET,
+});
+
 /// A whole file.
 pub(super) static FILE: Shape = Shape::Object(&[
     obsolete("version"),
@@ -171,7 +192,11 @@ pub(super) static FILE: Shape = Shape::Object(&[
     done("volumes", &Shape::Map(&resource::VOLUME)),
     done("secrets", &Shape::Map(&resource::SECRET)),
     done("configs", &Shape::Map(&resource::CONFIG)),
-    refused("models", "run the model as a service of its own"),
+    later(
+        "models",
+        &Shape::Map(&resource::MODEL),
+        "run the model as a service of its own",
+    ),
 ]);
 
 static INCLUDES: Shape = Shape::List {

@@ -3,6 +3,7 @@
 //! Each function takes a node as written and returns one that its long shape accepts; what it does
 //! not understand it returns unchanged, for the shape to complain about.
 
+pub(super) mod build;
 pub(super) mod device;
 pub(super) mod port;
 pub(super) mod volume;

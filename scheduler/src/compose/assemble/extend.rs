@@ -103,7 +103,7 @@ impl Assembler<'_> {
             }
             return self.extended(&Base { name, ..*of }, scope, chain);
         };
-        let file = of.directory.join(file);
+        let file = self.located(file);
         let text = self.read(&file, Some(at))?;
         let mut services = Map::new();
         for mut document in self.parse_text(&file, &text).documents {

@@ -22,7 +22,7 @@ impl Assembler<'_> {
                 );
                 return None;
             }
-            let path = scope.directory.join(text);
+            let path = self.located(text);
             if self.including.contains(&path) || self.including.len() >= MAX_CHAIN {
                 let chain: Vec<_> = self
                     .including
@@ -42,7 +42,7 @@ impl Assembler<'_> {
         }
         let first = sources.first()?.path.clone();
         let directory = match entry.get_str("project_directory") {
-            Some(directory) => scope.directory.join(directory),
+            Some(directory) => self.located(directory),
             None => first.parent().unwrap_or(&first).to_owned(),
         };
         let environment = self.included_environment(entry, &directory, scope);
@@ -76,7 +76,7 @@ impl Assembler<'_> {
                 let named = list
                     .items()
                     .iter()
-                    .filter_map(|it| Some((scope.directory.join(it.as_str()?), it.span)));
+                    .filter_map(|it| Some((self.located(it.as_str()?), it.span)));
                 files.extend(named.filter(|(path, _)| path != Path::new("/dev/null")));
             }
             None => {

@@ -16,7 +16,14 @@ pub(super) fn resource(section: &str, key: &str, entry: &Entry, problems: &mut P
         }
         return;
     }
-    if matches!(section, "secrets" | "configs") {
+    if section == "models" {
+        if node.get("model").is_none() {
+            let title = format!("model `{key}` has no `model`");
+            problems.error(entry.key, title);
+        }
+        return;
+    }
+    if matches!(section, "secrets" | "configs") && node.get("driver").is_none() {
         let sources = ["file", "environment", "content"]
             .iter()
             .filter(|it| node.get(it).is_some())

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use super::place::Place;
 use super::{Diagnostic, Severity, SourceText, Span};
+use crate::compose::Purpose;
 use crate::compose::document::Node;
 use crate::compose::lint::{Allowances, Lints, Rule};
 
 /// Collects problems, and the texts they are about.
 #[derive(Debug, Default)]
 pub(in crate::compose) struct Problems {
+    purpose: Purpose,
     sources: Vec<Arc<SourceText>>,
     found: Vec<Diagnostic>,
     /// What `x-wharfie` silences.
@@ -21,6 +23,13 @@ pub(in crate::compose) struct Problems {
 }
 
 impl Problems {
+    pub(in crate::compose) fn new(purpose: Purpose) -> Self {
+        Self {
+            purpose,
+            ..Self::default()
+        }
+    }
+
     /// Takes a file's text; its number goes into the spans.
     pub(in crate::compose) fn add_source(&mut self, path: &Path, text: &str) -> u32 {
         self.sources.push(Arc::new(SourceText {
@@ -62,6 +71,18 @@ impl Problems {
             place,
             title.into(),
         ))
+    }
+
+    /// Something that is right but cannot be run yet: no reason not to be shown.
+    pub(in crate::compose) fn unsupported(
+        &mut self,
+        span: Span,
+        title: impl Into<String>,
+    ) -> &mut Diagnostic {
+        match self.purpose {
+            Purpose::Show => self.warn(Rule::NoEffect, span, title),
+            Purpose::Run => self.error(span, title).set_code("unsupported"),
+        }
     }
 
     /// An error that no text of a file is to blame for.

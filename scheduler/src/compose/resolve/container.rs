@@ -6,6 +6,7 @@ use super::limits::ulimits;
 use super::{Resolver, duration, flag, health, size, text, text_map, texts};
 use crate::compose::document::{Node, Value};
 use crate::compose::lint::Rule;
+use crate::compose::value;
 use crate::model::container::{
     ContainerSpec, Device, HostAddress, Protocol, PublishMode, PublishedPort, PullPolicy,
     SeccompProfile, Security,
@@ -14,7 +15,7 @@ use crate::model::container::{
 impl Resolver<'_> {
     pub(super) fn container(&mut self, name: &str, node: &Node) -> ContainerSpec {
         ContainerSpec {
-            image: text(node, "image").unwrap_or_default(),
+            image: self.image(name, node),
             platform: text(node, "platform"),
             pull_policy: self.pull_policy(node),
             entrypoint: words(node, "entrypoint"),
@@ -66,6 +67,15 @@ impl Resolver<'_> {
         }
     }
 
+    /// A service that is built and names no image has one of its own.
+    fn image(&self, name: &str, service: &Node) -> String {
+        let built = || {
+            service.get("build")?;
+            Some(format!("{}-{name}", self.context.name))
+        };
+        text(service, "image").or_else(built).unwrap_or_default()
+    }
+
     fn pull_policy(&mut self, service: &Node) -> PullPolicy {
         let Some(node) = service.get("pull_policy") else {
             return PullPolicy::Missing;
@@ -75,14 +85,18 @@ impl Resolver<'_> {
             "never" => PullPolicy::Never,
             "missing" | "if_not_present" => PullPolicy::Missing,
             other => {
-                let later = matches!(other, "build" | "daily" | "weekly" | "refresh")
-                    || other.starts_with("every_");
-                let title = match later {
-                    true => format!("the pull policy `{other}` is not supported yet"),
-                    false => format!("`pull_policy` cannot be `{other}`"),
+                let interval = other
+                    .strip_prefix("every_")
+                    .is_some_and(|it| value::parse_duration(it).is_ok());
+                let later = matches!(other, "build" | "daily" | "weekly" | "refresh") || interval;
+                let diagnostic = if later {
+                    let title = format!("the pull policy `{other}` is not supported yet");
+                    self.problems.unsupported(node.span, title)
+                } else {
+                    let title = format!("`pull_policy` cannot be `{other}`");
+                    self.problems.error(node.span, title)
                 };
-                let help = "write `always`, `missing` or `never`";
-                self.problems.error(node.span, title).set_help(help);
+                diagnostic.set_help("write `always`, `missing` or `never`");
                 PullPolicy::Missing
             }
         }
@@ -208,7 +222,7 @@ impl Resolver<'_> {
                 _ => {
                     let title = format!("`{text}` is not a security option");
                     let help = "there are `no-new-privileges`, `seccomp=…`, `apparmor=…` and `systempaths=unconfined`";
-                    self.problems.error(item.span, title).set_help(help);
+                    self.problems.unsupported(item.span, title).set_help(help);
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::{Contents, Resolver, flag, text, text_map};
+use crate::compose::Purpose;
 use crate::compose::document::Node;
 use crate::compose::value;
 use crate::model::container::FileGrant;
@@ -18,7 +19,7 @@ impl Resolver<'_> {
         let mut contents = Contents::new();
         for (key, node) in self.section(section) {
             let external = flag(&node, "external");
-            let content = if external || !self.context.steps.read_contents {
+            let content = if external || self.context.steps.purpose == Purpose::Show {
                 None
             } else {
                 self.content(&key, &node)

@@ -67,7 +67,7 @@ impl Resolver<'_> {
             return;
         }
         if spec.subnet.is_some() {
-            self.problems.error(
+            self.problems.unsupported(
                 pool.span,
                 "a network has one IPv4 subnet; this is a second one",
             );
@@ -113,7 +113,7 @@ impl Resolver<'_> {
                 let title = format!(
                     "the volume driver `{driver}` is not supported; `local` is the only one"
                 );
-                self.problems.error(driver_node.span, title);
+                self.problems.unsupported(driver_node.span, title);
             }
             let spec = VolumeSpec {
                 name: text(&node, "name").unwrap_or_else(|| key.clone()),
@@ -144,7 +144,7 @@ impl Resolver<'_> {
                 _ => {
                     let title = format!("the network mode `{other}` is not supported");
                     let help = "write `host`, `none`, `bridge`, `service:NAME` or `container:NAME`, or use `networks`";
-                    self.problems.error(mode.span, title).set_help(help);
+                    self.problems.unsupported(mode.span, title).set_help(help);
                     NetworkMode::None
                 }
             },

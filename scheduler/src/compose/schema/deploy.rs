@@ -1,13 +1,14 @@
 //! `deploy`: how many, where, and how they are replaced.
 
-use super::{ANY_INT, Attribute, COUNT, LABELS, Shape, TEXTS, Union, done, refused};
+use super::device::REQUESTS;
+use super::{ANY_INT, Attribute, COUNT, LABELS, Shape, TEXTS, Union, done, later};
 
-pub(super) static DEPLOY: Shape = Shape::Object(&[
+pub(in crate::compose) static DEPLOY: Shape = Shape::Object(&[
     done(
         "mode",
         &Shape::OneOf {
             good: &["replicated", "global", "replicated-job", "global-job"],
-            refused: &[],
+            later: &[],
         },
     ),
     done("replicas", &COUNT),
@@ -28,7 +29,7 @@ pub(super) static DEPLOY: Shape = Shape::Object(&[
                 "condition",
                 &Shape::OneOf {
                     good: &["none", "on-failure", "any"],
-                    refused: &[],
+                    later: &[],
                 },
             ),
             done("delay", &Shape::Duration),
@@ -54,7 +55,7 @@ pub(super) static DEPLOY: Shape = Shape::Object(&[
         "endpoint_mode",
         &Shape::OneOf {
             good: &["vip", "dnsrr"],
-            refused: &[],
+            later: &[],
         },
     ),
 ]);
@@ -68,18 +69,17 @@ static LIMITS: &[Attribute] = &[
 static RESERVATIONS: &[Attribute] = &[
     done("cpus", &Shape::Float),
     done("memory", &Shape::Size),
-    done(
-        "generic_resources",
-        &Shape::List {
-            item: &Shape::Object(&[done(
-                "discrete_resource_spec",
-                &Shape::Object(&[done("kind", &Shape::Text), done("value", &COUNT)]),
-            )]),
-            union: Union::Append,
-        },
-    ),
-    refused("devices", "name device files under `devices`"),
+    later("devices", &REQUESTS, "name device files under `devices`"),
+    done("generic_resources", &GENERIC_RESOURCES),
 ];
+
+static GENERIC_RESOURCES: Shape = Shape::List {
+    item: &Shape::Object(&[done(
+        "discrete_resource_spec",
+        &Shape::Object(&[done("kind", &Shape::Text), done("value", &COUNT)]),
+    )]),
+    union: Union::Append,
+};
 
 static UPDATE: &[Attribute] = &[
     done("parallelism", &COUNT),
@@ -88,7 +88,7 @@ static UPDATE: &[Attribute] = &[
         "failure_action",
         &Shape::OneOf {
             good: &["pause", "continue", "rollback"],
-            refused: &[],
+            later: &[],
         },
     ),
     done("monitor", &Shape::Duration),
@@ -103,7 +103,7 @@ static ROLLBACK: &[Attribute] = &[
         "failure_action",
         &Shape::OneOf {
             good: &["pause", "continue"],
-            refused: &[],
+            later: &[],
         },
     ),
     done("monitor", &Shape::Duration),
@@ -113,5 +113,5 @@ static ROLLBACK: &[Attribute] = &[
 
 static ORDER: Shape = Shape::OneOf {
     good: &["stop-first", "start-first"],
-    refused: &[],
+    later: &[],
 };

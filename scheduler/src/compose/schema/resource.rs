@@ -1,6 +1,6 @@
-//! Top-level networks, volumes, secrets and configs.
+//! Top-level networks, volumes, secrets, configs and models.
 
-use super::{Attribute, Form, LABELS, Shape, TEXT_MAP, Union, done, ignored, refused};
+use super::{Attribute, COUNT, Form, LABELS, Shape, TEXT_MAP, TEXTS, Union, done, ignored, later};
 use crate::compose::document::Node;
 use crate::compose::short;
 
@@ -12,7 +12,7 @@ pub(in crate::compose) static NETWORK: Shape = Shape::Form(Form {
             "driver",
             &Shape::OneOf {
                 good: &["bridge", "overlay", "default"],
-                refused: &["host", "none", "macvlan", "ipvlan"],
+                later: &["host", "none", "macvlan", "ipvlan"],
             },
         ),
         done("driver_opts", &TEXT_MAP),
@@ -31,7 +31,7 @@ static IPAM: &[Attribute] = &[
         "driver",
         &Shape::OneOf {
             good: &["default"],
-            refused: &[],
+            later: &[],
         },
     ),
     done(
@@ -46,7 +46,7 @@ static IPAM: &[Attribute] = &[
             union: Union::By(subnet),
         },
     ),
-    ignored("options", "there is no driver that reads it"),
+    ignored("options", &TEXT_MAP, "there is no driver that reads it"),
 ];
 
 fn subnet(node: &Node) -> Option<String> {
@@ -72,9 +72,9 @@ pub(in crate::compose) static SECRET: Shape = Shape::Form(Form {
         done("environment", &Shape::Text),
         done("external", &Shape::Bool),
         done("labels", &LABELS),
-        refused("driver", ""),
-        refused("driver_opts", ""),
-        refused("template_driver", ""),
+        later("driver", &Shape::Text, ""),
+        later("driver_opts", &TEXT_MAP, ""),
+        later("template_driver", &Shape::Text, ""),
     ]),
 });
 
@@ -87,6 +87,13 @@ pub(in crate::compose) static CONFIG: Shape = Shape::Form(Form {
         done("content", &Shape::Text),
         done("external", &Shape::Bool),
         done("labels", &LABELS),
-        refused("template_driver", ""),
+        later("template_driver", &Shape::Text, ""),
     ]),
 });
+
+pub(in crate::compose) static MODEL: Shape = Shape::Object(&[
+    done("name", &Shape::Text),
+    done("model", &Shape::Text),
+    done("context_size", &COUNT),
+    done("runtime_flags", &TEXTS),
+]);

@@ -1,12 +1,17 @@
 //! The attributes of a service.
 
+use super::attach::{NETWORKS, PORTS};
+use super::build::{BUILD, BUILD_SECRET};
 use super::deploy::DEPLOY;
+use super::develop::{DEVELOP, HOOKS, INIT_CONTAINERS};
+use super::device::{BLKIO, DEVICES, REQUESTS};
+use super::mount::VOLUMES;
 use super::{
-    ANY_INT, Attribute, COUNT, Form, LABELS, ONE_OR_MORE, Shape, TEXT_MAP, TEXT_SET, TEXTS, Union,
-    VARIABLES, done, ignored, refused, windows_only,
+    ANY_INT, Attribute, COUNT, Form, HOSTS, LABELS, ONE_OR_MORE, Shape, TEXT_MAP, TEXT_SET, TEXTS,
+    Union, VARIABLES, done, ignored, later, windows_only,
 };
-use crate::compose::merge::{merge_logging, replace};
-use crate::compose::short::{self, device, port, volume};
+use crate::compose::merge::merge_logging;
+use crate::compose::short;
 
 pub(in crate::compose) static SERVICE: Shape = Shape::Object(ATTRIBUTES);
 
@@ -15,19 +20,9 @@ static ATTRIBUTES: &[Attribute] = &[
     done("annotations", &LABELS),
     done("attach", &Shape::Bool),
     // Not done yet; the consistency check knows whether there is an image to use instead.
-    done("build", &Shape::Any),
-    ignored("develop", "wharfie does not watch files yet"),
-    done(
-        "blkio_config",
-        &Shape::Object(&[
-            done("weight", &COUNT),
-            refused("weight_device", ""),
-            refused("device_read_bps", ""),
-            refused("device_read_iops", ""),
-            refused("device_write_bps", ""),
-            refused("device_write_iops", ""),
-        ]),
-    ),
+    done("build", &BUILD),
+    ignored("develop", &DEVELOP, "wharfie does not watch files yet"),
+    done("blkio_config", &Shape::Object(BLKIO)),
     done("cap_add", &TEXT_SET),
     done("cap_drop", &TEXT_SET),
     done("cgroup_parent", &Shape::Text),
@@ -35,18 +30,12 @@ static ATTRIBUTES: &[Attribute] = &[
         "cgroup",
         &Shape::OneOf {
             good: &["host", "private"],
-            refused: &[],
+            later: &[],
         },
     ),
-    windows_only("cpu_count"),
-    windows_only("cpu_percent"),
-    done(
-        "cpu_period",
-        &Shape::Form(Form {
-            short: short::microseconds,
-            long: &COUNT,
-        }),
-    ),
+    windows_only("cpu_count", &COUNT),
+    windows_only("cpu_percent", &Shape::Float),
+    done("cpu_period", &MICROSECONDS),
     done(
         "cpu_quota",
         &Shape::Form(Form {
@@ -54,8 +43,8 @@ static ATTRIBUTES: &[Attribute] = &[
             long: &ANY_INT,
         }),
     ),
-    refused("cpu_rt_period", ""),
-    refused("cpu_rt_runtime", ""),
+    later("cpu_rt_period", &MICROSECONDS, ""),
+    later("cpu_rt_runtime", &MICROSECONDS, ""),
     done("cpus", &Shape::Float),
     done("cpuset", &Shape::Text),
     done("cpu_shares", &COUNT),
@@ -68,7 +57,14 @@ static ATTRIBUTES: &[Attribute] = &[
         },
     ),
     done("container_name", &Shape::Text),
-    refused("credential_spec", "it is for Windows containers"),
+    windows_only(
+        "credential_spec",
+        &Shape::Object(&[
+            done("config", &Shape::Text),
+            done("file", &Shape::Text),
+            done("registry", &Shape::Text),
+        ]),
+    ),
     done(
         "depends_on",
         &Shape::Form(Form {
@@ -78,19 +74,20 @@ static ATTRIBUTES: &[Attribute] = &[
     ),
     done("deploy", &DEPLOY),
     done("device_cgroup_rules", &TEXT_SET),
-    done(
-        "devices",
-        &Shape::List {
-            item: &DEVICE,
-            union: Union::By(short::target),
-        },
-    ),
+    done("devices", &DEVICES),
     done("dns", &ONE_OR_MORE),
     done("dns_opt", &ONE_OR_MORE),
     done("dns_search", &ONE_OR_MORE),
     done("domainname", &Shape::Text),
     done("entrypoint", &COMMAND),
-    refused("provider", ""),
+    later(
+        "provider",
+        &Shape::Object(&[
+            done("type", &Shape::Text),
+            done("options", &Shape::Map(&ONE_OR_MORE)),
+        ]),
+        "",
+    ),
     done("environment", &VARIABLES),
     done(
         "env_file",
@@ -116,25 +113,20 @@ static ATTRIBUTES: &[Attribute] = &[
             long: &Shape::Object(EXTENDS),
         }),
     ),
-    refused(
+    later(
         "external_links",
+        &TEXT_SET,
         "connect both services to one external network",
     ),
-    done(
-        "extra_hosts",
-        &Shape::Form(Form {
-            short: short::extra_hosts,
-            long: &TEXT_SET,
-        }),
-    ),
+    done("extra_hosts", &HOSTS),
     done("group_add", &TEXTS),
-    refused("gpus", "name device files under `devices`"),
+    later("gpus", &REQUESTS, "name device files under `devices`"),
     done("hostname", &Shape::Text),
     done("healthcheck", &Shape::Object(HEALTHCHECK)),
     done("image", &Shape::Text),
     done("init", &Shape::Bool),
     done("ipc", &Shape::Text),
-    windows_only("isolation"),
+    windows_only("isolation", &Shape::Text),
     done("labels", &LABELS),
     done(
         "label_file",
@@ -156,30 +148,25 @@ static ATTRIBUTES: &[Attribute] = &[
     done("memswap_limit", &Shape::Size),
     done("mem_swappiness", &Shape::Size),
     done("mac_address", &Shape::Text),
-    refused("models", ""),
-    done("network_mode", &Shape::Text),
-    done(
-        "networks",
+    later(
+        "models",
         &Shape::Form(Form {
             short: short::keys,
-            long: &Shape::Map(&Shape::Object(ATTACHMENT)),
+            long: &Shape::Map(&Shape::Object(&[
+                done("endpoint_var", &Shape::Text),
+                done("model_var", &Shape::Text),
+            ])),
         }),
+        "",
     ),
+    done("network_mode", &Shape::Text),
+    done("networks", &NETWORKS),
     done("oom_kill_disable", &Shape::Bool),
     done("oom_score_adj", &ANY_INT),
     done("pid", &Shape::Text),
     done("pids_limit", &ANY_INT),
     done("platform", &Shape::Text),
-    done(
-        "ports",
-        &Shape::Form(Form {
-            short: port::ports,
-            long: &Shape::List {
-                item: &Shape::Object(PORT),
-                union: Union::By(port::identity),
-            },
-        }),
-    ),
+    done("ports", &PORTS),
     done("privileged", &Shape::Bool),
     done(
         "pull_policy",
@@ -190,8 +177,9 @@ static ATTRIBUTES: &[Attribute] = &[
     ),
     done("read_only", &Shape::Bool),
     done("restart", &Shape::Text),
-    refused(
+    later(
         "runtime",
+        &Shape::Text,
         "Remove it: containers run under wharfie's own runtime.",
     ),
     done("scale", &COUNT),
@@ -207,48 +195,44 @@ static ATTRIBUTES: &[Attribute] = &[
     done("stdin_open", &Shape::Bool),
     done("stop_grace_period", &Shape::Duration),
     done("stop_signal", &Shape::Text),
-    refused("storage_opt", ""),
+    later("storage_opt", &TEXT_MAP, ""),
     done("sysctls", &VARIABLES),
     done("tmpfs", &ONE_OR_MORE),
     done("tty", &Shape::Bool),
-    done(
-        "ulimits",
-        &Shape::Map(&Shape::Either(&ANY_INT, &Shape::Object(ULIMIT))),
+    done("ulimits", &ULIMITS),
+    ignored(
+        "use_api_socket",
+        &Shape::Bool,
+        "mount the node's socket under `volumes`",
     ),
-    refused("use_api_socket", ""),
     done("user", &Shape::Text),
     done(
         "userns_mode",
         &Shape::OneOf {
             good: &["host"],
-            refused: &[],
+            later: &[],
         },
     ),
     done(
         "uts",
         &Shape::OneOf {
             good: &["host"],
-            refused: &[],
+            later: &[],
         },
     ),
-    done(
-        "volumes",
-        &Shape::List {
-            item: &VOLUME,
-            union: Union::By(volume::identity),
-        },
-    ),
-    refused(
+    done("volumes", &VOLUMES),
+    later(
         "volumes_from",
+        &TEXT_SET,
         "name the shared volumes under `volumes` in both services",
     ),
     done("working_dir", &Shape::Text),
-    refused("pre_start", ""),
-    refused("post_start", ""),
-    refused("pre_stop", ""),
+    later("pre_start", &INIT_CONTAINERS, ""),
+    later("post_start", &HOOKS, ""),
+    later("pre_stop", &HOOKS, ""),
 ];
 
-static COMMAND: Shape = Shape::Form(Form {
+pub(super) static COMMAND: Shape = Shape::Form(Form {
     short: short::command,
     long: &Shape::List {
         item: &Shape::Text,
@@ -270,21 +254,12 @@ static DEPENDENCY: Shape = Shape::Object(&[
                 "service_healthy",
                 "service_completed_successfully",
             ],
-            refused: &[],
+            later: &[],
         },
     ),
     done("restart", &Shape::Bool),
     done("required", &Shape::Bool),
 ]);
-
-static DEVICE: Shape = Shape::Form(Form {
-    short: device::device,
-    long: &Shape::Object(&[
-        done("source", &Shape::Text),
-        done("target", &Shape::Text),
-        done("permissions", &Shape::Text),
-    ]),
-});
 
 static ENV_FILE: Shape = Shape::Object(&[
     done("path", &Shape::Path),
@@ -293,7 +268,7 @@ static ENV_FILE: Shape = Shape::Object(&[
         "format",
         &Shape::OneOf {
             good: &["raw"],
-            refused: &[],
+            later: &[],
         },
     ),
 ]);
@@ -319,41 +294,7 @@ static HEALTHCHECK: &[Attribute] = &[
     done("disable", &Shape::Bool),
 ];
 
-static ATTACHMENT: &[Attribute] = &[
-    done("aliases", &TEXT_SET),
-    ignored("driver_opts", "no network driver reads it"),
-    done("gw_priority", &ANY_INT),
-    done("interface_name", &Shape::Text),
-    done("ipv4_address", &Shape::Text),
-    refused("ipv6_address", "Networks are IPv4 only so far."),
-    refused("link_local_ips", ""),
-    done("mac_address", &Shape::Text),
-    done("priority", &ANY_INT),
-];
-
-static PORT: &[Attribute] = &[
-    done("name", &Shape::Text),
-    done(
-        "mode",
-        &Shape::OneOf {
-            good: &["ingress", "host"],
-            refused: &[],
-        },
-    ),
-    done("host_ip", &Shape::Text),
-    done("target", &Shape::Int { min: Some(1) }),
-    done("published", &Shape::Text),
-    done(
-        "protocol",
-        &Shape::OneOf {
-            good: &["tcp", "udp"],
-            refused: &["sctp"],
-        },
-    ),
-    done("app_protocol", &Shape::Text),
-];
-
-static GRANT: &[Attribute] = &[
+pub(super) static GRANT: &[Attribute] = &[
     done("source", &Shape::Text),
     done("target", &Shape::Text),
     done("uid", &Shape::Text),
@@ -370,62 +311,17 @@ static CONFIG_GRANT: Shape = Shape::Form(Form {
     long: &Shape::Object(GRANT),
 });
 
+pub(super) static ENTITLED_SECRETS: Shape = Shape::List {
+    item: &BUILD_SECRET,
+    union: Union::By(short::grant_target),
+};
+
+pub(super) static ULIMITS: Shape = Shape::Map(&Shape::Either(&ANY_INT, &Shape::Object(ULIMIT)));
+
 static ULIMIT: &[Attribute] = &[done("soft", &ANY_INT), done("hard", &ANY_INT)];
 
-static VOLUME: Shape = Shape::Merged(
-    replace,
-    &Shape::Form(Form {
-        short: volume::volume,
-        long: &Shape::Object(&[
-            done(
-                "type",
-                &Shape::OneOf {
-                    good: &["volume", "bind", "tmpfs"],
-                    refused: &["image", "npipe", "cluster"],
-                },
-            ),
-            done("source", &Shape::Text),
-            done("target", &Shape::Text),
-            done("read_only", &Shape::Bool),
-            ignored("consistency", "only Docker Desktop honours it"),
-            done(
-                "bind",
-                &Shape::Object(&[
-                    done("selinux", &Shape::Text),
-                    done("propagation", &PROPAGATION),
-                    done("create_host_path", &Shape::Bool),
-                    done(
-                        "recursive",
-                        &Shape::OneOf {
-                            good: &["enabled", "disabled"],
-                            refused: &["writable", "readonly"],
-                        },
-                    ),
-                ]),
-            ),
-            done(
-                "volume",
-                &Shape::Object(&[
-                    ignored(
-                        "labels",
-                        "put labels on the volume under the top-level `volumes`",
-                    ),
-                    done("nocopy", &Shape::Bool),
-                    done("subpath", &Shape::Text),
-                ]),
-            ),
-            done(
-                "tmpfs",
-                &Shape::Object(&[done("size", &Shape::Size), done("mode", &ANY_INT)]),
-            ),
-            refused("image", ""),
-        ]),
-    }),
-);
-
-static PROPAGATION: Shape = Shape::OneOf {
-    good: &[
-        "private", "rprivate", "shared", "rshared", "slave", "rslave",
-    ],
-    refused: &[],
-};
+/// A number of microseconds, or a duration.
+static MICROSECONDS: Shape = Shape::Form(Form {
+    short: short::microseconds,
+    long: &COUNT,
+});

@@ -1,7 +1,7 @@
-//! `HOST[:CONTAINER[:PERMISSIONS]]`.
+//! `HOST[:CONTAINER[:PERMISSIONS]]`, and `all` for every device of a kind.
 
 use crate::compose::check::Checker;
-use crate::compose::document::Node;
+use crate::compose::document::{Node, Value};
 
 pub(in crate::compose) fn device(checker: &mut Checker<'_>, node: Node) -> Node {
     let span = node.span;
@@ -10,14 +10,20 @@ pub(in crate::compose) fn device(checker: &mut Checker<'_>, node: Node) -> Node 
         Some(text) => {
             let mut parts = text.split(':');
             let source = parts.next().unwrap_or_default();
-            if !source.starts_with('/') {
+            if is_vendor_name(source) {
+                let title = format!(
+                    "{}: `{source}`: devices by vendor name (CDI) are not supported yet",
+                    checker.describe()
+                );
+                let help = "name the device's file, `/dev/…`";
+                checker.problems.unsupported(span, title).set_help(help);
+            } else if !source.starts_with('/') && !checker.is_template(text) {
                 let title = format!("{}: `{source}` is not an absolute path", checker.describe());
-                let help = "devices by vendor name (CDI) are not supported yet";
-                checker.problems.error(span, title).set_help(help);
+                checker.problems.error(span, title);
             }
             let mut target = parts.next().unwrap_or(source);
             let mut permissions = parts.next();
-            if permissions.is_none() && !target.starts_with('/') {
+            if permissions.is_none() && is_permissions(target) {
                 (target, permissions) = (source, Some(target));
             }
             let texts = [
@@ -38,3 +44,47 @@ pub(in crate::compose) fn device(checker: &mut Checker<'_>, node: Node) -> Node 
     }
     node
 }
+
+/// `vendor.com/class=name`, as the Container Device Interface writes it.
+fn is_vendor_name(text: &str) -> bool {
+    !text.starts_with('/') && text.contains('/') && text.contains('=')
+}
+
+fn is_permissions(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|it| matches!(it, 'r' | 'w' | 'm'))
+}
+
+/// `gpus: all`.
+pub(in crate::compose) fn all(_: &mut Checker<'_>, node: Node) -> Node {
+    if node.as_str() != Some("all") {
+        return node;
+    }
+    let span = node.span;
+    let every = Node::map([("count", Node::new(Value::Int(EVERY), span))], span);
+    Node {
+        value: Value::Seq(vec![every]),
+        ..node
+    }
+}
+
+/// A request that names no device and no count means every one.
+pub(in crate::compose) fn every(_: &mut Checker<'_>, mut node: Node) -> Node {
+    if node.get("count").is_none() && node.get("device_ids").is_none() {
+        node.set("count", Node::new(Value::Int(EVERY), node.span));
+    }
+    node
+}
+
+/// `count: all`.
+pub(in crate::compose) fn count(_: &mut Checker<'_>, node: Node) -> Node {
+    match node.as_str() {
+        Some("all") => Node {
+            value: Value::Int(EVERY),
+            ..node
+        },
+        _ => node,
+    }
+}
+
+/// How "all there are" is written in canonical form.
+const EVERY: i64 = -1;

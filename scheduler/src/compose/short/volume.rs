@@ -101,7 +101,11 @@ fn long(checker: &mut Checker<'_>, short: &Short<'_>, item: &Node) -> Node {
             "rw" | "consistent" | "cached" | "delegated" => {}
             "nocopy" => details.set("nocopy", yes),
             "z" | "Z" if bind => details.set("selinux", Node::text(*option, span)),
-            "z" | "Z" => {}
+            // Kept under `bind`, as in Docker Compose.
+            "z" | "Z" => {
+                let selinux = Node::text(*option, span);
+                node.set("bind", Node::map([("selinux", selinux)], span));
+            }
             "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" if bind => {
                 details.set("propagation", Node::text(*option, span));
             }

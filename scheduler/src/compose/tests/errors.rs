@@ -180,7 +180,7 @@ fn shows_the_way_of_a_circle() {
 #[test]
 fn names_what_is_not_done_yet() {
     check(
-        "services:\n  a:\n    image: x\n    volumes_from: [b]\n    pull_policy: daily\n    deploy: {labels: {a: b}}\n    gpus: all\n",
+        "services:\n  a:\n    image: x\n    volumes_from: ['container:b']\n    pull_policy: daily\n    deploy: {labels: {a: b}}\n    gpus: all\n",
         "\
 compose.yaml:4:5 `volumes_from` is not supported yet in service `a`
 compose.yaml:5:18 the pull policy `daily` is not supported yet

@@ -1,0 +1,63 @@
+//! Devices: files given to a container, devices asked for by what they can do, limits on disks.
+
+use super::{Attribute, COUNT, Form, LABELS, Shape, TEXT_SET, Union, done, later};
+use crate::compose::short::{self, device};
+
+pub(super) static DEVICES: Shape = Shape::List {
+    item: &Shape::Form(Form {
+        short: device::device,
+        long: &Shape::Object(&[
+            done("source", &Shape::Text),
+            done("target", &Shape::Text),
+            done("permissions", &Shape::Text),
+        ]),
+    }),
+    union: Union::By(short::target),
+};
+
+/// `gpus`, and `devices` of `deploy.resources.reservations`.
+pub(super) static REQUESTS: Shape = Shape::Form(Form {
+    short: device::all,
+    long: &Shape::List {
+        item: &REQUEST,
+        union: Union::Append,
+    },
+});
+
+static REQUEST: Shape = Shape::Form(Form {
+    short: device::every,
+    long: &Shape::Object(&[
+        done("capabilities", &TEXT_SET),
+        done("driver", &Shape::Text),
+        done(
+            "count",
+            &Shape::Form(Form {
+                short: device::count,
+                long: &Shape::Int { min: Some(-1) },
+            }),
+        ),
+        done("device_ids", &TEXT_SET),
+        done("options", &LABELS),
+    ]),
+});
+
+pub(super) static BLKIO: &[Attribute] = &[
+    done("weight", &COUNT),
+    later(
+        "weight_device",
+        &Shape::List {
+            item: &Shape::Object(&[done("path", &Shape::Text), done("weight", &COUNT)]),
+            union: Union::By(short::path),
+        },
+        "",
+    ),
+    later("device_read_bps", &THROTTLES, ""),
+    later("device_read_iops", &THROTTLES, ""),
+    later("device_write_bps", &THROTTLES, ""),
+    later("device_write_iops", &THROTTLES, ""),
+];
+
+static THROTTLES: Shape = Shape::List {
+    item: &Shape::Object(&[done("path", &Shape::Text), done("rate", &Shape::Size)]),
+    union: Union::By(short::path),
+};
