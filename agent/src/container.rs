@@ -22,6 +22,7 @@ mod confine;
 mod driver;
 mod exec;
 mod failure;
+pub(crate) mod files;
 mod init;
 mod kernel;
 mod link;

@@ -30,7 +30,7 @@ mod archive;
 mod catalogue;
 pub mod config;
 pub mod credentials;
-mod decompress;
+pub(crate) mod decompress;
 pub mod digest;
 pub mod error;
 mod layer;
@@ -41,7 +41,7 @@ mod pull;
 pub mod reference;
 mod registry;
 mod store;
-mod tarball;
+pub(crate) mod tarball;
 
 pub use archive::ArchiveError;
 pub use config::ImageConfig;

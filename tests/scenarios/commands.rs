@@ -166,3 +166,49 @@ fn a_run_leaves_nothing_with_rm_and_keeps_its_container_without() {
         .succeeds();
     host.leaves_nothing();
 }
+
+#[test]
+fn files_go_in_and_out_of_containers_and_never_past_their_root() {
+    let host = Host::new();
+    host.compose("app", &two(), "up -d").succeeds();
+    let id = ids(&host, "web").into_iter().next().expect("one runs");
+    let socket = host.path("run/wharfie.sock");
+    let archive = |method: &str, path: &str, rest: &str| {
+        host.shell(&format!(
+            "curl -sS --fail-with-body --max-time 60 --unix-socket {} -X {method} \
+             'http://node/containers/{id}/archive?path={path}' {rest}",
+            socket.display()
+        ))
+    };
+    let canary = host.path("canary");
+    std::fs::create_dir_all(&canary).expect("a directory of the host");
+    host.shell(&format!("echo hello > {}/greeting", canary.display()))
+        .succeeds();
+    let tar = host.path("in.tar");
+    host.shell(&format!(
+        "tar -C {} -cf {} greeting",
+        canary.display(),
+        tar.display()
+    ))
+    .succeeds();
+    let upload = format!("--data-binary @{}", tar.display());
+    archive("PUT", "/tmp", &upload).succeeds();
+    archive("GET", "/tmp/greeting", "| tar -xO")
+        .succeeds()
+        .says("hello");
+    archive("GET", "/nowhere", "").says("Could not find the file /nowhere");
+    // A link that leads to a directory of the host leads nowhere in the container.
+    let link = format!("ln -s {} /tmp/out", canary.display());
+    host.wharfie_with(&["-p", "app", "exec", "-T", "web", "sh", "-c", &link])
+        .succeeds();
+    archive("GET", "/tmp/out/greeting", "").says("Could not find the file");
+    archive("PUT", "/tmp/out", &upload).says("Could not find the file");
+    let inside = std::fs::read_dir(&canary).expect("it is there").count();
+    assert_eq!(inside, 1, "nothing was written to the host");
+    host.wharfie("-p app stop -t 0").succeeds();
+    archive("GET", "/tmp/greeting", "| tar -xO")
+        .succeeds()
+        .says("hello");
+    host.wharfie("-p app down").succeeds();
+    host.leaves_nothing();
+}

@@ -73,8 +73,11 @@ async fn container(context: Arc<Context>, mut call: Call, method: &str, path: &[
         ("GET", [id, "top"]) => process::top(&context, &call, id).await,
         ("GET", [id, "stats"]) => process::stats(context, &call, id).await,
         ("POST", [id, "exec"]) => exec::create(&context, call, id).await,
-        ("GET" | "HEAD" | "PUT", [id, "archive"]) => archive::archive(&context, id),
-        ("GET", [id, "changes" | "export" | "checkpoints"]) => archive::archive(&context, id),
+        ("HEAD", [id, "archive"]) => archive::head(&context, &call, id).await,
+        ("GET", [id, "archive"]) => archive::get(&context, &call, id).await,
+        ("PUT", [id, "archive"]) => archive::put(&context, call, id).await,
+        ("GET", [id, "export"]) => archive::export(&context, id).await,
+        ("GET", [id, "changes" | "checkpoints"]) => archive::no_changes(&context, id),
         _ => Err(EngineError::NoRoute),
     }
 }

@@ -32,7 +32,7 @@ mod watch;
 use watch::{end_shim, lost_exit};
 
 /// Shared by all containers, beside their directories.
-const INIT_LAYER: &str = "init-layer";
+pub(super) const INIT_LAYER: &str = "init-layer";
 // Every container of a large host may end at once.
 const ENDED_QUEUE: usize = 4096;
 /// Drives the containers below one root directory.
@@ -89,6 +89,11 @@ impl Containers {
     /// The directory that belongs to a container; removed with it.
     pub fn directory(&self, id: &ContainerId) -> PathBuf {
         self.root.join(id.as_str())
+    }
+
+    /// What all containers share lies here, beside their directories.
+    pub(super) fn root_path(&self) -> &Path {
+        &self.root
     }
 
     /// The current log file of a container, for [`super::log::LogReader`].
@@ -336,7 +341,7 @@ impl Containers {
     }
 
     /// What a living shim has written about its run.
-    fn living(&self, id: &ContainerId) -> Option<StateRecord> {
+    pub(super) fn living(&self, id: &ContainerId) -> Option<StateRecord> {
         record::read::<StateRecord>(&self.exec_directory(id), record::STATE)
             .filter(|state| state.shim.is_alive())
     }
@@ -420,7 +425,7 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn make_directory(path: &Path) -> Result<(), ContainerError> {
+pub(super) fn make_directory(path: &Path) -> Result<(), ContainerError> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -435,7 +440,7 @@ fn remove_all(path: &Path) -> Result<(), ContainerError> {
     }
 }
 
-fn doing(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ContainerError {
+pub(super) fn doing(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ContainerError {
     let path = path.to_owned();
     move |source| ContainerError::Io {
         action,
