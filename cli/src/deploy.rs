@@ -7,7 +7,7 @@ use agent::api::x::{Accepted, ServicesRequest};
 use hyper::Method;
 use scheduler::model::stack::Stack;
 use scheduler::model::task::TaskState;
-use scheduler::status::{ContainerStatus, ServicePhase, StackStatus};
+use scheduler::status::{ContainerStatus, ServicePhase, ServiceStatus, StackStatus};
 use serde::Serialize;
 
 use crate::commands::Outcome;
@@ -160,14 +160,22 @@ fn culprits<'a>(
     let service = status.services.iter().find(|it| it.name == service);
     service
         .into_iter()
-        .flat_map(|it| &it.containers)
-        .filter(|it| {
+        .flat_map(|service| service.containers.iter().map(move |it| (service, it)))
+        .filter(|(service, it)| {
             let is_unhealthy = it
                 .health
                 .as_ref()
                 .is_some_and(|it| it.status == scheduler::model::task::HealthStatus::Unhealthy);
-            matches!(it.state, TaskState::Failed | TaskState::Rejected) || is_unhealthy
+            matches!(it.state, TaskState::Failed | TaskState::Rejected)
+                || is_unhealthy
+                || keeps_ending(service, it)
         })
+        .map(|(_, it)| it)
+}
+
+/// It has been given up although its policy starts it again.
+fn keeps_ending(service: &ServiceStatus, container: &ContainerStatus) -> bool {
+    service.phase == ServicePhase::Failed && container.restarted_after.is_some()
 }
 
 /// `service migrate failed: container shop-migrate-1 exited with code 3; web was waiting for it`
@@ -187,6 +195,15 @@ fn story(services: &[String], status: &StackStatus) -> String {
         };
         let mut part = format!("service {name} failed");
         match culprits(status, name).next() {
+            Some(it) if keeps_ending(service, it) => {
+                let ended = it.restarted_after.as_deref().unwrap_or_default();
+                let runs = it.restarts;
+                let _ = write!(
+                    part,
+                    ": container {} keeps ending ({ended}, restarted {runs} times)",
+                    it.name
+                );
+            }
             Some(it) if it.state == TaskState::Failed && it.exit_code.is_some() => {
                 let code = it.exit_code.unwrap_or_default();
                 let _ = write!(part, ": container {} exited with code {code}", it.name);

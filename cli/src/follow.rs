@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::connect::{ApiError, Client, JsonLines, escape};
 use crate::progress::{Differ, Progress};
 
-pub(crate) use past::Past;
+pub(crate) use past::{Awaited, Past};
 
 /// How often the board is drawn.
 const FRAME: Duration = Duration::from_millis(100);
@@ -69,7 +69,7 @@ pub(crate) async fn converge(
             picture = pictures.next() => match picture? {
                 Some(picture) if picture.revision < revision => {}
                 Some(picture) => {
-                    let picture = differ.past().forgive(picture);
+                    let picture = differ.past().judge(picture);
                     for event in differ.events(&picture) {
                         progress.show(event);
                     }

@@ -156,3 +156,26 @@ services:
     host.compose("app", file, "down").succeeds();
     host.leaves_nothing();
 }
+
+#[test]
+fn nobody_waits_for_ever_for_what_ends_again_and_again() {
+    let host = Host::new();
+    let file = "
+services:
+  db:
+    image: busybox:1.35
+    command: sh -c 'echo cannot open my files; exit 3'
+    restart: always
+    healthcheck: {test: 'true', interval: 1s}
+  web:
+    image: busybox:1.35
+    command: sleep 1000000
+    depends_on: {db: {condition: service_healthy}}
+";
+    let ran = host.compose("app", file, "up -d").fails_with(1);
+    ran.says("cannot open my files")
+        .says("container app-db-1 keeps ending (exit code 3")
+        .says("web was waiting for it");
+    host.compose("app", file, "down -t 0").succeeds();
+    host.leaves_nothing();
+}

@@ -43,6 +43,9 @@ pub enum EngineError {
     Forbidden(String),
     #[error("{0}")]
     Conflict(String),
+    /// This host cannot run it as it is written, and what would help.
+    #[error("{message}")]
+    Host { message: String, hint: String },
     /// It is already as asked; the answer has no body.
     #[error("not modified")]
     NotModified,
@@ -79,7 +82,7 @@ impl EngineError {
             | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Ambiguous(_) | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NotRunning(_) | Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::NotRunning(_) | Self::Conflict(_) | Self::Host { .. } => StatusCode::CONFLICT,
             Self::NotModified => StatusCode::NOT_MODIFIED,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::NotSwarmManager | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -92,6 +95,7 @@ impl EngineError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Refused(refusal) => refusal.hint(),
+            Self::Host { hint, .. } => Some(hint.clone()),
             _ => None,
         }
     }
@@ -107,6 +111,9 @@ impl EngineError {
         let body = match (dialect, &self) {
             (Dialect::Wharfie, Self::Refused(refusal)) => {
                 json!({ "message": refusal.to_string(), "hint": refusal.hint() })
+            }
+            (Dialect::Wharfie, Self::Host { message, hint }) => {
+                json!({ "message": message, "hint": hint })
             }
             _ => json!({ "message": self.to_string() }),
         };

@@ -8,7 +8,7 @@ use scheduler::status::{
 };
 
 use super::{Event, Kind};
-use crate::follow::Past;
+use crate::follow::{Awaited, Past};
 
 /// What the command is about; decides which words are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,15 @@ impl Differ {
             intent,
             before: containers.map(|it| (it.name.clone(), it.clone())).collect(),
             known: ids(before),
-            past: Past::of(before),
+            past: Past::of(
+                before,
+                match intent {
+                    Intent::UpAndWait => Awaited::All,
+                    Intent::Up | Intent::Restart | Intent::Stop | Intent::Kill => {
+                        Awaited::Dependencies
+                    }
+                },
+            ),
             said: BTreeMap::new(),
             made: made(before).collect(),
             pulls: Pulls::Shown,

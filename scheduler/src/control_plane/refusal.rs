@@ -158,7 +158,7 @@ impl Refusal {
                 ..
             } => Some(format!("Did you mean `{name}`?")),
             Self::PortTaken { .. } => {
-                Some("Change one of the published ports, or stop the other one first.".into())
+                Some("Change the published port (left of the colon in `ports:`) of one of them, or stop the other one first.".into())
             }
             Self::NetworkChanged { .. } => {
                 Some("Take the stack down and up again to make the network anew.".into())

@@ -95,12 +95,17 @@ pub(super) fn name_holder<'a>(state: &'a State, name: &str) -> Option<&'a Arc<Se
     })
 }
 
+/// Compose's mark of what belongs to a project.
+const PROJECT_LABEL: &str = "com.docker.compose.project";
+
 pub(super) fn create_network(draft: &mut Draft<'_>, spec: NetworkSpec) -> Result<Reply, Refusal> {
     let taken = draft.state().network_named(&spec.name).is_some();
     if taken || MODES.contains(&spec.name.as_str()) {
         return Err(Refusal::NetworkExists { network: spec.name });
     }
-    let network = add_network(draft, None, spec)?;
+    // Whoever makes one for a project says so by this label: it goes with the rest of the project.
+    let stack = spec.labels.get(PROJECT_LABEL).cloned();
+    let network = add_network(draft, stack, spec)?;
     Ok(Reply::NetworkCreated {
         id: network.id.clone(),
     })

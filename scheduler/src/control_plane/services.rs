@@ -54,10 +54,27 @@ pub(super) fn remove_stack(
             record.updated_at = draft.now;
             draft.push(Change::SetStack(Arc::new(record)));
         }
-    } else if volumes == Volumes::Delete {
-        remove_kept_volumes(draft, stack);
+    } else {
+        // `run` brings networks without a deployment.
+        remove_networks(draft, stack);
+        if volumes == Volumes::Delete {
+            remove_kept_volumes(draft, stack);
+        }
     }
     Ok(Reply::Done)
+}
+
+/// Networks of a stack that has no record; each goes with its last container.
+fn remove_networks(draft: &mut Draft<'_>, stack: &str) {
+    let left: Vec<_> = (draft.state().networks.values())
+        .filter(|network| network.stack.as_deref() == Some(stack) && !network.removing)
+        .cloned()
+        .collect();
+    for network in left {
+        let mut network = (*network).clone();
+        network.removing = true;
+        draft.push(Change::SetNetwork(Arc::new(network)));
+    }
 }
 
 /// Volumes that an earlier `down` has left.

@@ -105,6 +105,21 @@ fn down_with_volumes_deletes_them_after_their_users() {
 }
 
 #[test]
+fn down_takes_networks_of_the_project_that_no_deployment_made() {
+    let mut world = World::new();
+    let label = ("com.docker.compose.project".into(), "shop".into());
+    let spec = crate::model::network::NetworkSpec {
+        name: "shop_default".into(),
+        labels: std::iter::once(label).collect(),
+        ..Default::default()
+    };
+    world.command(Command::CreateNetwork { spec }).unwrap();
+    world.down(Volumes::Keep);
+    world.settle();
+    assert_eq!(world.plane.state().networks.len(), 1, "`bridge` stays");
+}
+
+#[test]
 fn stop_and_start_keep_the_container() {
     let mut world = World::new();
     world

@@ -33,7 +33,7 @@ pub(super) async fn deploy(context: &Context, mut call: Call, name: &str) -> Ans
     }
     let mut options = options(&request);
     let selected = selected(&request.stack, &request.services, options.dependencies);
-    preflight::check(context, &request.stack, &selected).await?;
+    preflight::check(context, &request.stack, &selected, &request.scale).await?;
     options.image_ids = image_ids(context, &request.stack, &selected).await?;
     let command = Command::Deploy {
         stack: request.stack,

@@ -3,6 +3,7 @@
 //! What the service depends on is brought up first, as `up` would; then the container is created,
 //! and the client attaches and starts it as it would any other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use scheduler::control_plane::command::{Command, Dependencies, DeployOptions, Recreate, Reply};
@@ -70,7 +71,7 @@ async fn bring_dependencies(context: &Context, request: &RunRequest) -> Result<(
         return Ok(());
     }
     let all = selected(&request.stack, &services, Dependencies::Include);
-    preflight::check(context, &request.stack, &all).await?;
+    preflight::check(context, &request.stack, &all, &BTreeMap::new()).await?;
     let options = DeployOptions {
         services,
         // What runs already is good enough to run something beside it.

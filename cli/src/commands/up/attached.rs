@@ -187,7 +187,7 @@ impl Session<'_> {
     }
 
     async fn take(&mut self, picture: StackStatus) -> Result<(), Failure> {
-        let picture = self.differ.past().forgive(picture);
+        let picture = self.differ.past().judge(picture);
         for event in self.differ.events(&picture) {
             // What was started is told by its log; what waits, fails or is stopped is not.
             let matters =
