@@ -5,6 +5,7 @@
 //! becomes null, so that the rest can still be looked at.
 
 mod describe;
+mod hint;
 
 use std::path::{Component, Path, PathBuf};
 
@@ -114,8 +115,22 @@ impl Checker<'_> {
 
     /// Reports and gives null.
     pub(super) fn wrong(&mut self, span: Span, wanted: &str, found: &str) -> Node {
+        self.wrong_with(span, wanted, found, None)
+    }
+
+    /// The same, with what to write instead.
+    pub(super) fn wrong_with(
+        &mut self,
+        span: Span,
+        wanted: &str,
+        found: &str,
+        help: Option<String>,
+    ) -> Node {
         let title = format!("{} must be {wanted}, not {found}", self.describe());
-        self.problems.error(span, title);
+        let diagnostic = self.problems.error(span, title);
+        if let Some(help) = help {
+            diagnostic.set_help(help);
+        }
         Node::new(Value::Null, span)
     }
 
@@ -159,7 +174,7 @@ impl Checker<'_> {
             },
             Err(error) => {
                 let title = format!("{}: {error}", self.describe());
-                self.problems.error(node.span, title);
+                self.problems.error(node.span, title).set_help(error.hint());
                 Node::new(Value::Null, node.span)
             }
         }
@@ -241,13 +256,22 @@ impl Checker<'_> {
             return Node::new(Value::Null, node.span);
         }
         let names: Vec<_> = good.iter().map(|it| format!("`{it}`")).collect();
-        let help = format!("write one of {}", names.join(", "));
+        let help = match names.as_slice() {
+            [only] => format!("write {only}"),
+            _ => format!("write one of {}", names.join(", ")),
+        };
         if later.contains(&text.as_str()) {
-            let title = format!("{} `{text}` is not supported yet", self.describe());
+            let title = format!("`{text}` as {} is not supported yet", self.describe());
             self.problems.unsupported(node.span, title).set_help(help);
         } else if !good.contains(&text.as_str()) {
             let title = format!("{} cannot be `{text}`", self.describe());
-            self.problems.error(node.span, title).set_help(help);
+            let contained = good.iter().copied().find(|it| it.contains(text.as_str()));
+            let meant = nearest(&text, good.iter().copied()).or(contained);
+            let diagnostic = self.problems.error(node.span, title);
+            match meant {
+                Some(meant) => diagnostic.suggest(meant),
+                None => diagnostic.set_help(help),
+            };
             return Node::new(Value::Null, node.span);
         }
         Node {
@@ -259,7 +283,13 @@ impl Checker<'_> {
     fn list(&mut self, node: Node, item: &Shape, union: Union) -> Node {
         let Value::Seq(items) = node.value else {
             let found = node.kind();
-            return self.wrong(node.span, "a list", found);
+            let help = node
+                .as_str()
+                .map(|it| match it.contains([' ', ':', ',', '#']) {
+                    true => format!("a list of one is written `[\"{it}\"]`"),
+                    false => format!("a list of one is written `[{it}]`"),
+                });
+            return self.wrong_with(node.span, "a list", found, help);
         };
         let mut checked = Vec::new();
         for (at, it) in items.into_iter().enumerate() {
@@ -299,10 +329,19 @@ impl Checker<'_> {
         }
     }
 
+    fn warn_about_repetition(&mut self, map: &Map, key: &str, again: Span) {
+        let Some(earlier) = map.get(key) else { return };
+        let title = format!("{}: only the last `{key}` has an effect", self.describe());
+        self.problems.warn(Rule::RepeatedItem, earlier.key, title);
+        self.problems.relate(again, "the other one");
+    }
+
     fn map(&mut self, node: Node, item: &Shape) -> Node {
         let Value::Map(map) = node.value else {
             let found = node.kind();
-            return self.wrong(node.span, "a mapping", found);
+            let first = node.items().first().and_then(Node::as_str);
+            let help = first.map(|it| format!("write names as keys: `{it}:` in place of `- {it}`"));
+            return self.wrong_with(node.span, "a mapping", found, help);
         };
         let mut checked = Map::new();
         for (key, entry) in map {
@@ -339,7 +378,12 @@ impl Checker<'_> {
                 for item in items {
                     let Some(text) = item.as_str() else {
                         let found = item.kind();
-                        self.wrong(item.span, "a list of `KEY=VALUE`", found);
+                        let pair = item.entries().next();
+                        let help = pair.map(|(key, entry)| {
+                            let value = entry.node.as_str().unwrap_or_default();
+                            format!("write `- {key}={value}`, or `{key}: {value}` without the `-`")
+                        });
+                        self.wrong_with(item.span, "a list of `KEY=VALUE`", found, help);
                         continue;
                     };
                     let (key, value) = match text.split_once('=') {
@@ -352,6 +396,7 @@ impl Checker<'_> {
                         continue;
                     }
                     let node = keyless.fill(Node { value, ..item });
+                    self.warn_about_repetition(&map, &key, node.span);
                     map.insert(
                         key,
                         Entry {
@@ -363,7 +408,11 @@ impl Checker<'_> {
             }
             _ => {
                 let found = node.kind();
-                return self.wrong(node.span, "a mapping or a list of `KEY=VALUE`", found);
+                let help = node
+                    .as_str()
+                    .map(|it| format!("a list of one is written `[{it}]`"));
+                let wanted = "a mapping or a list of `KEY=VALUE`";
+                return self.wrong_with(node.span, wanted, found, help);
             }
         }
         Node {
@@ -375,7 +424,8 @@ impl Checker<'_> {
     fn object(&mut self, node: Node, attributes: &[Attribute]) -> Node {
         let Value::Map(map) = node.value else {
             let found = node.kind();
-            return self.wrong(node.span, "a mapping", found);
+            let help = self.instead_of_mapping(&node);
+            return self.wrong_with(node.span, "a mapping", found, help);
         };
         let mut checked = Map::new();
         for (key, entry) in map {
@@ -417,10 +467,13 @@ impl Checker<'_> {
         let title = format!("unknown key `{key}`{}", self.within());
         let names = attributes.iter().map(|it| it.name);
         let meant = nearest(key, names);
+        let home = self.home_of(key, attributes);
         let diagnostic = self.problems.error(entry.key, title);
         diagnostic.set_code("unknown-key");
         if let Some(meant) = meant {
             diagnostic.suggest(meant);
+        } else if let Some(home) = home {
+            diagnostic.set_help(home);
         } else if self.path.is_empty() && entry.node.as_map().is_some() {
             diagnostic
                 .set_help("services stand under `services:`; keys of your own begin with `x-`");

@@ -5,6 +5,8 @@
 
 mod build;
 mod cycle;
+mod kernel;
+mod port;
 mod resource;
 
 use std::collections::BTreeMap;
@@ -24,7 +26,9 @@ pub(super) fn check(model: &Node, selection: &Selection, problems: &mut Problems
         .flat_map(Node::entries)
         .collect();
     if services.is_empty() && !problems.has_errors() && selection.disabled.is_empty() {
-        problems.error(model.span, "the files declare no service");
+        problems
+            .error(model.span, "the files declare no service")
+            .set_help("write `services: {NAME: {image: IMAGE}}`");
     }
     for (name, entry) in &services {
         check_name(name, entry.key, problems);
@@ -39,6 +43,7 @@ pub(super) fn check(model: &Node, selection: &Selection, problems: &mut Problems
         service.amounts();
         service.container_name();
         service.targets();
+        service.kernel_names();
         service.build(&services);
         service.devices();
         service.watch();
@@ -48,6 +53,7 @@ pub(super) fn check(model: &Node, selection: &Selection, problems: &mut Problems
         service.dependencies(&services, selection);
     }
     container_names(&services, problems);
+    port::collisions(&services, problems);
     cycles(&services, problems);
     for section in SECTIONS {
         for (key, entry) in model.get(section).into_iter().flat_map(Node::entries) {
@@ -196,6 +202,9 @@ impl Service<'_> {
                 .error(name.span, title)
                 .set_code("conflict")
                 .set_help("remove `container_name`: the containers are then named by number");
+            if let Some(replicas) = replicas {
+                self.problems.relate(replicas.span, "as many as this");
+            }
         }
         let text = name.as_str().unwrap_or_default();
         let head = text.starts_with(|it: char| it.is_ascii_alphanumeric());
@@ -291,7 +300,7 @@ impl Service<'_> {
                     self.name
                 );
                 let help = format!(
-                    "activate it with `--profile {}`",
+                    "activate it with `--profile {}`, or write `required: false`",
                     profiles.join("` or `--profile ")
                 );
                 self.problems.error(entry.key, title).set_help(help);
@@ -306,7 +315,7 @@ impl Service<'_> {
             diagnostic.set_code("undeclared");
             match meant {
                 Some(meant) => diagnostic.suggest(meant),
-                None => diagnostic.set_help("`depends_on` names other services of the project"),
+                None => diagnostic.set_help(others(self.name, services)),
             };
         }
     }
@@ -330,6 +339,19 @@ impl Service<'_> {
             self.problems.error(entry.key, title).set_code("conflict");
             self.problems.relate(check.span, "disabled here");
         }
+    }
+}
+
+/// Which services could be meant.
+fn others(name: &str, services: &BTreeMap<&str, &Entry>) -> String {
+    let others: Vec<_> = services
+        .keys()
+        .filter(|it| **it != name)
+        .map(|it| format!("`{it}`"))
+        .collect();
+    match others.is_empty() {
+        true => "there is no other service in the project".to_owned(),
+        false => format!("the other services are {}", others.join(", ")),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Scalars stay as written; what they mean is decided by whoever knows what is expected there.
 
+mod complaint;
 mod parse;
 
 use indexmap::IndexMap;

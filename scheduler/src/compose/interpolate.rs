@@ -23,11 +23,19 @@ pub(super) fn interpolate(
             for name in unset {
                 if warned.insert(name.clone()) {
                     let place = find(problems, span, &name);
-                    problems.warn(
-                        Rule::UnsetVariable,
-                        place,
-                        format!("the variable `{name}` is not set and becomes an empty string"),
-                    );
+                    let plain = problems.text(span).contains(&format!("${name}"));
+                    let title =
+                        format!("the variable `{name}` is not set and becomes an empty string");
+                    let help = match plain {
+                        true => format!(
+                            "set it, give it a default (`${{{name}:-…}}`), or write `$${name}` for a \
+                             plain dollar sign"
+                        ),
+                        false => format!("set it, or give it a default: `${{{name}:-…}}`"),
+                    };
+                    problems
+                        .warn(Rule::UnsetVariable, place, title)
+                        .set_help(help);
                 }
             }
             match filled {
@@ -74,8 +82,14 @@ fn report(error: &TemplateError, span: Span, problems: &mut Problems) {
     let diagnostic = problems.error(place, error.to_string());
     diagnostic.set_code("variable");
     match error {
+        TemplateError::Invalid { text } if !text.ends_with('}') => {
+            diagnostic.set_help("the closing `}` is missing");
+        }
         TemplateError::Invalid { .. } => {
-            diagnostic.set_help("write `$$` for a dollar sign that is not a variable");
+            diagnostic.set_help(
+                "write `${NAME}`, `${NAME:-DEFAULT}`, `${NAME:?MESSAGE}` or `${NAME:+VALUE}`; a plain \
+                 dollar sign is `$$`",
+            );
         }
         TemplateError::Missing { name, .. } => {
             diagnostic.set_help(format!("set `{name}` in the environment or in `.env`"));

@@ -46,6 +46,15 @@ fn keys_with(
     node: Node,
     make: &dyn Fn(super::diagnostic::Span) -> Node,
 ) -> Node {
+    if let Some(text) = node.as_str() {
+        let help = format!("a list of one is written `[{text}]`");
+        return checker.wrong_with(
+            node.span,
+            "a list of names or a mapping",
+            "a string",
+            Some(help),
+        );
+    }
     let Value::Seq(items) = &node.value else {
         return node;
     };

@@ -5,6 +5,7 @@ mod discovery;
 mod errors;
 mod lints;
 mod merging;
+mod mistakes;
 mod model;
 mod property;
 mod variables;

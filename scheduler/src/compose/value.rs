@@ -6,12 +6,30 @@ use thiserror::Error;
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum ValueError {
-    #[error("`{0}` is not a size; write for example `64m` or `1g`")]
+    #[error("`{0}` is not a size")]
     Size(String),
-    #[error("`{0}` is not a duration; write for example `30s` or `1m30s`")]
+    #[error("`{0}` is not a duration")]
     Duration(String),
-    #[error("`{0}` is not a file mode; write for example `0440`")]
+    #[error("`{0}` is not a file mode")]
     Mode(String),
+}
+
+impl ValueError {
+    /// What to write instead.
+    pub(super) fn hint(&self) -> String {
+        match self {
+            Self::Size(text) if text.contains(',') => {
+                let text = text.replace(',', ".");
+                format!("write the fraction with a dot: `{text}`")
+            }
+            Self::Size(_) => "write for example `64m` or `1.5g`".to_owned(),
+            Self::Duration(text) if text.parse::<f64>().is_ok() => {
+                format!("a duration has a unit: `{text}s` is that many seconds")
+            }
+            Self::Duration(_) => "write for example `30s` or `1m30s`".to_owned(),
+            Self::Mode(_) => "write for example `0440`".to_owned(),
+        }
+    }
 }
 
 /// Parses a size such as `64m` or `1.5gb` into bytes. Units are powers of 1024; no unit is bytes.

@@ -89,7 +89,8 @@ impl Assembler<'_> {
             .and_then(|it| Some((it.as_str()?, it.span)))
         else {
             self.problems
-                .error(extends.key, "`extends` has no `service`");
+                .error(extends.key, "`extends` has no `service`")
+                .set_help("name the service to start from: `service: NAME`");
             return None;
         };
         let Some((file, at)) = extends

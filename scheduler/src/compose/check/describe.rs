@@ -53,7 +53,9 @@ fn join(keys: &[&str]) -> String {
 /// The name that was probably meant.
 pub fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_ascii_lowercase().replace('-', "_");
-    let distance = |name: &str| strsim::damerau_levenshtein(&text, &name.replace('-', "_"));
+    let distance = |name: &str| {
+        strsim::damerau_levenshtein(&text, &name.to_ascii_lowercase().replace('-', "_"))
+    };
     let (distance, name) = names.map(|name| (distance(name), name)).min()?;
     let allowed = (text.chars().count() / 3).clamp(1, 3);
     (distance <= allowed).then_some(name)

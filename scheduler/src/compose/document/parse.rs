@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, Span as EventSpan, Tag as EventTag};
 
+use super::complaint::explain;
 use super::{Entry, Map, Node, Tag, Value};
 use crate::compose::diagnostic::{Problems, Span};
 
@@ -39,14 +40,14 @@ pub(in crate::compose) fn parse(
                 }
             }
             Err(error) => {
-                let at = error.marker().byte_offset().unwrap_or(0);
-                let span = span(file, at, at + 1);
-                let mut title = error.info();
-                title.retain(|it| it != '\n');
-                builder
-                    .problems
-                    .error(span, format!("not valid YAML: {title}"))
-                    .set_code("yaml");
+                let at = floor(text, error.marker().byte_offset().unwrap_or(0));
+                let complaint = explain(&error.info(), text, at);
+                let span = span(file, complaint.range.start, complaint.range.end);
+                let diagnostic = builder.problems.error(span, complaint.title);
+                diagnostic.set_code("yaml");
+                if let Some(help) = complaint.help {
+                    diagnostic.set_help(help);
+                }
                 return None;
             }
         }
@@ -243,6 +244,15 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+/// The beginning of the character at an offset.
+fn floor(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
 }
 
 fn span(file: u32, start: usize, end: usize) -> Span {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::limits::ulimits;
 use super::{Resolver, duration, flag, health, size, text, text_map, texts};
+use crate::compose::check::nearest;
 use crate::compose::document::{Node, Value};
 use crate::compose::lint::Rule;
 use crate::compose::value;
@@ -96,7 +97,10 @@ impl Resolver<'_> {
                     let title = format!("`pull_policy` cannot be `{other}`");
                     self.problems.error(node.span, title)
                 };
-                diagnostic.set_help("write `always`, `missing` or `never`");
+                match nearest(other, ["always", "missing", "never"].into_iter()) {
+                    Some(meant) if !later => diagnostic.suggest(meant),
+                    _ => diagnostic.set_help("write `always`, `missing` or `never`"),
+                };
                 PullPolicy::Missing
             }
         }
@@ -111,8 +115,11 @@ impl Resolver<'_> {
         for item in service.get("ports").map(Node::items).unwrap_or_default() {
             let target = item.get_int("target").and_then(|it| u16::try_from(it).ok());
             let Some(target) = target else {
-                self.problems
-                    .error(item.span, "a port needs a `target` from 1 to 65535");
+                // A target that is no number has been reported.
+                if !self.problems.has_error_within(item.span) {
+                    self.problems
+                        .error(item.span, "a port needs a `target` from 1 to 65535");
+                }
                 continue;
             };
             ports.push(PublishedPort {

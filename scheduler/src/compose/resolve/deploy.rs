@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Resolver, at, count, duration, flag};
+use crate::compose::check::nearest;
 use crate::compose::document::Node;
 use crate::model::service::{
     Dependency, DependencyCondition, EndpointMode, FailureAction, Placement, RestartCondition,
@@ -104,9 +105,14 @@ impl Resolver<'_> {
         };
         let (Some(condition), Ok(max_attempts)) = (condition, attempts.parse()) else {
             let help = "write `\"no\"`, `always`, `unless-stopped`, `on-failure` or `on-failure:3`";
-            self.problems
-                .error(node.span, format!("`restart` cannot be `{text}`"))
-                .set_help(help);
+            let meant = nearest(text, ["always", "unless-stopped", "on-failure"].into_iter());
+            let diagnostic = self
+                .problems
+                .error(node.span, format!("`restart` cannot be `{text}`"));
+            match meant {
+                Some(meant) => diagnostic.suggest(meant),
+                None => diagnostic.set_help(help),
+            };
             return RestartPolicy::default();
         };
         RestartPolicy {

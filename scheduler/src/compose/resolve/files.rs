@@ -22,7 +22,7 @@ impl Resolver<'_> {
             let content = if external || self.context.steps.purpose == Purpose::Show {
                 None
             } else {
-                self.content(&key, &node)
+                self.content(section.trim_end_matches('s'), &key, &node)
             };
             let spec = ContentSpec {
                 name: text(&node, "name").unwrap_or_else(|| key.clone()),
@@ -35,13 +35,16 @@ impl Resolver<'_> {
         contents
     }
 
-    fn content(&mut self, key: &str, node: &Node) -> Option<Vec<u8>> {
+    fn content(&mut self, singular: &str, key: &str, node: &Node) -> Option<Vec<u8>> {
         let (bytes, source) = if let Some(file) = node.get("file") {
             let path = self.context.directory.join(Path::new(file.as_str()?));
             match self.context.files.read(&path) {
                 Ok(bytes) => (bytes, file),
                 Err(error) => {
-                    let title = format!("`{key}`: {} cannot be read: {error}", path.display());
+                    let title = format!(
+                        "{singular} `{key}`: {} cannot be read: {error}",
+                        path.display()
+                    );
                     self.problems.error(file.span, title);
                     return None;
                 }
@@ -49,8 +52,10 @@ impl Resolver<'_> {
         } else if let Some(variable) = node.get("environment") {
             let name = variable.as_str()?;
             let Some(value) = self.context.environment.get(name) else {
-                let title = format!("`{key}`: the variable `{name}` is not set");
-                self.problems.error(variable.span, title);
+                let title = format!("{singular} `{key}`: the variable `{name}` is not set");
+                self.problems
+                    .error(variable.span, title)
+                    .set_help(format!("set `{name}` in the environment or in `.env`"));
                 return None;
             };
             (value.clone().into_bytes(), variable)

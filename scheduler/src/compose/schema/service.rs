@@ -15,7 +15,7 @@ use crate::compose::short;
 
 pub(in crate::compose) static SERVICE: Shape = Shape::Object(ATTRIBUTES);
 
-static ATTRIBUTES: &[Attribute] = &[
+pub(in crate::compose) static ATTRIBUTES: &[Attribute] = &[
     done("profiles", &TEXT_SET),
     done("annotations", &LABELS),
     done("attach", &Shape::Bool),

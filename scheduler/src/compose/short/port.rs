@@ -32,8 +32,7 @@ pub(in crate::compose) fn ports(checker: &mut Checker<'_>, node: Node) -> Node {
                 Ok(short) => long.extend(expand(&short, &item)),
                 Err(why) => {
                     let title = format!("{}: `{text}` is not a port: {why}", checker.describe());
-                    let help = "write `HOST:CONTAINER`, for example `8080:80`";
-                    checker.problems.error(span, title).set_help(help);
+                    checker.problems.error(span, title).set_help(hint(text));
                 }
             },
         }
@@ -98,6 +97,18 @@ fn expand(short: &Short<'_>, item: &Node) -> Vec<Node> {
             node
         })
         .collect()
+}
+
+/// What to write in place of a text that is not a port.
+fn hint(text: &str) -> String {
+    let spaceless: String = text.split_whitespace().collect();
+    if spaceless != text && parse(&spaceless).is_ok() {
+        return format!("write it without spaces: `{spaceless}`");
+    }
+    if let Some(rest) = text.strip_prefix("localhost:") {
+        return format!("write the address: `127.0.0.1:{rest}`");
+    }
+    "write `HOST:CONTAINER`, for example `8080:80`, or `ADDRESS:HOST:CONTAINER`".to_owned()
 }
 
 fn parse(text: &str) -> Result<Short<'_>, String> {
@@ -169,5 +180,8 @@ fn parse_address(text: &str) -> Result<IpAddr, String> {
         .unwrap_or(text);
     inner
         .parse()
-        .map_err(|_| format!("`{text}` is not an IP address"))
+        .map_err(|_| match text.contains(':') && !text.starts_with('[') {
+            true => "there are too many colons".to_owned(),
+            false => format!("`{text}` is not an IP address"),
+        })
 }

@@ -114,7 +114,10 @@ fn long(checker: &mut Checker<'_>, short: &Short<'_>, item: &Node) -> Node {
                     "{}: `{other}` has no effect on a {kind}",
                     checker.describe()
                 );
-                checker.problems.warn(Rule::NoEffect, span, title);
+                let diagnostic = checker.problems.warn(Rule::NoEffect, span, title);
+                if matches!(other, "readonly" | "read-only" | "read_only") {
+                    diagnostic.set_help("did you mean `ro`?");
+                }
             }
         }
     }

@@ -21,14 +21,14 @@ fn later_files_win_and_lists_grow() {
     check(
         "=== compose.yaml
 services:
-  a: {image: x, network_mode: none, command: one, cap_add: [A], environment: {K: 1, L: 2}, ports: ['80:80'], volumes: ['/v', './x:/w']}
+  a: {image: x, network_mode: none, command: one, cap_add: [CHOWN], environment: {K: 1, L: 2}, ports: ['80:80'], volumes: ['/v', './x:/w']}
 === compose.override.yaml
 services:
-  a: {image: y, command: [two], cap_add: [A, B], environment: [K=3], ports: ['80:80', '81:81'], volumes: ['./z:/w']}
+  a: {image: y, command: [two], cap_add: [CHOWN, KILL], environment: [K=3], ports: ['80:80', '81:81'], volumes: ['./z:/w']}
 ",
         r#"cap_add:
-  - A
-  - B
+  - CHOWN
+  - KILL
 command:
   - two
 environment:
@@ -63,19 +63,19 @@ fn reset_and_override_act_on_what_came_before() {
     check(
         "=== compose.yaml
 services:
-  a: {image: x, network_mode: none, hostname: h, cap_add: [A], environment: {K: 1, L: 2}, dns: [1.1.1.1]}
+  a: {image: x, network_mode: none, hostname: h, cap_add: [CHOWN], environment: {K: 1, L: 2}, dns: [1.1.1.1]}
 === compose.override.yaml
 services:
   a:
     hostname: !reset null
-    cap_add: !override [B]
+    cap_add: !override [KILL]
     environment: {K: !reset null}
     dns: !reset []
 === compose.third.yaml
 services:
   a: {dns: 2.2.2.2}
 ",
-        "cap_add:\n  - B\ndns:\n  - 2.2.2.2\nenvironment:\n  L: \"2\"\nimage: x\nnetwork_mode: none\n",
+        "cap_add:\n  - KILL\ndns:\n  - 2.2.2.2\nenvironment:\n  L: \"2\"\nimage: x\nnetwork_mode: none\n",
     );
 }
 

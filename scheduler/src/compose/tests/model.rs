@@ -255,7 +255,7 @@ fn a_file_that_is_missing_is_named() {
     assert_eq!(
         titles(&failure.errors),
         "compose.yaml:1:50 /shop/no.env cannot be read: no such file\n\
-         compose.yaml:2:21 `s`: /shop/s.txt cannot be read: no such file\n"
+         compose.yaml:2:21 secret `s`: /shop/s.txt cannot be read: no such file\n"
     );
 }
 
