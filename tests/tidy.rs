@@ -93,7 +93,9 @@ fn deciding_modules_do_not_act() {
 
 #[test]
 fn every_file_of_tests_is_part_of_a_test() {
-    let manifest = fs::read_to_string(root().join("cli/Cargo.toml")).unwrap();
+    let manifest = ["cli/Cargo.toml", "scheduler/Cargo.toml"]
+        .map(|it| fs::read_to_string(root().join(it)).unwrap())
+        .concat();
     let mut forgotten = Vec::new();
     for path in sources("tests") {
         let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
