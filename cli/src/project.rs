@@ -208,7 +208,7 @@ impl Context {
     /// What is wrong with the project, and what looks wrong.
     pub(crate) fn check(&self, lints: &Lints) -> Result<Vec<Diagnostic>, Failure> {
         let steps = Steps {
-            purpose: Purpose::Show,
+            purpose: Purpose::Check,
             ..Steps::default()
         };
         let options = self.load_options(&[], steps, Warnings::Shown)?;

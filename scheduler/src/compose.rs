@@ -121,6 +121,8 @@ pub enum Purpose {
     /// To be looked at: what cannot be run yet is a warning, and the files behind secrets and
     /// configs are not read.
     Show,
+    /// To be judged: what cannot be run is an error, and the files are not read.
+    Check,
     /// To be run: what cannot be run is an error.
     #[default]
     Run,

@@ -81,7 +81,7 @@ impl Problems {
     ) -> &mut Diagnostic {
         match self.purpose {
             Purpose::Show => self.warn(Rule::NoEffect, span, title),
-            Purpose::Run => self.error(span, title).set_code("unsupported"),
+            Purpose::Check | Purpose::Run => self.error(span, title).set_code("unsupported"),
         }
     }
 

@@ -19,7 +19,7 @@ impl Resolver<'_> {
         let mut contents = Contents::new();
         for (key, node) in self.section(section) {
             let external = flag(&node, "external");
-            let content = if external || self.context.steps.purpose == Purpose::Show {
+            let content = if external || self.context.steps.purpose != Purpose::Run {
                 None
             } else {
                 self.content(section.trim_end_matches('s'), &key, &node)

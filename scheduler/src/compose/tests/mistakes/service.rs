@@ -120,6 +120,8 @@ fn an_image_is_needed() {
       |
     4 |     dockerfile: Dockerfile
       |     ^^^^^^^^^^
+      |
+    help: `dockerfile` stands under `build`
     ");
 }
 
@@ -710,15 +712,14 @@ fn what_is_not_supported_is_named() {
       |     ^^^^^^^^^^^^
       |
     help: name the shared volumes under `volumes` in both services
-    ");
-    assert_snapshot!(web("credential_spec: {file: x}"), @"
-    error: `credential_spec` is not supported yet in service `web`
-     --> compose.yaml:4:5
+
+    error: service `web` depends on `a`, which does not exist
+     --> compose.yaml:4:20
       |
-    4 |     credential_spec: {file: x}
-      |     ^^^^^^^^^^^^^^^
+    4 |     volumes_from: [a]
+      |                    ^
       |
-    help: it is for Windows containers
+    help: there is no other service in the project
     ");
     assert_snapshot!(web("privileged: true\n    storage_opt: {size: 1g}"), @"
     error: `storage_opt` is not supported yet in service `web`
