@@ -98,6 +98,10 @@ impl ControlPlane {
         standing
     }
 
+    pub fn term(&self) -> u64 {
+        self.raft.term()
+    }
+
     /// The node that leads, as far as this one knows.
     pub fn leader(&self) -> Option<NodeId> {
         let number = self.raft.leader()?;

@@ -1,0 +1,141 @@
+//! A cluster from one seed: real control planes on simulated hosts, disks, clocks and networks, and
+//! everything that can go wrong with them.
+//!
+//!     WHARFIE_SEEDS=100000 cargo test -p scheduler --test simulation    # more of them
+//!     WHARFIE_SEED=42      cargo test -p scheduler --test simulation    # one again, with its trace
+//!     WHARFIE_FIRST_SEED=500 WHARFIE_SEEDS=500 …                        # others
+//!
+//! The managers are the program's own code, and so is everything they decide. The node side is a
+//! model of the node loop (`node.rs`), as the real one runs on tokio and a kernel: it has its own
+//! tests. The rules are in `rules.rs` and `rest.rs`; that they can fail is tested, too, by breaking
+//! some of them on purpose.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+// The crate under test knows no clock and no environment; its test may.
+#![allow(clippy::disallowed_methods)]
+
+mod chance;
+mod faults;
+mod member;
+mod node;
+mod rest;
+mod rules;
+mod wishes;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rules::Rule;
+use world::{Summary, World};
+
+/// Seeds of an ordinary run: a minute on two cores that have nothing else to do.
+const SEEDS: u64 = 500;
+/// An ordinary run begins no further seed after this time: the machine may be busy.
+const ENOUGH: Duration = Duration::from_secs(110);
+
+/// Runs a seed; what went wrong, with what happened before.
+fn run(seed: u64, broken: Option<Rule>) -> Result<Summary, String> {
+    let mut world = World::new(seed, broken);
+    let result = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let wrong = match result {
+        Ok(Ok(summary)) => return Ok(summary),
+        Ok(Err(wrong)) => wrong,
+        Err(_) => "a panic".to_owned(),
+    };
+    let trace: Vec<String> = world.trace.into_iter().collect();
+    let (second, trace) = (world.now / 1_000_000, trace.join("\n"));
+    Err(format!("seed {seed}, second {second}: {wrong}\n{trace}"))
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Runs seeds on all cores until one fails, or the time is over. Returns what all of them were like
+/// together.
+fn run_all(
+    seeds: std::ops::Range<u64>,
+    limit: Duration,
+    broken: Option<Rule>,
+) -> Result<Summary, String> {
+    let begin = Instant::now();
+    let next = AtomicU64::new(seeds.start);
+    let total = Mutex::new(Ok(Summary::default()));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            let over = seed >= seeds.end || begin.elapsed() > limit;
+            if over || total.lock().unwrap().is_err() {
+                return;
+            }
+            let result = run(seed, broken);
+            let mut total = total.lock().unwrap();
+            match (result, &mut *total) {
+                (Ok(one), Ok(sum)) => sum.add(one),
+                (Err(wrong), Ok(_)) => *total = Err(wrong),
+                (_, Err(_)) => {}
+            }
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(work);
+        }
+    });
+    total.into_inner().unwrap()
+}
+
+#[test]
+fn every_rule_holds_whatever_goes_wrong() {
+    let begin = Instant::now();
+    if let Some(seed) = number("WHARFIE_SEED") {
+        match run(seed, None) {
+            Ok(summary) => eprintln!("{summary:#?}"),
+            Err(wrong) => panic!("{wrong}"),
+        }
+        return;
+    }
+    let wanted = number("WHARFIE_SEEDS");
+    let limit = wanted.map_or(ENOUGH, |_| Duration::MAX);
+    let first = number("WHARFIE_FIRST_SEED").unwrap_or(0);
+    match run_all(first..first + wanted.unwrap_or(SEEDS), limit, None) {
+        Ok(summary) => {
+            let count = summary.seeds;
+            let rate = count as f64 / begin.elapsed().as_secs_f64();
+            eprintln!("{count} seeds, {rate:.1} a second: {summary:?}");
+        }
+        Err(wrong) => panic!("{wrong}"),
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let (one, other) = (run(7, None).unwrap(), run(7, None).unwrap());
+    assert_eq!(format!("{one:?}"), format!("{other:?}"));
+}
+
+/// Breaks a rule on purpose: among so many seeds one must notice.
+#[track_caller]
+fn check_noticed(broken: Rule, expected: &str) {
+    let wrong = run_all(0..200, Duration::MAX, Some(broken)).expect_err("nobody notices");
+    assert!(wrong.contains(expected), "{wrong}");
+}
+
+#[test]
+fn a_disk_that_lies_is_noticed() {
+    check_noticed(Rule::WaitForTheDisk, "seed ");
+}
+
+#[test]
+fn a_command_that_is_carried_out_twice_is_noticed() {
+    check_noticed(Rule::KeepTheId, "was carried out twice");
+}
+
+#[test]
+fn a_node_that_obeys_the_old_is_noticed() {
+    check_noticed(Rule::RefuseTheOld, "went back from");
+}
