@@ -30,6 +30,7 @@ pub mod dns;
 pub mod events;
 pub mod fetch;
 pub mod host;
+pub mod identity;
 pub mod image;
 pub mod ledger;
 pub mod manager;

@@ -54,6 +54,9 @@ pub struct State {
     /// `None` on a host that stands alone.
     pub cluster: Option<Arc<Cluster>>,
     pub nodes: Table<NodeId, Node>,
+    /// Nodes that were in the cluster once: their certificates may still be good, but they are
+    /// not let in, and nobody else gets their ids.
+    pub removed_nodes: Arc<BTreeSet<NodeId>>,
     pub stacks: Table<String, StackRecord>,
     pub services: Table<ServiceId, Service>,
     pub tasks: Table<TaskId, Task>,
@@ -201,7 +204,10 @@ impl State {
             Change::SetCluster(row) => self.cluster = Some(row.clone()),
             Change::RemoveCluster => self.cluster = None,
             Change::SetNode(row) => set(&mut self.nodes, row.id.clone(), row),
-            Change::RemoveNode(id) => remove(&mut self.nodes, id),
+            Change::RemoveNode(id) => {
+                remove(&mut self.nodes, id);
+                Arc::make_mut(&mut self.removed_nodes).insert(id.clone());
+            }
             Change::SetStack(row) => set(&mut self.stacks, row.name.clone(), row),
             Change::RemoveStack(name) => remove(&mut self.stacks, name),
             Change::SetService(row) => self.set_service(row),

@@ -101,6 +101,10 @@ pub(super) fn join(
     if draft.state().cluster.is_none() {
         return Err(Refusal::NoCluster);
     }
+    if draft.state().removed_nodes.contains(&id) {
+        let node = id.to_string();
+        return Err(Refusal::NodeRemoved { node });
+    }
     let node = match draft.state().nodes.get(&id) {
         Some(known) if known.public_key == newcomer.public_key => Node {
             address: Some(newcomer.address),

@@ -57,6 +57,8 @@ pub enum Refusal {
         voters: usize,
         needed: usize,
     },
+    #[error("node {node} was removed from the cluster")]
+    NodeRemoved { node: String },
     #[error("node `{node}` is in the cluster already, with another key")]
     NodeExists { node: String },
     #[error("`{label}` is no name for a label: it must not be empty or begin with a space")]
@@ -178,6 +180,9 @@ impl Refusal {
             }
             Self::NoCluster => Some("Make it one with `wharfie cluster init`.".into()),
             Self::AmbiguousNode { .. } => Some("Give more of its id.".into()),
+            Self::NodeRemoved { .. } => {
+                Some("Run `wharfie leave --force` there: it joins as a new node then.".into())
+            }
             Self::NodeBusy { node, what } => Some(match *what {
                 MANAGER => format!(
                     "Demote it first with `wharfie node demote {node}`, or force its removal."
