@@ -30,7 +30,7 @@ pub use self::authority::{Request, new_authority, new_cluster_id, new_secret, re
 pub use self::certificate::Facts;
 pub use self::store::{Store, StoreError};
 pub(crate) use self::tls::{Pin, joining_client, server_name};
-pub use self::token::{JoinToken, TokenError, digest_of};
+pub use self::token::{JoinToken, TokenError, digest_of, digest_of_pem};
 
 /// Why a certificate, a key or a request for one cannot be used.
 #[derive(Debug, Error)]
@@ -116,6 +116,26 @@ impl Identity {
 
     pub fn node(&self) -> &NodeId {
         &self.facts.node
+    }
+
+    /// Who is trusted to have signed the certificates of others.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`IdentityError::Certificate`] for what is none.
+    pub(crate) fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+        let all = self.credentials.authorities.iter();
+        let all: Result<Vec<_>, _> = all.map(|pem| certificates(pem)).collect();
+        Ok(all?.concat())
+    }
+
+    /// The private key, to ask for another certificate over it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`IdentityError::Make`] when it cannot be read.
+    pub(crate) fn key(&self) -> Result<KeyPair, IdentityError> {
+        Ok(KeyPair::from_pem(&self.credentials.private_key)?)
     }
 
     pub fn role(&self) -> Role {

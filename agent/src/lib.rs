@@ -8,6 +8,7 @@
 //! | [`ledger`] | the last accepted assignment, for when no manager answers | |
 //! | [`host`] | what can be done to a machine; `host/linux.rs` does it | |
 //! | [`manager`] | gives the control plane its time and its disk | |
+//! | [`cluster`], [`identity`] | this node's place among others: entering, leaving, certificates | partly |
 //! | [`peer`] | how nodes talk with each other | |
 //! | [`seal`] | what is on disk can be read on this host only | |
 //! | [`api`], [`events`] | the HTTP server on the node's socket | partly |
@@ -24,6 +25,7 @@
 
 pub mod api;
 pub mod clock;
+pub mod cluster;
 pub mod container;
 mod description;
 pub mod dns;

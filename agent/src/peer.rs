@@ -31,6 +31,7 @@ use crate::identity::Identity;
 pub use admission::{Admission, Denied};
 pub use client::{Guest, Peers};
 pub use error::PeerError;
+pub(crate) use exchange::with_json;
 pub use exchange::{Refused, answer, post, read_json, refuse};
 pub use router::{Handler, OpenHandler, RoleNeeded, Router};
 pub use server::{Gate, ListenError, bind, serve};

@@ -13,22 +13,28 @@ use std::sync::Arc;
 use nix::fcntl::{Flock, FlockArg};
 use scheduler::control_plane::Command;
 use scheduler::model::id::NodeId;
+use scheduler::model::node::Role;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api;
 use crate::clock::Clock;
+use crate::cluster::transition::{self, Transition};
+use crate::cluster::{self, ClusterError, MemberLinks, Membership};
 use crate::container::Containers;
 use crate::description;
 use crate::dns::Dns;
 use crate::fetch::Fetcher;
 use crate::host::linux::{Drivers, LinuxHost};
+use crate::identity::{Store, StoreError};
 use crate::image::Images;
 use crate::ledger;
-use crate::manager::{self, Manager};
+use crate::manager::{self, Manager, ManagerHandle};
 use crate::network::{Instance, Networks, NetworksConfig};
 use crate::node::{self, Contact};
+use crate::peer::{Admission, Router};
+use crate::seal::{NodeKey, SealError};
 use crate::secret::Secrets;
 use crate::volume::Volumes;
 
@@ -42,6 +48,19 @@ pub struct Config {
     /// Sockets to answer on.
     pub listen: Vec<PathBuf>,
     pub pidfile: Option<PathBuf>,
+    /// `--listen-addr`, `--advertise-addr`: take the place of what was chosen when the cluster was
+    /// made or joined.
+    pub listen_addr: Option<String>,
+    pub advertise_addr: Option<String>,
+}
+
+/// Why a node has ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Stopped,
+    /// It is to start again at once, as something else: a process that begins anew holds nothing
+    /// of what it was.
+    Again,
 }
 
 /// Why a node could not be run.
@@ -73,6 +92,14 @@ pub enum RunError {
     Host(#[from] crate::host::OpError),
     #[error(transparent)]
     Listen(#[from] api::ListenError),
+    #[error("the node's key cannot be used")]
+    Key(#[from] SealError),
+    #[error("what is kept of the cluster cannot be used")]
+    Store(#[from] StoreError),
+    #[error("the node cannot take its place in the cluster")]
+    Cluster(#[from] ClusterError),
+    #[error("a node with the role worker cannot be run yet")]
+    Worker,
 }
 
 /// Runs a node until `shutdown`.
@@ -80,14 +107,19 @@ pub enum RunError {
 /// # Errors
 ///
 /// Returns [`RunError`] when it cannot begin; once it answers it goes on whatever happens.
-pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, RunError> {
     if !nix::unistd::geteuid().is_root() {
         return Err(RunError::NotRoot);
     }
     private_directory(&config.data_root)?;
     private_directory(&config.exec_root)?;
     let _lock = lock(&config.data_root)?;
+    let key = NodeKey::open(&config.data_root)?;
+    let cleared = transition::finish(&config.data_root, &Store::new(&config.data_root, &key)?)?;
     let node = identity(&config.data_root)?;
+    let membership = open_membership(&config, &node, &key)?;
+    let again = membership.again();
+    let shutdown = stops_with(&shutdown, &again);
     let clock = Clock::start();
     let _pidfile = config.pidfile.as_deref().map(Pidfile::write).transpose()?;
 
@@ -97,26 +129,28 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         description: description::of_this_machine(),
         root: config.data_root.clone(),
         manager,
+        membership: membership.clone(),
         containers: drivers.containers.clone(),
         images: drivers.images.clone(),
         fetcher: drivers.fetcher.clone(),
         volumes: drivers.volumes.clone(),
         networks: drivers.networks.clone(),
     };
-    let manager = Manager::start(manager::Config {
-        dir: config.data_root.join("manager"),
-        node: node.clone(),
-        start: manager::Start::Found,
-        links: None,
-    })?;
-    let register = Command::RegisterNode {
-        node: node.clone(),
-        description: description::of_this_machine(),
-    };
-    manager
-        .command(register)
-        .await
-        .map_err(RunError::Register)?;
+    if membership.role() == Some(Role::Worker) {
+        return Err(RunError::Worker);
+    }
+    let manager = start_manager(&config, &membership, cleared).await?;
+    register(&membership, &manager).await?;
+    let router = cluster::routes(Router::new(), &manager);
+    let router = cluster::raft_routes(router, &node, &manager);
+    membership
+        .serve(Admission::Manager(manager.states()), router)
+        .await?;
+    tokio::spawn(cluster::follow(
+        membership.clone(),
+        Some(manager.clone()),
+        manager.assignments(),
+    ));
     let context = api::Context::new(parts(manager.clone()));
 
     let mut listeners = Vec::new();
@@ -158,12 +192,80 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         let _ = std::fs::remove_file(path);
     }
     match ended {
-        Ok(result) => Ok(result?),
-        Err(error) => {
-            warn!(%error, "the node loop broke off");
-            Ok(())
-        }
+        Ok(result) => result?,
+        Err(error) => warn!(%error, "the node loop broke off"),
     }
+    Ok(match again.is_cancelled() {
+        true => Ended::Again,
+        false => Ended::Stopped,
+    })
+}
+
+fn open_membership(
+    config: &Config,
+    node: &NodeId,
+    key: &NodeKey,
+) -> Result<Arc<Membership>, RunError> {
+    let told = cluster::Config {
+        data_root: config.data_root.clone(),
+        listen: config.listen_addr.clone(),
+        advertise: config.advertise_addr.clone(),
+    };
+    let description = description::of_this_machine();
+    Ok(Membership::open(&told, node.clone(), description, key)?)
+}
+
+/// Cancelled with either.
+fn stops_with(shutdown: &CancellationToken, again: &CancellationToken) -> CancellationToken {
+    let stop = shutdown.child_token();
+    let (stopped, again) = (stop.clone(), again.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = again.cancelled() => stopped.cancel(),
+            () = stopped.cancelled() => {}
+        }
+    });
+    stop
+}
+
+async fn start_manager(
+    config: &Config,
+    membership: &Arc<Membership>,
+    cleared: Option<Transition>,
+) -> Result<ManagerHandle, RunError> {
+    let (links, tell_state) = MemberLinks::new(membership.clone());
+    let start = match membership.has_joined() {
+        true => manager::Start::Join,
+        false => manager::Start::Found,
+    };
+    let manager = manager::Config {
+        dir: config.data_root.join("manager"),
+        node: membership.node().clone(),
+        start,
+        links: Some(links),
+    };
+    if cleared == Some(Transition::Recovered) {
+        Manager::recover(&manager).await?;
+        transition::done(&config.data_root)?;
+    }
+    let manager = Manager::start(manager)?;
+    tell_state.send_replace(Some(manager.states()));
+    Ok(manager)
+}
+
+/// Says who this node is. In a cluster there may be nobody to say it to yet.
+async fn register(membership: &Arc<Membership>, manager: &ManagerHandle) -> Result<(), RunError> {
+    if membership.role().is_none() {
+        let register = Command::RegisterNode {
+            node: membership.node().clone(),
+            description: description::of_this_machine(),
+        };
+        let registered = manager.command(register).await;
+        return registered.map(drop).map_err(RunError::Register);
+    }
+    let (membership, manager) = (membership.clone(), manager.clone());
+    tokio::spawn(async move { cluster::introduce(membership, manager).await });
+    Ok(())
 }
 
 /// Sends what the node has to say about itself to standard error.

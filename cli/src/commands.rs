@@ -9,6 +9,7 @@ use crate::project::Context;
 
 pub(crate) mod agent;
 mod check;
+mod cluster;
 mod config;
 mod create;
 mod down;
@@ -16,10 +17,12 @@ mod events;
 mod exec;
 mod image;
 mod images;
+mod join;
 mod kill;
 mod logs;
 mod ls;
 mod network;
+mod node;
 mod port;
 mod ps;
 mod pull;
@@ -66,6 +69,10 @@ pub(crate) enum Command {
     Image(image::Args),
     Volume(volume::Args),
     Network(network::Args),
+    Cluster(cluster::Args),
+    Join(join::Args),
+    Leave(join::Leave),
+    Node(node::Args),
     Agent(agent::Args),
     Version(version::Args),
 }
@@ -98,6 +105,10 @@ impl Command {
             Self::Image(args) => args.run(context).await,
             Self::Volume(args) => args.run(context).await,
             Self::Network(args) => args.run(context).await,
+            Self::Cluster(args) => args.run(context).await,
+            Self::Join(args) => args.run(context).await,
+            Self::Leave(args) => args.run(context).await,
+            Self::Node(args) => args.run(context).await,
             Self::Agent(args) => args.run().await,
             Self::Version(args) => args.run(),
         }

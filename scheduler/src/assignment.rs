@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::container::{ContainerSpec, Protocol};
 use crate::model::id::{ContainerId, NetworkId, NodeId, TaskId};
+use crate::model::node::Role;
 use crate::model::service::RestartPolicy;
 use crate::model::task::{DesiredState, StopOrder};
 use crate::model::time::Timestamp;
@@ -33,6 +34,9 @@ pub struct Assignment {
     /// that stands alone.
     #[serde(default)]
     pub managers: Vec<(NodeId, SocketAddr)>,
+    /// What the node is wanted to be; absent when the state does not know it.
+    #[serde(default)]
+    pub role: Option<Role>,
     pub tasks: Vec<Arc<AssignedTask>>,
     pub networks: Vec<AssignedNetwork>,
     /// Ports that this node answers on for services, wherever their containers are.

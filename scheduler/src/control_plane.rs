@@ -43,6 +43,7 @@ use crate::report::Report;
 use crate::state::draft::IdGenerator;
 use crate::state::{Batch, Change, Draft, RequestId, State};
 
+pub use cluster::row as find_node;
 pub use command::{Command, DeployOptions, Reply};
 pub use group::Standing;
 pub use refusal::Refusal;

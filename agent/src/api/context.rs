@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::docker::exec::Execs;
 use super::error::EngineError;
+use crate::cluster::Membership;
 use crate::container::Containers;
 use crate::events::Events;
 use crate::fetch::Fetcher;
@@ -26,6 +27,7 @@ pub struct Parts {
     /// The data root, for `info`.
     pub root: PathBuf,
     pub manager: ManagerHandle,
+    pub membership: Arc<Membership>,
     pub containers: Arc<Containers>,
     pub images: Arc<Images>,
     pub fetcher: Arc<Fetcher>,

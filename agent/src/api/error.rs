@@ -60,6 +60,12 @@ pub enum EngineError {
     Unavailable(String),
     #[error("{}", docker_wording(.0))]
     Refused(#[from] Refusal),
+    #[error("{message}")]
+    Hinted {
+        status: StatusCode,
+        message: String,
+        hint: Option<String>,
+    },
     #[error("{0}")]
     Internal(String),
 }
@@ -87,6 +93,7 @@ impl EngineError {
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::NotSwarmManager | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Refused(refusal) => refusal_status(refusal),
+            Self::Hinted { status, .. } => *status,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -96,6 +103,7 @@ impl EngineError {
         match self {
             Self::Refused(refusal) => refusal.hint(),
             Self::Host { hint, .. } => Some(hint.clone()),
+            Self::Hinted { hint, .. } => hint.clone(),
             _ => None,
         }
     }
@@ -111,6 +119,9 @@ impl EngineError {
         let body = match (dialect, &self) {
             (Dialect::Wharfie, Self::Refused(refusal)) => {
                 json!({ "message": refusal.to_string(), "hint": refusal.hint() })
+            }
+            (Dialect::Wharfie, Self::Hinted { message, hint, .. }) => {
+                json!({ "message": message, "hint": hint })
             }
             (Dialect::Wharfie, Self::Host { message, hint }) => {
                 json!({ "message": message, "hint": hint })
@@ -208,6 +219,12 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::ContentExists { .. }
         | Refusal::ContainerRunning { .. }
         | Refusal::NoSubnetLeft { .. }
+        | Refusal::ClusterExists
+        | Refusal::NodeBusy { .. }
+        | Refusal::NodeExists { .. }
+        | Refusal::NodeRemoved { .. }
+        | Refusal::QuorumLost { .. }
+        | Refusal::NoCluster
         | Refusal::Stale => StatusCode::CONFLICT,
         _ => StatusCode::BAD_REQUEST,
     }

@@ -11,6 +11,7 @@
 //! | `GET /x/stacks/{name}` | → [`StackStatus`](scheduler::status::StackStatus) |
 //! | `GET /x/stacks/{name}/watch` | → a `StackStatus` a line, now and whenever it has changed |
 
+pub mod cluster;
 mod deploy;
 mod preflight;
 mod run;
@@ -49,6 +50,7 @@ pub(super) async fn route(
         ("POST", ["stacks", name, "down"]) => verbs::down(&context, call, name).await,
         ("POST", ["stacks", name, "run"]) => run::run(&context, call, name).await,
         ("POST", ["stacks", name, verb]) => verbs::verb(&context, call, name, verb).await,
+        (_, ["cluster" | "nodes", ..]) => cluster::route(&context, call, method, path).await,
         _ => Err(EngineError::NoRoute),
     }
 }

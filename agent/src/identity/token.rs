@@ -65,6 +65,12 @@ pub fn digest_of(authority: &CertificateDer<'_>) -> String {
     base36(&Sha256::digest(authority), DIGEST_DIGITS)
 }
 
+/// The same of a PEM; empty when it is none.
+pub fn digest_of_pem(authority: &str) -> String {
+    let der = CertificateDer::from_pem_slice(authority.as_bytes());
+    der.map(|der| digest_of(&der)).unwrap_or_default()
+}
+
 /// Shows the secret: for the person who asked for it.
 impl fmt::Display for JoinToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

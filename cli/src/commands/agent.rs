@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use agent::process::Ended;
+
 use super::Outcome;
 use crate::connect::Endpoint;
 use crate::error::Failure;
@@ -32,6 +34,12 @@ pub(crate) struct Args {
     /// File for the process id
     #[arg(long, value_name = "PATH")]
     pub(crate) pidfile: Option<PathBuf>,
+    /// Address to listen on for other nodes, instead of the one that was chosen with `cluster init` or `join`
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen_addr: Option<String>,
+    /// Address that other nodes reach this one at, instead of the one that was chosen before
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) advertise_addr: Option<String>,
     /// error, warn, info, debug or trace, for all or for a module
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub(crate) log_level: String,
@@ -51,14 +59,17 @@ impl Args {
             data_root: self.data_root,
             exec_root: self.exec_root,
             pidfile: self.pidfile,
+            listen_addr: self.listen_addr,
+            advertise_addr: self.advertise_addr,
         };
         agent::process::log_to_stderr(&self.log_level).map_err(Failure::from)?;
         let shutdown = CancellationToken::new();
         tokio::spawn(stop_on_signal(shutdown.clone()));
-        agent::process::run(config, shutdown)
-            .await
-            .map_err(Failure::from)?;
-        Ok(ExitCode::SUCCESS)
+        match agent::process::run(config, shutdown).await {
+            Ok(Ended::Stopped) => Ok(ExitCode::SUCCESS),
+            Ok(Ended::Again) => Err(begin_anew()),
+            Err(error) => Err(Failure::from(error)),
+        }
     }
 
     fn listen(&self) -> Result<Vec<PathBuf>, Failure> {
@@ -72,6 +83,17 @@ impl Args {
         };
         self.hosts.iter().map(path).collect()
     }
+}
+
+/// Runs this program again in this process, with the arguments it had. Returns only when it cannot.
+fn begin_anew() -> Failure {
+    use std::os::unix::process::CommandExt as _;
+
+    // The file that runs, even if it has been replaced since.
+    let error = std::process::Command::new("/proc/self/exe")
+        .args(std::env::args_os().skip(1))
+        .exec();
+    Failure::from(error)
 }
 
 /// Ends the node, not its containers.

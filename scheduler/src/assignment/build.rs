@@ -77,6 +77,7 @@ impl Builder {
             epoch: state.cluster.as_ref().map_or(0, |cluster| cluster.epoch),
             generation: state.version,
             managers: managers(state),
+            role: state.nodes.get(node).map(|row| row.role),
             tasks,
             networks: networks(state, node, &used),
             published: published.clone(),
@@ -124,6 +125,7 @@ fn is_same(one: &Assignment, other: &Assignment) -> bool {
     same_tasks
         && one.epoch == other.epoch
         && one.managers == other.managers
+        && one.role == other.role
         && one.networks == other.networks
         && one.published == other.published
         && one.volumes == other.volumes

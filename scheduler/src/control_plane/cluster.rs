@@ -226,7 +226,11 @@ pub(super) fn set_address(
 }
 
 /// Finds a node by its identifier, its host name, or the beginning of its identifier.
-pub(super) fn row<'a>(state: &'a State, name: &str) -> Result<&'a Arc<Node>, Refusal> {
+///
+/// # Errors
+///
+/// Returns [`Refusal::UnknownNode`] or [`Refusal::AmbiguousNode`].
+pub fn row<'a>(state: &'a State, name: &str) -> Result<&'a Arc<Node>, Refusal> {
     if let Some(node) = state.nodes.get(&NodeId::new(name)) {
         return Ok(node);
     }
