@@ -268,7 +268,7 @@ async fn let_in(manager: &ManagerHandle, question: JoinQuestion) -> Result<Enrol
     let known = known.filter(|row| row.public_key == public_key);
     let role = match &question.secret {
         Some(secret) => cluster.role_of(secret).ok_or_else(|| {
-            let message = "the join token is not valid any more: it was rotated";
+            let message = "the join token is not valid; it may have been rotated";
             no(StatusCode::FORBIDDEN, message)
         })?,
         None => known.map(|row| row.role).ok_or_else(|| {
