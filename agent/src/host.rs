@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use scheduler::assignment::{AssignedNetwork, AssignedTask};
+use scheduler::assignment::{AssignedNetwork, AssignedTask, Assignment};
 use scheduler::model::id::{ContainerId, NetworkId, TaskId};
 use scheduler::model::task::Health;
 use scheduler::model::time::Timestamp;
@@ -236,6 +236,6 @@ pub trait Host: Send + Sync + 'static {
     /// Looks at everything that is there, after a start.
     fn observe(&self) -> impl Future<Output = Result<Observed, OpError>> + Send;
     fn execute(&self, op: &Op) -> impl Future<Output = Result<Done, OpError>> + Send;
-    /// Names and virtual addresses have changed; cheap, and never fails.
-    fn announce(&self, networks: &[AssignedNetwork]) -> impl Future<Output = ()> + Send;
+    /// Names, virtual addresses and ports of services have changed; cheap, and never fails.
+    fn announce(&self, assignment: &Assignment) -> impl Future<Output = ()> + Send;
 }

@@ -14,9 +14,11 @@
 //! | [`address`] | names of kernel objects, derived from identifiers |
 //! | [`record`] | what a later agent must know, on disk |
 //! | [`bridge`], [`connect`] | bridges and interfaces, through [`netlink`] and [`sweep`] |
+//! | [`overlay`] | tunnels to other nodes |
 //! | [`firewall`], [`nftables`], [`watch`] | rule text (pure), its writer, and who else touches it |
 //! | [`foreign`] | whether another firewall on this host is in the way |
 //! | [`ports`], [`holder`] | published ports, and who has them |
+//! | [`shared`] | ports that lead to a service, wherever its containers are |
 //! | [`balance`] | virtual addresses (pure) |
 //!
 //! Everything that happens, happens in the network namespace of the thread that calls. IPv4 only:
@@ -29,7 +31,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::Ipv4Net;
-use scheduler::assignment::{AssignedInterface, AssignedNetwork};
+use scheduler::assignment::{AssignedInterface, AssignedNetwork, AssignedOverlay};
 use scheduler::model::container::{Protocol, PublishedPort};
 use scheduler::model::id::{ContainerId, NetworkId};
 use serde::{Deserialize, Serialize};
@@ -41,8 +43,10 @@ use crate::namespace::NetworkNamespace;
 use firewall::Firewall;
 use netlink::Netlink;
 use nftables::Nftables;
+use overlay::Told;
 use ports::Held;
 use record::{ContainerRecord, NetworkRecord, Records};
+use shared::Shared;
 use sweep::Sweeper;
 
 mod address;
@@ -55,8 +59,10 @@ mod foreign;
 mod holder;
 mod netlink;
 mod nftables;
+mod overlay;
 mod ports;
 mod record;
+mod shared;
 mod sweep;
 mod watch;
 
@@ -129,6 +135,9 @@ struct Known {
     networks: BTreeMap<NetworkId, NetworkRecord>,
     containers: BTreeMap<ContainerId, ContainerRecord>,
     held: HashMap<ContainerId, Vec<Held>>,
+    /// The ways that this process has told each network's tunnel.
+    told: BTreeMap<NetworkId, AssignedOverlay>,
+    shared: Shared,
     /// The rules for virtual addresses in each container's namespace.
     balanced: HashMap<ContainerId, String>,
 }
@@ -188,11 +197,14 @@ impl Networks {
     /// Among others [`NetworkError::BridgeTaken`] when the chosen bridge is somebody else's, and
     /// [`NetworkError::Overlap`] when another network here has a part of the subnet.
     pub async fn ensure(&self, network: &AssignedNetwork) -> Result<(), NetworkError> {
-        let record = self.check_network(network)?;
+        let mut record = self.check_network(network)?;
+        if let Some(overlay) = &record.overlay {
+            record.tunnel_mtu = Some(overlay::mtu(&self.netlink, overlay).await?);
+        }
         ports::enable_forwarding().map_err(kernel("switch on IPv4 forwarding"))?;
         // A network that changed its bridge's name leaves the old one behind.
         let before = self.known().networks.get(&network.id).cloned();
-        if let Some(before) = before.filter(|before| before.bridge != record.bridge) {
+        if let Some(before) = before.as_ref().filter(|it| it.bridge != record.bridge) {
             self.sweeper
                 .delete(&before.bridge)
                 .await
@@ -202,7 +214,20 @@ impl Networks {
         self.keep_network(&record)?;
         self.change(|known| known.networks.insert(record.id.clone(), record.clone()))
             .await?;
-        bridge::ensure(&self.netlink, &self.instance, &record).await
+        bridge::ensure(&self.netlink, &self.instance, &record).await?;
+        // What the process before this one has told may be half told, and must be forgotten as well.
+        let told = self.known().told.get(&network.id).cloned();
+        let told = match (told, before.and_then(|before| before.overlay)) {
+            (Some(overlay), _) => Told::Whole(overlay),
+            (None, Some(overlay)) => Told::Perhaps(overlay),
+            (None, None) => Told::Nothing,
+        };
+        let (netlink, sweeper) = (&self.netlink, &self.sweeper);
+        overlay::ensure(netlink, sweeper, &self.instance, &record, told).await?;
+        let mut known = self.known();
+        known.told.remove(&network.id);
+        known.told.extend(record.overlay.map(|it| (record.id, it)));
+        Ok(())
     }
 
     /// Deletes the network's bridge and rules; nothing happens when they are gone already.
@@ -220,7 +245,12 @@ impl Networks {
             bridge.as_deref(),
         )
         .await?;
-        self.change(|known| known.networks.remove(id)).await?;
+        overlay::delete(&self.sweeper, &self.instance.tunnel(id)).await?;
+        self.change(|known| {
+            known.told.remove(id);
+            known.networks.remove(id)
+        })
+        .await?;
         self.records
             .drop_network(id)
             .map_err(kernel("forget a network"))
@@ -332,9 +362,46 @@ impl Networks {
         Ok(())
     }
 
-    /// Fails with [`NetworkError::PortInUse`] when one of the ports could not be bound now.
+    /// Makes the packets of a running container fit through the tunnels that its networks have got
+    /// meanwhile.
+    pub async fn fit(&self, container: &ContainerId, pid: u32) -> Result<(), NetworkError> {
+        let interfaces: Vec<(String, String, u32)> = {
+            let known = self.known();
+            let record = known.containers.get(container);
+            let interfaces = record.into_iter().flat_map(|record| &record.interfaces);
+            let sized = interfaces.filter_map(|interface| {
+                let network = known.networks.get(&interface.network)?;
+                network.tunnel_mtu?;
+                let size = network.packet_size()?;
+                Some((interface.veth.clone(), interface.name.clone(), size))
+            });
+            sized.collect()
+        };
+        if interfaces.is_empty() {
+            return Ok(());
+        }
+        let namespace = namespace_of(pid)?;
+        let inside = namespace.run(Netlink::open).await;
+        let inside = inside.map_err(kernel("enter the container's network namespace"))?;
+        for (veth, name, size) in interfaces {
+            for (netlink, name) in [(&self.netlink, veth), (&inside, name)] {
+                let link = netlink.link(&name).await;
+                let link = link.map_err(kernel(format!("look up interface `{name}`")))?;
+                if let Some(link) = link.filter(|link| link.mtu != size) {
+                    let set = netlink.set_mtu(link.index, size).await;
+                    set.map_err(kernel(format!("set the packet size of `{name}`")))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails with [`NetworkError::PortInUse`] when one of the ports could not be bound now. A port
+    /// that is held for its service is no hindrance.
     pub async fn check_ports(&self, ports: &[PublishedPort]) -> Result<(), NetworkError> {
-        ports.iter().try_for_each(|port| self.hold(port).map(drop))
+        let ours = |port: &&PublishedPort| self.known().shared.has(port);
+        let mut others = ports.iter().filter(|port| !ours(port));
+        others.try_for_each(|port| self.hold(port).map(drop))
     }
 
     /// Takes over a running container that an earlier agent connected: binds its ports again.
@@ -371,7 +438,9 @@ impl Networks {
             return false;
         };
         let bridge = network.bridge_name.as_ref().unwrap_or(&record.bridge);
-        *record == NetworkRecord::new(network, bridge.clone())
+        let mut wanted = NetworkRecord::new(network, bridge.clone());
+        wanted.tunnel_mtu = record.tunnel_mtu;
+        *record == wanted
     }
 
     /// What on this host is in the way of its networks, as sentences for people.
@@ -474,7 +543,7 @@ impl Networks {
 
 impl Known {
     fn firewall(&self) -> Firewall {
-        Firewall::of(&self.networks, &self.containers)
+        Firewall::of(&self.networks, &self.containers, self.shared.ports())
     }
 
     /// The records of other containers that still name one of these ports, without them.
@@ -543,6 +612,8 @@ pub enum NetworkError {
     Overlap { subnet: Ipv4Net, other: String },
     #[error("interface `{bridge}` exists and does not belong to this network")]
     BridgeTaken { bridge: String },
+    #[error("the tunnel number {vni} is used by another interface of this host")]
+    TunnelTaken { vni: u32 },
     #[error("network `{network}` is full on this host: a bridge takes 1023 interfaces")]
     BridgeFull { network: String },
     #[error("network `{network}` is not set up on this host")]

@@ -210,7 +210,7 @@ impl<H: Host> Node<H> {
             self.reruns.send_replace(self.own.all().clone());
         }
         let wanted = Wanted::new(assignment, basis);
-        self.host.announce(&wanted.assignment.networks).await;
+        self.host.announce(&wanted.assignment).await;
         self.wanted = Some(wanted);
         self.told.clear();
         self.abandon();

@@ -426,6 +426,7 @@ fn same_bridge(a: &AssignedNetwork, b: &AssignedNetwork) -> bool {
             n.bridge_name.clone(),
             n.inter_container,
             n.masquerade,
+            n.overlay.clone(),
         )
     };
     bridge(a) == bridge(b)

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use scheduler::assignment::AssignedNetwork;
+use scheduler::assignment::{AssignedNetwork, Assignment, SharedPort};
 use scheduler::model::id::{ContainerId, TaskId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -53,6 +53,7 @@ pub struct LinuxHost {
     /// What runs and was connected by this process.
     live: Mutex<BTreeMap<ContainerId, Live>>,
     announced: watch::Sender<Arc<[AssignedNetwork]>>,
+    published: watch::Sender<Arc<[SharedPort]>>,
 }
 
 /// A running container.
@@ -71,12 +72,15 @@ impl LinuxHost {
     ) -> (Arc<Self>, mpsc::Receiver<HostEvent>) {
         let (events, receiver) = mpsc::channel(256);
         let (announced, changes) = watch::channel(Arc::from([]));
+        let (published, ports) = watch::channel(Arc::from([]));
         let host = Arc::new(Self {
             drivers,
             events: events.clone(),
             live: Mutex::default(),
             announced,
+            published,
         });
+        tokio::spawn(publish(host.drivers.networks.clone(), ports));
         tokio::spawn(async move {
             while let Some(Ended {
                 container,
@@ -243,6 +247,22 @@ impl LinuxHost {
         }
     }
 
+    /// Containers that run since a time when the network had no tunnels.
+    async fn fit(&self, network: &AssignedNetwork) {
+        if network.overlay.is_none() {
+            return;
+        }
+        let on_it: Vec<(ContainerId, u32)> = (self.live().iter())
+            .filter(|(_, live)| live.networks.contains(&network.id))
+            .map(|(id, live)| (id.clone(), live.pid))
+            .collect();
+        for (container, pid) in on_it {
+            if let Err(error) = self.drivers.networks.fit(&container, pid).await {
+                warn!(%container, %error, "its packets may be too large for other nodes");
+            }
+        }
+    }
+
     async fn remove_network(&self, id: &scheduler::model::id::NetworkId) -> Result<(), OpError> {
         self.drivers
             .networks
@@ -266,6 +286,7 @@ impl Host for LinuxHost {
                     .ensure(network)
                     .await
                     .map_err(|error| OpError::because(&error))?;
+                self.fit(network).await;
             }
             Op::RemoveNetwork(id) => self.remove_network(id).await?,
             Op::EnsureVolume(spec) => {
@@ -296,7 +317,16 @@ impl Host for LinuxHost {
         Ok(Done::Plainly)
     }
 
-    async fn announce(&self, networks: &[AssignedNetwork]) {
+    async fn announce(&self, assignment: &Assignment) {
+        let networks = assignment.networks.as_slice();
+        let ports = &assignment.published;
+        self.published.send_if_modified(|published| {
+            let changed = **published != **ports;
+            if changed {
+                *published = Arc::from(ports.as_slice());
+            }
+            changed
+        });
         self.drivers.dns.update(networks);
         // Without virtual addresses, before and now, there is nothing to balance.
         let balanced =
@@ -326,6 +356,18 @@ async fn balance(
             if let Err(error) = host.drivers.networks.balance(&container, pid, &on).await {
                 warn!(%container, %error, "its virtual addresses could not be set");
             }
+        }
+    }
+}
+
+/// Keeps the ports of services as they were last announced.
+async fn publish(networks: Arc<Networks>, mut changes: watch::Receiver<Arc<[SharedPort]>>) {
+    while changes.changed().await.is_ok() {
+        let ports = changes.borrow_and_update().clone();
+        if let Err(error) = networks.publish(&ports).await {
+            warn!(%error, "the ports of services could not be published; trying again");
+            changes.mark_changed();
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 }

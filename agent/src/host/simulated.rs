@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use scheduler::assignment::AssignedNetwork;
+use scheduler::assignment::Assignment;
 use scheduler::model::id::{ContainerId, TaskId};
 use scheduler::model::time::Timestamp;
 use tokio::sync::mpsc;
@@ -130,5 +130,5 @@ impl Host for SimulatedHost {
         Ok(done)
     }
 
-    async fn announce(&self, _networks: &[AssignedNetwork]) {}
+    async fn announce(&self, _assignment: &Assignment) {}
 }

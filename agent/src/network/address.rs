@@ -3,6 +3,7 @@
 //! | object | name | alias |
 //! |---|---|---|
 //! | bridge | `wh-0123456789a` | `wharfie:<network id>` |
+//! | tunnel to other nodes | `whx0123456789a` | `wharfie:<network id>` |
 //! | host's end of a container's interface | `whv0123456789a` | `wharfie:<container id>` |
 //! | nftables tables | `wharfie` | |
 //!
@@ -47,6 +48,11 @@ impl Instance {
             }
             _ => format!("wh-{}", digest(&[self.tag.as_bytes(), id.as_bytes()], 11)),
         }
+    }
+
+    pub(super) fn tunnel(&self, network: &NetworkId) -> String {
+        let parts = [self.tag.as_bytes(), network.as_str().as_bytes()];
+        format!("whx{}", digest(&parts, 11))
     }
 
     pub(super) fn veth(&self, container: &ContainerId, network: &NetworkId) -> String {

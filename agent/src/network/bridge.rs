@@ -16,12 +16,13 @@ pub(super) async fn observe(
 ) -> Result<Vec<ObservedNetwork>, NetworkError> {
     let mut observed = Vec::new();
     for link in netlink.links().await.map_err(kernel("list interfaces"))? {
-        // The host's end of a container's interface has an alias too, that of the container.
+        // Tunnels and the host's ends of containers' interfaces have aliases too.
         let owner = link
             .alias
             .as_deref()
             .and_then(|alias| instance.owner(alias));
-        let Some(id) = owner.filter(|_| !link.name.starts_with("whv")) else {
+        let of_bridge = !link.name.starts_with("whv") && !link.name.starts_with("whx");
+        let Some(id) = owner.filter(|_| of_bridge) else {
             continue;
         };
         let addresses = netlink
@@ -56,7 +57,11 @@ pub(super) async fn ensure(
     settings(name).map_err(kernel(format!("configure bridge `{name}`")))?;
     address(netlink, &link, network).await?;
     netlink
-        .claim(link.index, instance.alias(network.id.as_str()), network.mtu)
+        .claim(
+            link.index,
+            instance.alias(network.id.as_str()),
+            network.packet_size(),
+        )
         .await
         .map_err(kernel(format!("bring up bridge `{name}`")))
 }
@@ -98,7 +103,7 @@ async fn make(netlink: &Netlink, network: &NetworkRecord) -> Result<Link, Networ
     let name = &network.bridge;
     let action = format!("make bridge `{name}`");
     netlink
-        .add_bridge(name, gateway_mac(network.gateway), network.mtu)
+        .add_bridge(name, gateway_mac(network.gateway), network.packet_size())
         .await
         .map_err(kernel(action))?;
     let unknown = || NetworkError::UnknownNetwork {
@@ -114,7 +119,7 @@ async fn find(netlink: &Netlink, name: &str) -> Result<Option<Link>, NetworkErro
         .map_err(kernel(format!("look up interface `{name}`")))
 }
 
-/// Leaves the bridge with the gateway's address alone.
+/// Leaves the bridge with the gateway's address, and this node's own where it has one.
 async fn address(
     netlink: &Netlink,
     link: &Link,
@@ -125,8 +130,13 @@ async fn address(
         .addresses(link.index)
         .await
         .map_err(kernel("list addresses"))?;
-    let wanted = Ipv4Net::new(network.gateway, prefix).ok();
-    for other in found.iter().filter(|found| Some(**found) != wanted) {
+    let own = network.overlay.as_ref().and_then(|overlay| overlay.address);
+    // The gateway's comes first: it is the one that the host speaks with.
+    let wanted = [Some(network.gateway), own].into_iter().flatten();
+    let wanted: Vec<Ipv4Net> = wanted
+        .filter_map(|it| Ipv4Net::new(it, prefix).ok())
+        .collect();
+    for other in found.iter().filter(|found| !wanted.contains(found)) {
         netlink
             .delete_address(link.index, *other)
             .await
@@ -135,17 +145,16 @@ async fn address(
                 link.name
             )))?;
     }
-    if found.iter().any(|found| Some(*found) == wanted) {
-        return Ok(());
+    for address in wanted.iter().filter(|wanted| !found.contains(wanted)) {
+        netlink
+            .add_address(link.index, address.addr(), prefix)
+            .await
+            .map_err(kernel(format!(
+                "give `{}` the address {address}",
+                link.name
+            )))?;
     }
-    let action = format!(
-        "give `{}` the address {}/{prefix}",
-        link.name, network.gateway
-    );
-    netlink
-        .add_address(link.index, network.gateway, prefix)
-        .await
-        .map_err(kernel(action))
+    Ok(())
 }
 
 /// What must hold before the bridge comes up.

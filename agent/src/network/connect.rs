@@ -110,7 +110,7 @@ impl Networks {
             mac: parse_mac(&interface.mac).ok_or_else(|| NetworkError::InvalidMac {
                 mac: interface.mac.clone(),
             })?,
-            mtu: network.mtu,
+            mtu: network.packet_size(),
         };
         let fd = namespace.as_fd().as_raw_fd();
         let mut made = self.netlink.add_veth(&pair, fd).await;

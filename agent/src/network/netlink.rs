@@ -1,18 +1,22 @@
 //! The few things that are asked of rtnetlink, each one round trip to the kernel.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::RawFd;
 
 use futures::TryStreamExt;
 use ipnet::Ipv4Net;
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{
     InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
     LinkAttribute, LinkFlags, LinkMessage,
 };
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use rtnetlink::{
-    AddressMessageBuilder, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth,
+    AddressMessageBuilder, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan,
     RouteMessageBuilder,
 };
 
@@ -25,6 +29,23 @@ pub(super) struct Link {
     pub(super) index: u32,
     pub(super) name: String,
     pub(super) alias: Option<String>,
+    /// Bytes.
+    pub(super) mtu: u32,
+}
+
+/// A tunnel end on a bridge.
+#[derive(Debug)]
+pub(super) struct Tunnel<'a> {
+    pub(super) name: &'a str,
+    pub(super) alias: String,
+    pub(super) vni: u32,
+    /// UDP port (RFC 7348).
+    pub(super) port: u16,
+    pub(super) local: IpAddr,
+    /// Index of the bridge.
+    pub(super) bridge: u32,
+    pub(super) isolation: Isolation,
+    pub(super) mtu: u32,
 }
 
 /// A pair of interfaces: one end on a bridge here, the other in a container.
@@ -38,6 +59,15 @@ pub(super) struct VethPair<'a> {
     pub(super) name: &'a str,
     pub(super) mac: [u8; 6],
     pub(super) mtu: Option<u32>,
+}
+
+/// Where an address on another node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Way {
+    pub(super) address: Ipv4Addr,
+    pub(super) mac: [u8; 6],
+    /// Where that node's tunnels end.
+    pub(super) node: IpAddr,
 }
 
 /// Whether a port of a bridge reaches other ports, or only the bridge itself.
@@ -154,6 +184,119 @@ impl Netlink {
         self.0.link().change(port).execute().await.map_err(into_io)
     }
 
+    /// Makes a tunnel end that knows only the ways it is told: it neither learns nor floods, and
+    /// answers questions for hardware addresses (ARP) itself.
+    pub(super) async fn add_tunnel(&self, tunnel: &Tunnel<'_>) -> io::Result<()> {
+        let link = LinkVxlan::new(tunnel.name, tunnel.vni)
+            .port(tunnel.port)
+            .learning(false)
+            .proxy(true);
+        let link = match tunnel.local {
+            IpAddr::V4(local) => link.local(local),
+            IpAddr::V6(local) => link.local6(local),
+        };
+        let link = link.mtu(tunnel.mtu).controller(tunnel.bridge).up().build();
+        self.0.link().add(link).execute().await.map_err(into_io)?;
+        let options = vec![
+            InfoBridgePort::Learning(false),
+            InfoBridgePort::Isolated(tunnel.isolation == Isolation::Isolated),
+        ];
+        let port = LinkUnspec::new_with_name(tunnel.name)
+            .alias(tunnel.alias.clone())
+            .set_port_kind(InfoPortKind::Bridge)
+            .set_port_data(InfoPortData::BridgePort(options))
+            .build();
+        self.0.link().change(port).execute().await.map_err(into_io)
+    }
+
+    /// Tells a tunnel where an address on another node is.
+    pub(super) async fn add_way(&self, tunnel: u32, way: &Way) -> io::Result<()> {
+        let neighbours = self.0.neighbours();
+        let results = [
+            neighbours
+                .add_bridge(tunnel, &way.mac)
+                .destination(way.node)
+                .flags(NeighbourFlags::Own)
+                .replace()
+                .execute()
+                .await,
+            neighbours
+                .add_bridge(tunnel, &way.mac)
+                .state(NeighbourState::Noarp)
+                .flags(NeighbourFlags::Controller)
+                .replace()
+                .execute()
+                .await,
+            neighbours
+                .add(tunnel, way.address.into())
+                .link_layer_address(&way.mac)
+                .replace()
+                .execute()
+                .await,
+        ];
+        results.into_iter().try_for_each(|it| it.map_err(into_io))
+    }
+
+    /// Forgets where an address is; it may be forgotten already.
+    pub(super) async fn delete_way(&self, tunnel: u32, way: &Way) -> io::Result<()> {
+        let entry = |flags| {
+            let mut message = NeighbourMessage::default();
+            message.header.family = AddressFamily::Bridge;
+            message.header.ifindex = tunnel;
+            message.header.flags = flags;
+            let mac = NeighbourAttribute::LinkLayerAddress(way.mac.to_vec());
+            message.attributes.push(mac);
+            message
+        };
+        let mut neighbour = NeighbourMessage::default();
+        neighbour.header.family = AddressFamily::Inet;
+        neighbour.header.ifindex = tunnel;
+        let address = NeighbourAddress::Inet(way.address);
+        neighbour
+            .attributes
+            .push(NeighbourAttribute::Destination(address));
+        let messages = [
+            neighbour,
+            entry(NeighbourFlags::Controller),
+            entry(NeighbourFlags::Own),
+        ];
+        for message in messages {
+            match self.0.neighbours().del(message).execute().await {
+                Err(error) if !is_gone(&error) => return Err(into_io(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a bridge take packets to this hardware address for its own.
+    pub(super) async fn add_own_mac(&self, bridge: u32, mac: [u8; 6]) -> io::Result<()> {
+        let neighbours = self.0.neighbours();
+        let added = neighbours
+            .add_bridge(bridge, &mac)
+            .flags(NeighbourFlags::Own)
+            .replace()
+            .execute();
+        added.await.map_err(into_io)
+    }
+
+    /// The size of packets on the interface that has an address of this host.
+    pub(super) async fn mtu_at(&self, address: IpAddr) -> io::Result<Option<u32>> {
+        let mut dump = self.0.address().get().set_address_filter(address).execute();
+        let mut index = None;
+        while let Some(message) = dump.try_next().await.map_err(into_io)? {
+            index = index.or(Some(message.header.index));
+        }
+        let links = self.links().await?;
+        let link = links.into_iter().find(|link| Some(link.index) == index);
+        Ok(link.map(|link| link.mtu))
+    }
+
+    pub(super) async fn set_mtu(&self, index: u32, mtu: u32) -> io::Result<()> {
+        let link = LinkUnspec::new_with_index(index).mtu(mtu).build();
+        self.0.link().change(link).execute().await.map_err(into_io)
+    }
+
     /// The IPv4 addresses of an interface.
     pub(super) async fn addresses(&self, index: u32) -> io::Result<Vec<Ipv4Net>> {
         let mut addresses = Vec::new();
@@ -245,15 +388,27 @@ fn read_link(message: LinkMessage) -> Link {
         index: message.header.index,
         name: String::new(),
         alias: None,
+        mtu: 0,
     };
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
+            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             _ => {}
         }
     }
     link
+}
+
+fn is_gone(error: &rtnetlink::Error) -> bool {
+    let rtnetlink::Error::NetlinkError(message) = error else {
+        return false;
+    };
+    matches!(
+        message.to_io().raw_os_error(),
+        Some(libc::ENOENT | libc::ENODEV | libc::ESRCH)
+    )
 }
 
 /// The kernel's error number where there is one, so that callers can tell cases apart.

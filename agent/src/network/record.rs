@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
-use scheduler::assignment::AssignedNetwork;
+use scheduler::assignment::{AssignedNetwork, AssignedOverlay};
 use scheduler::model::id::{ContainerId, NetworkId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,11 @@ pub(super) struct NetworkRecord {
     pub(super) inter_container: bool,
     pub(super) masquerade: bool,
     pub(super) mtu: Option<u32>,
+    #[serde(default)]
+    pub(super) overlay: Option<AssignedOverlay>,
+    /// Bytes that fit through the tunnels; found out when they are made.
+    #[serde(default)]
+    pub(super) tunnel_mtu: Option<u32>,
 }
 
 impl NetworkRecord {
@@ -43,6 +48,16 @@ impl NetworkRecord {
             inter_container: network.inter_container,
             masquerade: network.masquerade,
             mtu: network.mtu,
+            overlay: network.overlay.clone(),
+            tunnel_mtu: None,
+        }
+    }
+
+    /// The size of packets on this network; the host's default when absent.
+    pub(super) fn packet_size(&self) -> Option<u32> {
+        match (self.mtu, self.tunnel_mtu) {
+            (Some(chosen), Some(fits)) => Some(chosen.min(fits)),
+            (chosen, fits) => chosen.or(fits),
         }
     }
 }

@@ -18,6 +18,8 @@ use scheduler::model::container::PublishMode;
 
 use super::*;
 
+mod spread;
+
 /// Nothing here takes longer, on a loaded machine either.
 const PATIENCE: Duration = Duration::from_secs(60);
 

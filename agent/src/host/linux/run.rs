@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use scheduler::assignment::AssignedNetwork;
-use scheduler::model::container::NetworkMode;
+use scheduler::assignment::{AssignedNetwork, AssignedTask};
+use scheduler::model::container::{NetworkMode, PublishedPort};
 use scheduler::model::id::{ContainerId, NetworkId};
 use scheduler::model::task::Health;
 use scheduler::model::time::Timestamp;
@@ -64,11 +64,11 @@ impl LinuxHost {
                 .zip(&run.networks)
                 .map(|(interface, network)| Endpoint { interface, network })
                 .collect();
-            let connected = self
-                .drivers
-                .networks
-                .connect(id, pid, &endpoints, &run.task.spec.ports)
-                .await;
+            let (shared, own) = ports_of(&run.task);
+            let networks = &self.drivers.networks;
+            let free = networks.check_ports(&shared).await;
+            free.map_err(|error| OpError::because(&error))?;
+            let connected = networks.connect(id, pid, &endpoints, &own).await;
             ports = bound(&connected.map_err(|error| OpError::because(&error))?.ports);
             self.serve_names(run, pid).await?;
         }
@@ -242,4 +242,10 @@ fn start_error(error: &ContainerError) -> OpError {
         exit_code,
         ..OpError::because(error)
     }
+}
+
+/// The ports that the node answers on for the whole service, and those that are the container's own.
+fn ports_of(task: &AssignedTask) -> (Vec<PublishedPort>, Vec<PublishedPort>) {
+    let ports = task.spec.ports.iter().cloned();
+    ports.partition(|port| task.shares_ports && port.is_shareable())
 }

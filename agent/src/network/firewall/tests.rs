@@ -16,6 +16,8 @@ fn network(id: &str, subnet: &str, options: &str) -> NetworkRecord {
         inter_container: !options.contains("isolated"),
         masquerade: !options.contains("routed"),
         mtu: None,
+        overlay: None,
+        tunnel_mtu: None,
     }
 }
 
@@ -43,6 +45,14 @@ fn container(id: &str, address: &str, ports: &[(&str, u16, u16, Protocol)]) -> C
 }
 
 fn firewall(networks: &[NetworkRecord], containers: &[ContainerRecord]) -> Firewall {
+    with_shared(networks, containers, &[])
+}
+
+fn with_shared(
+    networks: &[NetworkRecord],
+    containers: &[ContainerRecord],
+    shared: &[SharedPort],
+) -> Firewall {
     Firewall::of(
         &networks
             .iter()
@@ -52,7 +62,97 @@ fn firewall(networks: &[NetworkRecord], containers: &[ContainerRecord]) -> Firew
             .iter()
             .map(|container| (container.id.clone(), container.clone()))
             .collect(),
+        shared.iter(),
     )
+}
+
+fn shared(host_ip: Option<&str>, backends: &[&str]) -> SharedPort {
+    SharedPort {
+        service: "shop_web".into(),
+        host_ip: host_ip.map(|it| it.parse().unwrap()),
+        port: 80,
+        protocol: Protocol::Tcp,
+        target: 8080,
+        network: NetworkId::new("front"),
+        backends: backends.iter().map(|it| it.parse().unwrap()).collect(),
+    }
+}
+
+#[test]
+fn a_shared_port_is_a_chain_that_changes_with_its_containers() {
+    let none = firewall(&[], &[]);
+    let one = with_shared(&[], &[], &[shared(None, &["10.1.0.2"])]);
+    check(
+        &none,
+        &one,
+        "
+add chain inet wharfie to_tcp_80
+flush chain inet wharfie to_tcp_80
+add rule inet wharfie to_tcp_80 meta l4proto tcp dnat ip to 10.1.0.2:8080
+add element inet wharfie published { 10.1.0.2 . tcp . 8080 }
+add element inet wharfie tcp_shared { 80 : goto to_tcp_80 }
+",
+    );
+    let two = with_shared(&[], &[], &[shared(None, &["10.1.0.2", "10.1.0.3"])]);
+    check(
+        &one,
+        &two,
+        "
+add chain inet wharfie to_tcp_80
+flush chain inet wharfie to_tcp_80
+add rule inet wharfie to_tcp_80 meta l4proto tcp dnat ip to numgen inc mod 2 map { 0 : 10.1.0.2 . 8080, 1 : 10.1.0.3 . 8080
+}
+add element inet wharfie published { 10.1.0.3 . tcp . 8080 }
+",
+    );
+    // Without containers there is no rule, and the host itself refuses the connection.
+    check(
+        &one,
+        &with_shared(&[], &[], &[shared(None, &[])]),
+        "
+delete element inet wharfie published { 10.1.0.2 . tcp . 8080 }
+delete element inet wharfie tcp_shared { 80 : goto to_tcp_80 }
+flush chain inet wharfie to_tcp_80
+delete chain inet wharfie to_tcp_80
+",
+    );
+    check(
+        &none,
+        &with_shared(&[], &[], &[shared(Some("127.0.0.1"), &["10.1.0.2"])]),
+        "
+add chain inet wharfie to_tcp_80_127_0_0_1
+flush chain inet wharfie to_tcp_80_127_0_0_1
+add rule inet wharfie to_tcp_80_127_0_0_1 meta l4proto tcp dnat ip to 10.1.0.2:8080
+add element inet wharfie published { 10.1.0.2 . tcp . 8080 }
+add element inet wharfie tcp_shared_on { 127.0.0.1 . 80 : goto to_tcp_80_127_0_0_1 }
+",
+    );
+}
+
+#[test]
+fn tunnels_are_open_to_nodes_alone_and_forwarded_packets_leave_under_the_nodes_address() {
+    let mut spread = network("front", "10.1.0.0/24", "internal");
+    let before = firewall(&[spread.clone()], &[]);
+    spread.overlay = Some(AssignedOverlay {
+        vni: 4097,
+        local: "192.0.2.1".parse().unwrap(),
+        address: "10.1.0.9".parse().ok(),
+        remote: vec![scheduler::assignment::RemoteEndpoint {
+            address: "10.1.0.3".parse().unwrap(),
+            mac: "02:42:0a:01:00:03".into(),
+            node: "192.0.2.2".parse().unwrap(),
+        }],
+    });
+    check(
+        &before,
+        &firewall(&[spread], &[]),
+        "
+add element inet wharfie beyond { 10.1.0.3 : 10.1.0.9 }
+add element inet wharfie guarded { 4789 }
+add element inet wharfie nodes { 192.0.2.2 }
+add element bridge wharfie own { 02:42:0a:01:00:09 }
+",
+    );
 }
 
 #[track_caller]
