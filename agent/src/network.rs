@@ -14,6 +14,7 @@
 //! | [`address`] | names of kernel objects, derived from identifiers |
 //! | [`record`] | what a later agent must know, on disk |
 //! | [`bridge`], [`connect`] | bridges and interfaces, through [`netlink`] and [`sweep`] |
+//! | [`leaving`] | interfaces that are being deleted, and who must wait for that |
 //! | [`overlay`] | tunnels to other nodes |
 //! | [`firewall`], [`nftables`], [`watch`] | rule text (pure), its writer, and who else touches it |
 //! | [`foreign`] | whether another firewall on this host is in the way |
@@ -41,6 +42,7 @@ pub use nftables::NftError;
 
 use crate::namespace::NetworkNamespace;
 use firewall::Firewall;
+use leaving::Leaving;
 use netlink::Netlink;
 use nftables::Nftables;
 use overlay::Told;
@@ -57,6 +59,7 @@ mod conntrack;
 mod firewall;
 mod foreign;
 mod holder;
+mod leaving;
 mod netlink;
 mod nftables;
 mod overlay;
@@ -126,6 +129,7 @@ pub struct Networks {
     netlink: Netlink,
     sweeper: Sweeper,
     nftables: Nftables,
+    leaving: Leaving,
     known: Mutex<Known>,
 }
 
@@ -170,6 +174,7 @@ impl Networks {
             netlink,
             sweeper: Sweeper::start(),
             nftables,
+            leaving: Leaving::new(),
             known: Mutex::new(known),
         }))
     }
@@ -232,6 +237,7 @@ impl Networks {
 
     /// Deletes the network's bridge and rules; nothing happens when they are gone already.
     pub async fn remove(&self, id: &NetworkId) -> Result<(), NetworkError> {
+        self.leaving.network_left(id).await;
         let bridge = self
             .known()
             .networks
@@ -274,13 +280,18 @@ impl Networks {
     /// one that is not on an internal network. Without such an interface no port is bound. Without
     /// endpoints the container gets its loopback interface alone.
     pub async fn connect(
-        &self,
+        self: &Arc<Self>,
         container: &ContainerId,
         pid: u32,
         endpoints: &[Endpoint<'_>],
         ports: &[PublishedPort],
     ) -> Result<Connected, NetworkError> {
         let namespace = namespace_of(pid)?;
+        self.leaving.container_left(container).await;
+        let places: Vec<_> = (endpoints.iter())
+            .map(|endpoint| (endpoint.network.id.clone(), endpoint.interface.address))
+            .collect();
+        self.leaving.places_left(&places).await;
         self.adopt(container).await?;
         let before = self.known().containers.get(container).cloned();
         let result = self
@@ -297,39 +308,55 @@ impl Networks {
     }
 
     /// Removes the container's ports, rules and interfaces; it may be gone already.
-    pub async fn disconnect(&self, container: &ContainerId) -> Result<(), NetworkError> {
+    ///
+    /// Its ports are free and lead nowhere when this returns. The interfaces follow soon: see
+    /// [`leaving`].
+    pub async fn disconnect(self: &Arc<Self>, container: &ContainerId) -> Result<(), NetworkError> {
+        self.leaving.container_left(container).await;
         let record = self.known().containers.get(container).cloned();
-        // At the same time: the one waits for the kernel, the other for `nft`.
-        let (removed, changed) = tokio::join!(
-            connect::remove(
-                &self.netlink,
-                &self.sweeper,
-                &self.instance,
-                container,
-                record.as_ref()
-            ),
-            self.change(|known| {
-                known.balanced.remove(container);
-                known.held.remove(container);
-                known.containers.remove(container)
-            })
-        );
-        changed?;
+        self.want(|known| {
+            known.balanced.remove(container);
+            known.held.remove(container);
+            known.containers.remove(container)
+        });
+        // Rules about interfaces that nobody uses can wait; a port may be wanted by somebody now.
+        if record
+            .as_ref()
+            .is_some_and(|record| !record.ports.is_empty())
+        {
+            self.nftables.commit().await?;
+        }
         // Only datagram flows outlive what they lead to.
-        let address = record.and_then(|record| {
-            let datagrams = record
-                .ports
-                .iter()
-                .any(|port| port.protocol == Protocol::Udp);
+        let address = record.as_ref().and_then(|record| {
+            let mut ports = record.ports.iter();
+            let datagrams = ports.any(|port| port.protocol == Protocol::Udp);
             record.forward_to.filter(|_| datagrams)
         });
         if let Some(address) = address {
             let _ = tokio::task::spawn_blocking(move || conntrack::forget(&[address])).await;
         }
-        self.records
-            .drop_container(container)
-            .map_err(kernel("forget a container"))?;
-        removed
+        self.leaving.begin(container, record.as_ref());
+        let (networks, container) = (Arc::clone(self), container.clone());
+        tokio::spawn(async move { networks.depart(&container, record.as_ref()).await });
+        Ok(())
+    }
+
+    /// Deletes the interfaces of a container that is known no longer, and then its record.
+    async fn depart(&self, container: &ContainerId, record: Option<&ContainerRecord>) {
+        let _departure = self.leaving.departure(container);
+        let (netlink, sweeper) = (&self.netlink, &self.sweeper);
+        let (removed, committed) = tokio::join!(
+            connect::remove(netlink, sweeper, &self.instance, container, record),
+            self.nftables.commit()
+        );
+        // With a record the next agent tries again, as does the container's next connection.
+        let forgotten = removed.and_then(|()| Ok(committed?)).and_then(|()| {
+            let forgotten = self.records.drop_container(container);
+            forgotten.map_err(kernel("forget a container"))
+        });
+        if let Err(error) = forgotten {
+            tracing::warn!(container = container.short(), %error, "its interfaces stay for now");
+        }
     }
 
     /// Makes the virtual addresses of these networks work inside the container's namespace.
@@ -461,14 +488,17 @@ impl Networks {
 
     /// Changes what is known, and returns when the firewall follows it.
     async fn change<T>(&self, change: impl FnOnce(&mut Known) -> T) -> Result<T, NetworkError> {
-        let result = {
-            let mut known = self.known();
-            let result = change(&mut known);
-            self.nftables.want(known.firewall());
-            result
-        };
+        let result = self.want(change);
         self.nftables.commit().await?;
         Ok(result)
+    }
+
+    /// Changes what is known; the firewall follows with the next commit, whosever it is.
+    fn want<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
+        let mut known = self.known();
+        let result = change(&mut known);
+        self.nftables.want(known.firewall());
+        result
     }
 
     /// Everything of a network that ends in rule text or a kernel object is checked here.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 use futures::future::join_all;
 use scheduler::model::container::PublishedPort;
@@ -15,6 +16,10 @@ use super::record::{ContainerRecord, InterfaceRecord};
 use super::sweep::Sweeper;
 use super::{Connected, Endpoint, NetworkError, Networks, kernel};
 use crate::namespace::NetworkNamespace;
+
+/// The kernel takes well below a millisecond; a machine that is busy for so long loses packets too.
+const CARRIER_TRIES: u32 = 200;
+const CARRIER_PAUSE: Duration = Duration::from_millis(1);
 
 impl Networks {
     /// Makes what is missing, removes what is too much, and then binds ports.
@@ -34,8 +39,28 @@ impl Networks {
                 .await
                 .map_err(kernel("remove an interface"))?;
         }
+        let forward_to = forward_to(endpoints);
+        let held = self.hold_all(container, ports, forward_to)?;
+        // At the same time: the one waits for the kernel, the other for `nft`. Written down before
+        // either, so that a later agent finds what a dead one was making.
+        let record = self.record(container, &wanted, forward_to, &held)?;
+        let (made, finished) = tokio::join!(
+            self.furnish(container, namespace, endpoints, &wanted),
+            self.finish(record, held)
+        );
+        made.and(finished)
+    }
+
+    /// Makes the interfaces that are missing, and what they need inside.
+    async fn furnish(
+        &self,
+        container: &ContainerId,
+        namespace: &NetworkNamespace,
+        endpoints: &[Endpoint<'_>],
+        wanted: &[InterfaceRecord],
+    ) -> Result<(), NetworkError> {
         let inside = enter(namespace).await?;
-        for (endpoint, interface) in endpoints.iter().zip(&wanted) {
+        for (endpoint, interface) in endpoints.iter().zip(wanted) {
             // What the kernel has decides: the record may be of an earlier run of the container.
             let link = inside.link(&interface.name).await;
             if link
@@ -46,9 +71,23 @@ impl Networks {
             }
             configure(&inside, endpoint).await?;
         }
-        let forward_to = forward_to(endpoints);
-        let held = self.hold_all(container, ports, forward_to)?;
-        self.finish(container, wanted, forward_to, held).await
+        for interface in wanted {
+            self.carries(&interface.veth).await;
+        }
+        Ok(())
+    }
+
+    /// Returns when the bridge forwards for the interface: a program's first packet, lost, would
+    /// be sent again after a second at the earliest.
+    async fn carries(&self, veth: &str) {
+        for _ in 0..CARRIER_TRIES {
+            match self.netlink.is_operating(veth).await {
+                Ok(false) => tokio::time::sleep(CARRIER_PAUSE).await,
+                // What cannot be asked is not waited for.
+                Ok(true) | Err(_) => return,
+            }
+        }
+        tracing::warn!(veth, "the interface does not carry packets yet");
     }
 
     /// What will be made, checked: all of it ends in rule text.
@@ -161,32 +200,38 @@ impl Networks {
         ports.iter().map(|port| self.hold(port)).collect()
     }
 
-    /// Writes it down and lets the firewall know.
-    async fn finish(
+    /// Writes down what the container gets, together with the ports that it has already.
+    fn record(
         &self,
         container: &ContainerId,
-        interfaces: Vec<InterfaceRecord>,
+        interfaces: &[InterfaceRecord],
         forward_to: Option<Ipv4Addr>,
-        held: Vec<Held>,
-    ) -> Result<Connected, NetworkError> {
-        let record = {
-            let known = self.known();
-            let mut ports: Vec<_> = held.iter().map(|held| held.port.clone()).collect();
-            if let Some(held) = known.held.get(container) {
-                ports.extend(held.iter().map(|held| held.port.clone()));
-            }
-            ContainerRecord {
-                id: container.clone(),
-                interfaces,
-                forward_to,
-                ports,
-            }
+        held: &[Held],
+    ) -> Result<ContainerRecord, NetworkError> {
+        let mut ports: Vec<_> = held.iter().map(|held| held.port.clone()).collect();
+        if let Some(held) = self.known().held.get(container) {
+            ports.extend(held.iter().map(|held| held.port.clone()));
+        }
+        let record = ContainerRecord {
+            id: container.clone(),
+            interfaces: interfaces.to_vec(),
+            forward_to,
+            ports,
         };
         self.records
             .keep_container(&record)
             .map_err(kernel("record a container"))?;
+        Ok(record)
+    }
+
+    /// Keeps the ports and lets the firewall know.
+    async fn finish(
+        &self,
+        record: ContainerRecord,
+        held: Vec<Held>,
+    ) -> Result<Connected, NetworkError> {
         let ports = record.ports.clone();
-        let outdated = self.known().without(container, &ports);
+        let outdated = self.known().without(&record.id, &ports);
         for other in &outdated {
             self.records
                 .keep_container(other)
@@ -196,12 +241,12 @@ impl Networks {
             for other in outdated {
                 known.containers.insert(other.id.clone(), other);
             }
-            known.containers.insert(container.clone(), record);
             known
                 .held
-                .entry(container.clone())
+                .entry(record.id.clone())
                 .or_default()
                 .extend(held);
+            known.containers.insert(record.id.clone(), record);
         })
         .await?;
         Ok(Connected { ports })

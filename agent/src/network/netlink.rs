@@ -10,7 +10,7 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{
     InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
-    LinkAttribute, LinkFlags, LinkMessage,
+    LinkAttribute, LinkFlags, LinkMessage, State,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -94,6 +94,15 @@ impl Netlink {
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the interface carries packets: some time after both ends of a pair are up, a task
+    /// of the kernel notices, and only then does the bridge forward.
+    pub(super) async fn is_operating(&self, name: &str) -> io::Result<bool> {
+        let mut links = self.0.link().get().match_name(name.to_owned()).execute();
+        let link = links.try_next().await.map_err(into_io)?;
+        let mut attributes = link.iter().flat_map(|link| &link.attributes);
+        Ok(attributes.any(|attribute| matches!(attribute, LinkAttribute::OperState(State::Up))))
     }
 
     /// All interfaces.

@@ -258,7 +258,7 @@ impl std::ops::Deref for Container {
 }
 
 async fn connected(
-    networks: &Networks,
+    networks: &Arc<Networks>,
     network: &AssignedNetwork,
     last: u8,
     ports: &[PublishedPort],
@@ -561,6 +561,44 @@ fn a_port_of_a_container_that_ended_unseen_is_free() {
         answers(ask_from_host("127.0.0.1:8080").await, "new sees 10.99.1.1");
         networks.disconnect(&old.id).await.unwrap();
         answers(ask_from_host("127.0.0.1:8080").await, "new sees 10.99.1.1");
+    });
+}
+
+#[test]
+fn what_a_dead_agent_was_deleting_is_found_again() {
+    on_a_host(|| async {
+        let (networks, directory) = driver().await;
+        let net = network(1);
+        networks.ensure(&net).await.unwrap();
+        let web = connected(&networks, &net, 2, &[]).await;
+        // As far as a disconnection gets before the agent is killed.
+        networks.want(|known| known.containers.remove(&web.id));
+        assert!(networks.containers().is_empty());
+        drop(networks);
+        let networks = open(directory.path()).await;
+        assert_eq!(networks.containers(), std::slice::from_ref(&web.id));
+        networks.disconnect(&web.id).await.unwrap();
+        networks.leaving.container_left(&web.id).await;
+        let links = networks.netlink.links().await.unwrap();
+        assert!(links.iter().all(|link| !link.name.starts_with("whv")));
+        drop(networks);
+        assert!(open(directory.path()).await.containers().is_empty());
+    });
+}
+
+#[test]
+fn a_container_that_starts_again_at_once_meets_nothing_of_its_last_run() {
+    on_a_host(|| async {
+        let (networks, _directory) = driver().await;
+        let net = network(1);
+        networks.ensure(&net).await.unwrap();
+        for _ in 0..10 {
+            let web = connected(&networks, &net, 2, &[port(None, 8080)]).await;
+            let _server = web.serve("web", 80).await;
+            answers(ask_from_host("127.0.0.1:8080").await, "web sees 10.99.1.1");
+            networks.disconnect(&web.id).await.unwrap();
+            networks.check_ports(&[port(None, 8080)]).await.unwrap();
+        }
     });
 }
 
