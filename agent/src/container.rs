@@ -38,6 +38,7 @@ mod sealed;
 mod session;
 mod sysctl;
 
+pub use cgroup::controllers;
 pub use driver::Containers;
 pub use session::{AttachInput, AttachOutput, ExecControl, ExecSession};
 

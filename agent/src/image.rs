@@ -53,7 +53,7 @@ pub use manifest::ManifestError;
 pub use platform::Platform;
 pub use progress::{Event, LayerState, Progress, ProgressReader};
 pub use reference::{Reference, ReferenceError};
-pub use registry::RegistryError;
+pub use registry::{RegistryError, Trust};
 pub use store::StoreError;
 
 use catalogue::{Catalogue, LayerRecord};
@@ -107,6 +107,7 @@ pub struct Images {
     downloads: Semaphore,
     unpacks: Semaphore,
     client: Mutex<Option<reqwest::Client>>,
+    trust: Trust,
 }
 
 /// The catalogue, and its images parsed.
@@ -213,12 +214,13 @@ impl Images {
     /// interrupted process left.
     ///
     /// One process at a time may have a store open.
-    pub async fn open(root: &Path) -> Result<Arc<Self>, ImageError> {
-        Self::open_with(root, Limits::default(), PATIENCE).await
+    pub async fn open(root: &Path, trust: Trust) -> Result<Arc<Self>, ImageError> {
+        Self::open_with(root, trust, Limits::default(), PATIENCE).await
     }
 
     async fn open_with(
         root: &Path,
+        trust: Trust,
         limits: Limits,
         patience: Duration,
     ) -> Result<Arc<Self>, ImageError> {
@@ -244,6 +246,7 @@ impl Images {
             downloads: Semaphore::new(DOWNLOADS),
             unpacks: Semaphore::new(UNPACKS),
             client: Mutex::default(),
+            trust,
         }))
     }
 

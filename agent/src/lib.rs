@@ -3,6 +3,7 @@
 //! | module | what it does | pure |
 //! |---|---|---|
 //! | [`process`] | opens everything in order, serves, stops | |
+//! | [`preflight`] | what this host lacks, said before anything starts | partly |
 //! | [`node`] | the loop: observe, plan, execute, report | |
 //! | [`plan`], [`report`] | what comes next; what is said about it | yes |
 //! | [`ledger`] | the last accepted assignment, for when no manager answers | |
@@ -41,6 +42,7 @@ pub mod network;
 pub mod node;
 pub mod peer;
 pub mod plan;
+pub mod preflight;
 pub mod process;
 pub mod report;
 pub mod seal;

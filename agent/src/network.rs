@@ -21,6 +21,7 @@
 //! | [`ports`], [`holder`] | published ports, and who has them |
 //! | [`shared`] | ports that lead to a service, wherever its containers are |
 //! | [`balance`] | virtual addresses (pure) |
+//! | [`probe`] | what the kernel can make |
 //!
 //! Everything that happens, happens in the network namespace of the thread that calls. IPv4 only:
 //! IPv6 is switched off on our bridges and in containers, so that nothing goes around the rules.
@@ -38,7 +39,8 @@ use scheduler::model::id::{ContainerId, NetworkId};
 use serde::{Deserialize, Serialize};
 
 pub use address::Instance;
-pub use nftables::NftError;
+pub use nftables::{NftError, is_installed as has_nft};
+pub use probe::{Kind, kernel_makes};
 
 use crate::namespace::NetworkNamespace;
 use firewall::Firewall;
@@ -64,6 +66,7 @@ mod netlink;
 mod nftables;
 mod overlay;
 mod ports;
+mod probe;
 mod record;
 mod shared;
 mod sweep;

@@ -28,12 +28,13 @@ use crate::dns::Dns;
 use crate::fetch::Fetcher;
 use crate::host::linux::{Drivers, LinuxHost};
 use crate::identity::{Store, StoreError};
-use crate::image::Images;
+use crate::image::{Images, Trust};
 use crate::ledger;
 use crate::manager::{self, Manager, ManagerHandle};
 use crate::network::{Instance, Networks, NetworksConfig};
 use crate::node::{self, Contact};
 use crate::peer::{Admission, Router};
+use crate::preflight::{self, Facts};
 use crate::seal::{NodeKey, SealError};
 use crate::secret::Secrets;
 use crate::volume::Volumes;
@@ -52,6 +53,8 @@ pub struct Config {
     /// made or joined.
     pub listen_addr: Option<String>,
     pub advertise_addr: Option<String>,
+    /// Registries, `host` or `host:port`, that are spoken to in clear.
+    pub insecure_registries: Vec<String>,
 }
 
 /// Why a node has ended without an error.
@@ -66,8 +69,8 @@ pub enum Ended {
 /// Why a node could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("a node needs root: it makes namespaces, mounts and networks")]
-    NotRoot,
+    #[error("{}", preflight::sentence(.0))]
+    Lacking(Vec<preflight::Lack>),
     #[error("another node already uses {root}")]
     InUse { root: PathBuf },
     #[error("cannot {action} {path}")]
@@ -108,9 +111,7 @@ pub enum RunError {
 ///
 /// Returns [`RunError`] when it cannot begin; once it answers it goes on whatever happens.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, RunError> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err(RunError::NotRoot);
-    }
+    check_host()?;
     private_directory(&config.data_root)?;
     private_directory(&config.exec_root)?;
     let _lock = lock(&config.data_root)?;
@@ -285,13 +286,26 @@ pub fn log_to_stderr(filter: &str) -> Result<(), tracing_subscriber::filter::Par
     Ok(())
 }
 
+/// What is missing is said at once, not when the first container needs it.
+fn check_host() -> Result<(), RunError> {
+    let facts = Facts::probe();
+    for preflight::Lack { what, remedy } in preflight::weak(&facts) {
+        warn!("this host lacks {what}. {remedy}");
+    }
+    match preflight::lacking(&facts) {
+        lacking if lacking.is_empty() => Ok(()),
+        lacking => Err(RunError::Lacking(lacking)),
+    }
+}
+
 async fn open_drivers(
     config: &Config,
     clock: Clock,
 ) -> Result<(Drivers, mpsc::Receiver<crate::container::Ended>), RunError> {
     let (root, exec_root) = (&config.data_root, &config.exec_root);
     let (containers, ended) = Containers::open(&root.join("containers"), exec_root).await?;
-    let images = Images::open(&root.join("images")).await?;
+    let trust = Trust::of_system(config.insecure_registries.clone());
+    let images = Images::open(&root.join("images"), trust).await?;
     let networks = Networks::open(NetworksConfig {
         instance: Instance::of_root(root),
         state_dir: exec_root.join("network"),

@@ -4,6 +4,7 @@
 //! is: on v1 each controller has a tree of its own, on v2 one tree has them all. The path below the
 //! mount is the same in both, so a container's cgroup is found again by its path alone.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -87,6 +88,20 @@ impl Layout {
             (false, None) => None,
         }
     }
+}
+
+/// The controllers that containers can be limited by; `None` when no control groups are mounted.
+pub fn controllers() -> Option<BTreeSet<String>> {
+    Some(match Layout::detect().ok()? {
+        Layout::V1(hierarchies) => hierarchies
+            .into_iter()
+            .flat_map(|hierarchy| hierarchy.controllers)
+            .collect(),
+        Layout::V2(mount) => {
+            let list = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+            list.split_ascii_whitespace().map(str::to_owned).collect()
+        }
+    })
 }
 
 impl Hierarchy {

@@ -40,6 +40,7 @@ impl Images {
         let client = self.client()?;
         let registry = Registry::new(
             client,
+            &self.trust,
             reference,
             options.credentials.clone(),
             self.patience,

@@ -12,6 +12,7 @@
 //! Sources: OCI distribution specification; "Token Authentication Specification" of
 //! github.com/distribution/distribution.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -26,11 +27,14 @@ use super::credentials::Credentials;
 use super::digest::Digest;
 use super::manifest::{self, Descriptor};
 use super::reference::Reference;
+use trust::{Certificates, Transport};
 
 mod auth;
 mod download;
+mod trust;
 
 pub(crate) use download::Download;
+pub use trust::Trust;
 
 const MAX_REDIRECTS: usize = 5;
 /// Bytes of an error's body that are looked at.
@@ -64,6 +68,12 @@ pub enum RegistryError {
     Refused { registry: String },
     #[error("cannot reach registry {registry}: {reason}")]
     Unreachable { registry: String, reason: String },
+    #[error(
+        "the certificate of registry {registry} is not trusted: {reason}; the certificate of its authority belongs in /etc/wharfie/certs.d/{registry}/ca.crt"
+    )]
+    Untrusted { registry: String, reason: String },
+    #[error("cannot use certificate {path}: {reason}")]
+    Certificate { path: PathBuf, reason: String },
     #[error("registry {registry} answered {status}: {text}")]
     Status {
         registry: String,
@@ -133,27 +143,37 @@ pub(crate) struct Fetched {
     pub(crate) content_type: Option<String>,
 }
 
-/// The client that all registries share. It follows no redirect by itself, so that no header is
-/// ever sent to where it should not go.
+/// The client that all registries without certificates of their own share. It follows no redirect
+/// by itself, so that no header is ever sent to where it should not go.
 pub(crate) fn client() -> Result<Client, RegistryError> {
+    client_with(Certificates::default())
+}
+
+fn client_with(certificates: Certificates) -> Result<Client, RegistryError> {
     static PROVIDER: OnceLock<()> = OnceLock::new();
     PROVIDER.get_or_init(|| {
         // Fails when there is one already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    let client = Client::builder()
+    let mut client = Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(STALL_TIMEOUT)
+        .tls_certs_merge(certificates.authorities)
         .user_agent(concat!("wharfie/", env!("CARGO_PKG_VERSION")));
+    if let Some(identity) = certificates.identity {
+        client = client.identity(identity);
+    }
     client.build().map_err(|error| RegistryError::Tls {
         reason: chain(&error),
     })
 }
 
 impl Registry {
+    /// `client` serves unless the registry has certificates of its own.
     pub(crate) fn new(
         client: Client,
+        trust: &Trust,
         reference: &Reference,
         credentials: Credentials,
         patience: Duration,
@@ -162,10 +182,10 @@ impl Registry {
             "docker.io" => "registry-1.docker.io",
             other => other,
         };
-        let scheme = if reference.is_loopback() {
-            "http"
-        } else {
-            "https"
+        let (scheme, client) = match trust.transport(reference) {
+            Transport::Plain => ("http", client),
+            Transport::Tls(None) => ("https", client),
+            Transport::Tls(Some(own)) => ("https", client_with(Certificates::read(&own)?)?),
         };
         let name = reference.registry().to_owned();
         let base = Url::parse(&format!("{scheme}://{host}/v2/{}/", reference.path())).map_err(
@@ -460,6 +480,9 @@ impl Registry {
     fn connection(&self, error: &reqwest::Error) -> Failure {
         let reason = chain(error);
         let registry = self.name.clone();
+        if is_untrusted(error) {
+            return RegistryError::Untrusted { registry, reason }.into();
+        }
         let error = match (error.is_connect(), reason.contains("Connection refused")) {
             (true, true) => (RegistryError::Refused { registry }, true),
             (true, false) => (RegistryError::Unreachable { registry, reason }, true),
@@ -581,6 +604,21 @@ fn error_code(body: &[u8]) -> (String, String) {
             text
         },
     )
+}
+
+/// Whether the other side showed a certificate that proves nothing to us.
+fn is_untrusted(error: &reqwest::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        // What an I/O error wraps is not its source.
+        let inner = error.downcast_ref::<std::io::Error>();
+        let inner = inner.and_then(|error| error.get_ref()?.downcast_ref::<rustls::Error>());
+        if let Some(rustls::Error::InvalidCertificate(_)) = inner.or(error.downcast_ref()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// An error with its causes, and without the URL, which may carry a signature.

@@ -45,6 +45,7 @@ impl Fixture {
     async fn open(root: &Path) -> Arc<Images> {
         Images::open_with(
             &root.join("images"),
+            Trust::of_system([]),
             Limits::default(),
             Duration::from_millis(1),
         )
@@ -227,7 +228,7 @@ async fn a_store_without_a_readable_catalogue_is_not_emptied() {
     fixture.import("app:1", "hello").await;
     let path = fixture.scratch.path().join("images/images.json");
     std::fs::write(&path, "{\"images\":").unwrap();
-    let error = Images::open(&fixture.scratch.path().join("images"))
+    let error = Images::open(&fixture.scratch.path().join("images"), Trust::of_system([]))
         .await
         .unwrap_err();
     assert!(error.to_string().contains("is damaged"), "{error}");

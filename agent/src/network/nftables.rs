@@ -226,6 +226,11 @@ fn program() -> &'static Path {
     })
 }
 
+/// Whether there is an `nft` to run.
+pub fn is_installed() -> bool {
+    program().is_file()
+}
+
 fn command() -> Command {
     let mut command = Command::new(program());
     command

@@ -76,14 +76,7 @@ async fn sweep(mut queue: mpsc::Receiver<Deletion>) {
 
 /// `group` must not be 0, in which every interface is born.
 fn delete_all(names: &[String], group: u32) -> io::Result<()> {
-    let socket = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkRoute,
-    )?;
-    // The kernel answers inside the call that asks; this only bounds the wait if it should not.
-    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(5))?;
+    let socket = route_socket()?;
     if let [name] = names {
         return delete(&socket, LinkAttribute::IfName(name.clone()));
     }
@@ -91,7 +84,7 @@ fn delete_all(names: &[String], group: u32) -> io::Result<()> {
         let mut link = LinkMessage::default();
         link.attributes.push(LinkAttribute::IfName(name.clone()));
         link.attributes.push(LinkAttribute::Group(group));
-        unless_gone(request(&socket, RouteNetlinkMessage::SetLink(link)))?;
+        unless_gone(request(&socket, RouteNetlinkMessage::SetLink(link), 0))?;
     }
     delete(&socket, LinkAttribute::Group(group))
 }
@@ -99,7 +92,7 @@ fn delete_all(names: &[String], group: u32) -> io::Result<()> {
 fn delete(socket: &OwnedFd, which: LinkAttribute) -> io::Result<()> {
     let mut link = LinkMessage::default();
     link.attributes.push(which);
-    unless_gone(request(socket, RouteNetlinkMessage::DelLink(link)))
+    unless_gone(request(socket, RouteNetlinkMessage::DelLink(link), 0))
 }
 
 /// Interfaces go by themselves too, with the namespace of their other end.
@@ -110,10 +103,27 @@ fn unless_gone(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// A socket in the network namespace of the calling thread.
+pub(super) fn route_socket() -> io::Result<OwnedFd> {
+    let socket = socket(
+        AddressFamily::Netlink,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkRoute,
+    )?;
+    // The kernel answers inside the call that asks; this only bounds the wait if it should not.
+    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(5))?;
+    Ok(socket)
+}
+
 /// Sends one request and waits for the kernel's word on it.
-fn request(socket: &OwnedFd, message: RouteNetlinkMessage) -> io::Result<()> {
+pub(super) fn request(
+    socket: &OwnedFd,
+    message: RouteNetlinkMessage,
+    flags: u16,
+) -> io::Result<()> {
     let mut message = NetlinkMessage::from(message);
-    message.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
     message.finalize();
     let mut buffer = vec![0; message.buffer_len()];
     message.serialize(&mut buffer);

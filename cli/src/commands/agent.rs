@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// Address that other nodes reach this one at, instead of the one that was chosen before
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) advertise_addr: Option<String>,
+    /// Registry to speak to in clear, HOST or HOST:PORT; may be repeated
+    #[arg(long = "insecure-registry", value_name = "REGISTRY")]
+    pub(crate) insecure_registries: Vec<String>,
     /// error, warn, info, debug or trace, for all or for a module
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub(crate) log_level: String,
@@ -61,6 +64,7 @@ impl Args {
             pidfile: self.pidfile,
             listen_addr: self.listen_addr,
             advertise_addr: self.advertise_addr,
+            insecure_registries: self.insecure_registries,
         };
         agent::process::log_to_stderr(&self.log_level).map_err(Failure::from)?;
         let shutdown = CancellationToken::new();

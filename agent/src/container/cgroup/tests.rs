@@ -42,6 +42,26 @@ fn paths_that_lead_out_of_the_root_are_refused() {
 }
 
 #[test]
+fn memory_and_swap_become_swap_as_in_runc() {
+    let check = |memory: i64, both: i64, expected: Result<Option<&str>, ()>| {
+        let found = v2::swap_alone(Some(memory), Some(both)).map_err(drop);
+        assert_eq!(
+            found,
+            expected.map(|text| text.map(str::to_owned)),
+            "{memory} {both}"
+        );
+    };
+    check(100, 200, Ok(Some("100")));
+    check(100, 100, Ok(Some("0")));
+    check(100, -1, Ok(Some("max")));
+    check(100, 0, Ok(None));
+    check(-1, 0, Ok(Some("max")));
+    check(0, 0, Ok(None));
+    check(100, 99, Err(()));
+    check(0, 200, Err(()));
+}
+
+#[test]
 fn shares_become_weights_as_in_runc() {
     assert_eq!(
         [2, 1024, 262_144].map(v2::weight_of_shares),

@@ -94,13 +94,8 @@ impl Limits {
         if let Some(limit) = memory.limit() {
             self.set("memory.max", &or_max(limit))?;
         }
-        if let Some(swap) = memory.swap() {
-            // OCI counts memory and swap together, v2 swap alone.
-            let swap = match memory.limit() {
-                Some(limit) if swap > 0 && limit > 0 => swap.saturating_sub(limit).max(0),
-                _ => swap,
-            };
-            self.wish("memory.swap.max", &or_max_swap(swap), "swap limit");
+        if let Some(swap) = swap_alone(memory.limit(), memory.swap())? {
+            self.wish("memory.swap.max", &swap, "swap limit");
         }
         if let Some(reservation) = memory.reservation() {
             self.set("memory.low", &or_max(reservation))?;
@@ -116,7 +111,10 @@ impl Limits {
             let quota = cpu.quota().map_or_else(|| "max".to_owned(), or_max);
             self.set(
                 "cpu.max",
-                &format!("{quota} {}", cpu.period().unwrap_or(100_000)),
+                &format!(
+                    "{quota} {}",
+                    cpu.period().filter(|period| *period > 0).unwrap_or(100_000)
+                ),
             )?;
         }
         if let Some(cpus) = cpu.cpus() {
@@ -184,12 +182,26 @@ fn or_max(value: i64) -> String {
     }
 }
 
-/// Zero is a limit here: no swap at all.
-fn or_max_swap(value: i64) -> String {
-    if value >= 0 {
-        value.to_string()
-    } else {
-        "max".to_owned()
+/// What goes into `memory.swap.max`: OCI counts memory and swap together, v2 swap alone.
+///
+/// `None` when nothing was said: 0 in OCI, but no swap at all in v2.
+///
+/// Source: runc `libcontainer/cgroups/utils.go`, `ConvertMemorySwapToCgroupV2Value`.
+pub(super) fn swap_alone(
+    memory: Option<i64>,
+    both: Option<i64>,
+) -> Result<Option<String>, Failure> {
+    let memory = memory.unwrap_or(0);
+    match both.unwrap_or(0) {
+        // Without a limit of memory there is none of swap either.
+        0 => Ok((memory == -1).then(|| "max".to_owned())),
+        both if both < 0 => Ok(Some("max".to_owned())),
+        both if memory <= 0 || both < memory => Err(Failure::refused(
+            "limit memory and swap to",
+            both.to_string(),
+            "it must be at least the memory limit",
+        )),
+        both => Ok(Some((both - memory).to_string())),
     }
 }
 
