@@ -161,6 +161,7 @@ pub struct ControlPlane {
     liveness: Liveness,
     /// Rows of nodes that no longer say what is so.
     verdicts: Vec<Verdict>,
+    snapshot_every: u64,
 }
 
 /// A command that has not been decided on yet.
@@ -226,7 +227,15 @@ impl ControlPlane {
             group: Group::default(),
             liveness: Liveness::default(),
             verdicts: Vec::new(),
+            snapshot_every: SNAPSHOT_EVERY,
         })
+    }
+
+    /// So many entries make a snapshot: a simulation wants to see more of them.
+    #[must_use]
+    pub fn with_snapshots_every(mut self, entries: u64) -> Self {
+        self.snapshot_every = entries;
+        self
     }
 
     /// Everything that has been agreed on, as far as this member has heard.
@@ -257,7 +266,8 @@ impl ControlPlane {
                 let events = self.raft.persisted(number);
                 self.absorb(events, &mut outputs);
             }
-            Input::SnapshotSaved { index } => self.raft.compact(index),
+            // Half of the way to the next one.
+            Input::SnapshotSaved { index } => self.raft.compact(index, self.snapshot_every / 2),
             Input::Message(message) => self.step(*message),
             Input::Unreachable { member } => self.raft.unreachable(member),
             Input::StateSent { member, delivery } => self.raft.sent_state(member, delivery),
@@ -502,7 +512,7 @@ impl ControlPlane {
         {
             self.raft.offer(self.applied.index, state);
         }
-        if self.applied.index < self.applied.snapshot + SNAPSHOT_EVERY {
+        if self.applied.index < self.applied.snapshot + self.snapshot_every {
             return;
         }
         self.applied.snapshot = self.applied.index;

@@ -118,6 +118,16 @@ fn the_same_seed_gives_the_same_run() {
     assert_eq!(format!("{one:?}"), format!("{other:?}"));
 }
 
+#[test]
+fn writes_are_accepted_again_soon_after_the_leader_has_died() {
+    let times = (0..20).map(|seed| World::new(seed, None).failover().unwrap());
+    let mut times: Vec<u64> = times.collect();
+    times.sort_unstable();
+    let (half, most) = (times[times.len() / 2] / 1000, times[times.len() - 1] / 1000);
+    eprintln!("writes are accepted again after {half} ms, {most} ms at most");
+    assert!(most <= 1500, "{most} ms");
+}
+
 /// Breaks a rule on purpose: among so many seeds one must notice.
 #[track_caller]
 fn check_noticed(broken: Rule, expected: &str) {

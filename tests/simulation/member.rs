@@ -13,6 +13,9 @@ use scheduler::state::State;
 
 use crate::rules::Rule;
 
+/// A member that is away for some seconds must be sent the state, not the log.
+const SNAPSHOT_EVERY: u64 = 12;
+
 /// What a power cut leaves.
 #[derive(Clone, Default)]
 pub(crate) struct Disk {
@@ -90,7 +93,9 @@ impl Member {
         let (restored, state) = disk.restored();
         let plane = ControlPlane::start(node, seed, restored, state);
         Self {
-            plane: plane.expect("what was written can be read"),
+            plane: plane
+                .expect("what was written can be read")
+                .with_snapshots_every(SNAPSHOT_EVERY),
             jobs: VecDeque::new(),
             claimed: 0,
             assignments: BTreeMap::new(),

@@ -55,7 +55,7 @@ pub(crate) fn draw(chance: &mut Chance, number: u64) -> Wish {
 }
 
 /// Made up a name for, so that a second try makes a second one unless it is recognised.
-fn container(number: u64) -> Command {
+pub(crate) fn container(number: u64) -> Command {
     let labels = [("command".to_owned(), number.to_string())].into();
     Command::CreateContainer {
         name: None,

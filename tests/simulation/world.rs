@@ -156,6 +156,7 @@ pub(crate) struct World {
     pub(crate) events: usize,
     pub(crate) faults: u64,
     pub(crate) reads_done: u64,
+    installs: u64,
     /// Where clients believe the leader to be.
     last_leader: Option<usize>,
 }
@@ -169,6 +170,8 @@ pub(crate) struct Summary {
     pub(crate) versions: usize,
     pub(crate) reads: u64,
     pub(crate) simulated: u64,
+    /// States that were sent to members far behind.
+    pub(crate) installs: u64,
 }
 
 impl Summary {
@@ -179,6 +182,7 @@ impl Summary {
         self.versions += other.versions;
         self.reads += other.reads;
         self.simulated += other.simulated;
+        self.installs += other.installs;
     }
 }
 
@@ -237,6 +241,7 @@ impl World {
             events: 0,
             faults: 0,
             reads_done: 0,
+            installs: 0,
             last_leader: None,
             chance,
         };
@@ -247,6 +252,34 @@ impl World {
             world.after(at, Event::Beat { host });
         }
         world
+    }
+
+    /// How long writes are not accepted when the leader dies on a quiet day, in microseconds.
+    pub(crate) fn failover(&mut self) -> Result<u64, String> {
+        self.next_setup();
+        self.until(15 * SECOND)?;
+        self.is_settled()?;
+        let leader = self.leader().ok_or("there is no leader")?;
+        self.crash(leader);
+        let died = self.now;
+        while self.now < died + 10 * SECOND {
+            self.until(self.now + 10 * MILLI)?;
+            let Some(leader) = self.leader() else {
+                continue;
+            };
+            let made = |world: &Self| {
+                let plane = world.plane(leader);
+                plane.map_or(0, |plane| plane.state().services.len())
+            };
+            if made(self) > 0 {
+                return Ok(self.now - died);
+            }
+            self.wishes += 1;
+            let id = RequestId(format!("r{}", self.wishes).into());
+            let command = Box::new(wishes::container(self.wishes));
+            self.feed(leader, Input::Command { id, command })?;
+        }
+        Err("no write was accepted for ten seconds".to_owned())
     }
 
     /// Some quiet time, then faults, then healing until everything is as it should be.
@@ -283,6 +316,7 @@ impl World {
             versions: self.checker.versions(),
             reads: self.reads_done,
             simulated: self.now,
+            installs: self.installs,
         })
     }
 
@@ -588,6 +622,7 @@ impl World {
             } else {
                 Delivery::Done
             };
+            self.installs += u64::from(is_state && !lost);
             let mut notices = Vec::new();
             if is_state {
                 notices.push(Input::StateSent { member, delivery });

@@ -13,17 +13,8 @@ use ::raft::{Error, GetEntriesContext, RaftState, Storage, StorageError};
 
 use super::{Members, Position, RaftError, Restored, Vote};
 
-/// What stays in memory behind a snapshot, so that a member that was away for a moment is not sent
-/// the whole state.
-const KEPT_ENTRIES: u64 = 1000;
+/// Never more than this stays in memory behind a snapshot, in bytes.
 const KEPT_BYTES: usize = 32 << 20;
-
-/// How much of the log remains behind a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Keep {
-    Nothing,
-    ForThoseBehind,
-}
 
 /// Entries after the base, and who takes part.
 #[derive(Debug)]
@@ -122,11 +113,10 @@ impl Log {
         self.wanted.set(false);
     }
 
-    pub(super) fn compact(&mut self, index: u64, keep: Keep) {
-        let end = match keep {
-            Keep::Nothing => index,
-            Keep::ForThoseBehind => self.kept_from(index),
-        };
+    /// Drops what is in a snapshot, but for the last `keep` entries: a member that was away for a
+    /// moment need not be sent the whole state.
+    pub(super) fn compact(&mut self, index: u64, keep: u64) {
+        let end = self.kept_from(index, keep);
         let (Some(last), Some(count)) = (self.at(end), end.checked_sub(self.base.0)) else {
             return;
         };
@@ -144,9 +134,9 @@ impl Log {
     }
 
     /// Up to here the log may be dropped, when all up to `index` is in a snapshot.
-    fn kept_from(&self, index: u64) -> u64 {
+    fn kept_from(&self, index: u64, keep: u64) -> u64 {
         let (mut end, mut bytes) = (index, 0);
-        while end > self.base.0 && index - end < KEPT_ENTRIES {
+        while end > self.base.0 && index - end < keep {
             bytes += self.at(end).map_or(0, |entry| entry.data.len());
             if bytes > KEPT_BYTES {
                 break;
