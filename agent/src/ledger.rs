@@ -237,15 +237,25 @@ impl Ledger {
     }
 }
 
+/// Assignments on their way from the session to those who go by them.
+pub struct Kept {
+    /// What was told in this run of the process, and is written down.
+    pub told: watch::Receiver<Arc<Assignment>>,
+    /// The same; before, what is remembered.
+    pub known: watch::Receiver<Arc<Assignment>>,
+}
+
 /// Passes assignments on as soon as they are written down; of those that come meanwhile only the
 /// last one. A host that stands alone has a log of decisions, and needs no ledger.
 ///
 /// A disk that is full keeps nobody from being told: what was not written is told again by a manager.
 pub fn keep(
     ledger: Ledger,
+    remembered: Option<Arc<Assignment>>,
     mut told: watch::Receiver<Arc<Assignment>>,
-) -> watch::Receiver<Arc<Assignment>> {
+) -> Kept {
     let (pass_on, kept) = watch::channel(Arc::<Assignment>::default());
+    let (show, known) = watch::channel(remembered.unwrap_or_default());
     tokio::spawn(async move {
         loop {
             let assignment = told.borrow_and_update().clone();
@@ -253,6 +263,7 @@ pub fn keep(
                 if !assignment.managers.is_empty() {
                     write(&ledger, &assignment).await;
                 }
+                show.send_replace(assignment.clone());
                 pass_on.send_replace(assignment);
             }
             if told.changed().await.is_err() {
@@ -260,7 +271,7 @@ pub fn keep(
             }
         }
     });
-    kept
+    Kept { told: kept, known }
 }
 
 async fn write(ledger: &Ledger, assignment: &Arc<Assignment>) {

@@ -6,6 +6,7 @@
 //! | [`preflight`] | what this host lacks, said before anything starts | partly |
 //! | [`node`] | the loop: observe, plan, execute, report | |
 //! | [`plan`], [`report`] | what comes next; what is said about it | yes |
+//! | [`session`] | a node and the manager that leads: signs of life, reports, assignments | partly |
 //! | [`ledger`] | the last accepted assignment, for when no manager answers | |
 //! | [`host`] | what can be done to a machine; `host/linux.rs` does it | |
 //! | [`manager`] | gives the control plane its time and its disk | |
@@ -47,4 +48,5 @@ pub mod process;
 pub mod report;
 pub mod seal;
 pub mod secret;
+pub mod session;
 pub mod volume;

@@ -15,8 +15,10 @@
 //! comes in through [`ManagerHandle::deliver`].
 
 mod disk;
+pub mod forward;
 pub mod peers;
 mod wal;
+pub mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -37,9 +39,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use self::disk::{Disk, Done};
+use self::forward::Forward;
 use self::peers::{Links, Outbox};
 pub use self::wal::WalError;
 use crate::clock::{AdvancingClock, wall_time};
+use crate::peer::Peers;
 
 /// What waits to be looked at: commands of a few hundred clients and the reports of all nodes.
 const QUEUE: usize = 4096;
@@ -112,6 +116,8 @@ pub struct ManagerHandle {
     assignments: watch::Receiver<Assignments>,
     assignment: watch::Receiver<Arc<Assignment>>,
     standing: watch::Receiver<Arc<Standing>>,
+    /// The way to the manager that leads; a host that stands alone has none.
+    forward: Option<Forward>,
 }
 
 /// What each node must run, as far as this manager has told while it led.
@@ -178,6 +184,7 @@ impl Manager {
             assignments,
             assignment,
             standing,
+            forward: None,
         })
     }
 
@@ -213,13 +220,25 @@ impl Manager {
 }
 
 impl ManagerHandle {
-    /// Carries out a command. When this returns, what was decided is on disk and in [`Self::state`].
+    /// Commands go to the manager that leads when it is not this one.
+    #[must_use]
+    pub fn forwarding(mut self, own: NodeId, peers: Peers) -> Self {
+        self.forward = Some(Forward { own, peers });
+        self
+    }
+
+    /// Carries out a command, here or where the leader is. When this returns, what was decided is
+    /// on disk and in [`Self::state`].
     ///
     /// # Errors
     ///
-    /// Returns why the command was refused; nothing has changed then.
+    /// Returns why the command was refused; nothing has changed then, except after
+    /// [`Refusal::Unsettled`] and [`Refusal::Stale`], when nobody knows.
     pub async fn command(&self, command: Command) -> Result<Answer, Refusal> {
-        self.command_as(request_id(), command).await
+        match &self.forward {
+            Some(forward) => forward.carry_out(self, request_id(), command).await,
+            None => self.command_as(request_id(), command).await,
+        }
     }
 
     /// The same under an id of the caller's: with the same one it can be sent again, also to

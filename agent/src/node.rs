@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use scheduler::assignment::Assignment;
+use scheduler::assignment::{AssignedTask, Assignment};
 use scheduler::model::id::TaskId;
 use scheduler::model::task::{DesiredState, TaskStatus};
 use scheduler::model::time::Timestamp;
@@ -72,6 +72,8 @@ pub struct Sources {
     pub reports: mpsc::Sender<Said>,
     /// The restarts that no manager has counted yet, to be remembered.
     pub reruns: watch::Sender<Reruns>,
+    /// What is to be seen of each task, whoever listens.
+    pub statuses: watch::Sender<Arc<BTreeMap<TaskId, TaskStatus>>>,
     /// The node is to stop; containers are left alone.
     pub shutdown: CancellationToken,
 }
@@ -96,6 +98,7 @@ pub async fn run<H: Host>(host: Arc<H>, clock: Clock, mut sources: Sources) -> R
         reported: BTreeMap::new(),
         own: Own::new(sources.remembered.reruns),
         reruns: sources.reruns,
+        statuses: sources.statuses,
         contact: Contact::Lost,
         untold: Untold::Changes,
         permits: Arc::new(Semaphore::new(PARALLEL_OPERATIONS)),
@@ -109,6 +112,7 @@ pub async fn run<H: Host>(host: Arc<H>, clock: Clock, mut sources: Sources) -> R
     loop {
         node.hear(*sources.contact.borrow_and_update());
         let wake_at = node.turn();
+        node.show();
         if let Some(said) = node.say()
             && sources.reports.send(said).await.is_err()
         {
@@ -158,6 +162,7 @@ struct Node<H> {
     reported: BTreeMap<TaskId, TaskStatus>,
     own: Own,
     reruns: watch::Sender<Reruns>,
+    statuses: watch::Sender<Arc<BTreeMap<TaskId, TaskStatus>>>,
     contact: Contact,
     untold: Untold,
     permits: Arc<Semaphore>,
@@ -521,6 +526,41 @@ impl<H: Host> Node<H> {
         }
     }
 
+    /// Shows what can be seen of each task, if somebody looks.
+    fn show(&self) {
+        let Some(wanted) = self
+            .wanted
+            .as_ref()
+            .filter(|_| self.statuses.receiver_count() > 0)
+        else {
+            return;
+        };
+        let now = self.clock.now();
+        self.statuses.send_if_modified(|shown| {
+            let seen = wanted.assignment.tasks.iter().filter_map(|task| {
+                let before = shown.get(&task.id);
+                let status = report::status(task, &self.observed, self.activity(task), now);
+                let status = match (status, before) {
+                    (Some(status), Some(before)) if report::same(&status, before) => before.clone(),
+                    (Some(status), _) => status,
+                    (None, before) => before?.clone(),
+                };
+                Some((task.id.clone(), status))
+            });
+            let seen: BTreeMap<TaskId, TaskStatus> = seen.collect();
+            let differs = **shown != seen;
+            if differs {
+                *shown = Arc::new(seen);
+            }
+            differs
+        });
+    }
+
+    fn activity(&self, task: &AssignedTask) -> Activity {
+        let busy = self.busy.get(&Subject::Container(task.container.clone()));
+        busy.map_or(Activity::Nothing, |busy| busy.activity)
+    }
+
     /// What there is to say, if somebody listens.
     fn say(&mut self) -> Option<Said> {
         let Contact::Open { session } = self.contact else {
@@ -544,10 +584,7 @@ impl<H: Host> Node<H> {
         let mut reported = BTreeMap::new();
         for task in &wanted.assignment.tasks {
             let subject = Subject::Container(task.container.clone());
-            let activity = self
-                .busy
-                .get(&subject)
-                .map_or(Activity::Nothing, |busy| busy.activity);
+            let activity = self.activity(task);
             let gone = !self.observed.containers.contains_key(&task.container)
                 && !self.busy.contains_key(&subject);
             if gone

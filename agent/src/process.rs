@@ -1,8 +1,10 @@
 //! The node's process: opens everything in order, serves until told to stop, and leaves containers alone.
 //!
-//!     lock ─► identity ─► drivers ─► manager ─► node loop ─► API
+//!     lock ─► identity ─► drivers ─► ledger ─► manager or worker ─► session ─► node loop ─► API
 //!
 //! A start after a crash is a start: each driver finds what its predecessor left.
+
+mod decider;
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -11,33 +13,32 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
-use scheduler::control_plane::Command;
 use scheduler::model::id::NodeId;
-use scheduler::model::node::Role;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api;
 use crate::clock::Clock;
-use crate::cluster::transition::{self, Transition};
-use crate::cluster::{self, ClusterError, MemberLinks, Membership};
+use crate::cluster::{self, ClusterError, Membership, transition};
 use crate::container::Containers;
 use crate::description;
 use crate::dns::Dns;
 use crate::fetch::Fetcher;
+use crate::host::OpError;
 use crate::host::linux::{Drivers, LinuxHost};
 use crate::identity::{Store, StoreError};
 use crate::image::{Images, Trust};
-use crate::ledger;
-use crate::manager::{self, Manager, ManagerHandle};
+use crate::ledger::{self, Ledger, Remembered};
 use crate::network::{Instance, Networks, NetworksConfig};
 use crate::node::{self, Contact};
-use crate::peer::{Admission, Router};
 use crate::preflight::{self, Facts};
 use crate::seal::{NodeKey, SealError};
 use crate::secret::Secrets;
+use crate::session;
 use crate::volume::Volumes;
+
+use self::decider::Decider;
 
 /// How a node is run. The names are dockerd's.
 #[derive(Clone, Debug)]
@@ -101,8 +102,8 @@ pub enum RunError {
     Store(#[from] StoreError),
     #[error("the node cannot take its place in the cluster")]
     Cluster(#[from] ClusterError),
-    #[error("a node with the role worker cannot be run yet")]
-    Worker,
+    #[error("what was last told could not be read")]
+    Ledger(#[from] ledger::LedgerError),
 }
 
 /// Runs a node until `shutdown`.
@@ -137,21 +138,18 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, R
         volumes: drivers.volumes.clone(),
         networks: drivers.networks.clone(),
     };
-    if membership.role() == Some(Role::Worker) {
-        return Err(RunError::Worker);
-    }
-    let manager = start_manager(&config, &membership, cleared).await?;
-    register(&membership, &manager).await?;
-    let router = cluster::routes(Router::new(), &manager);
-    let router = cluster::raft_routes(router, &node, &manager);
-    membership
-        .serve(Admission::Manager(manager.states()), router)
-        .await?;
-    tokio::spawn(cluster::follow(
-        membership.clone(),
-        Some(manager.clone()),
-        manager.assignments(),
-    ));
+    let ledger = Ledger::open(
+        &config.data_root.join("cluster/ledger"),
+        Arc::new(key.sealer("ledger")?),
+    )?;
+    let remembered = remembered(&membership, &ledger);
+    let (assign, assigned) = watch::channel(Arc::default());
+    let kept = ledger::keep(ledger.clone(), remembered.assignment.clone(), assigned);
+    let (statuses, seen) = watch::channel(Arc::default());
+    let Decider {
+        handle: manager,
+        leader,
+    } = Decider::open(&config, &membership, cleared, kept.known, seen).await?;
     let context = api::Context::new(parts(manager.clone()));
 
     let mut listeners = Vec::new();
@@ -159,35 +157,40 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, R
         listeners.push(api::listen(path).await?);
     }
     let (host, events) = LinuxHost::new(drivers, ended);
-    let (reports, mut said) = mpsc::channel(64);
-    // The manager is in this process: it always listens, and its log is the ledger.
-    let (_contact, contact) = watch::channel(Contact::Open { session: 1 });
-    let (reruns, _) = watch::channel(ledger::Reruns::new());
-    let sources = node::Sources {
-        remembered: ledger::Remembered::default(),
-        assignments: manager.assignments(),
+    let (reports, said) = mpsc::channel(64);
+    let (contact, contacts) = watch::channel(Contact::Lost);
+    let (reruns, counted) = watch::channel(remembered.reruns.clone());
+    let attending = tokio::spawn(session::attend(session::Attendance {
+        node: node.clone(),
+        description: description::of_this_machine(),
+        managers: membership.managers(),
+        peers: membership.peers().clone(),
+        own: leader,
+        accepted: (remembered.assignment.as_ref()).map_or((0, 0), |it| it.number()),
+        assignments: assign,
         contact,
+        reports: said,
+    }));
+    let counting = tokio::spawn(ledger::keep_reruns(ledger, counted));
+    let sources = node::Sources {
+        remembered,
+        assignments: kept.told,
+        contact: contacts,
         reruns,
+        statuses,
         events,
         reports,
         shutdown: shutdown.clone(),
     };
     let looping = tokio::spawn(node::run(host, clock, sources));
-    let reporting = tokio::spawn({
-        let (manager, node) = (manager.clone(), node.clone());
-        async move {
-            while let Some(said) = said.recv().await {
-                manager.report(node.clone(), said.report).await;
-            }
-        }
-    });
     info!(%node, data_root = %config.data_root.display(), "the node answers");
     let serving = tokio::spawn(api::serve(context, listeners, shutdown.clone()));
 
     let ended = looping.await;
     shutdown.cancel();
     let _ = serving.await;
-    reporting.abort();
+    attending.abort();
+    counting.abort();
     for path in &config.listen {
         // Somebody may have removed it already.
         let _ = std::fs::remove_file(path);
@@ -216,6 +219,19 @@ fn open_membership(
     Ok(Membership::open(&told, node.clone(), description, key)?)
 }
 
+/// What a member of a cluster was told before it stopped. A host that stands alone has the log of
+/// its decisions; a page that cannot be read is as good as none.
+fn remembered(membership: &Membership, ledger: &Ledger) -> Remembered {
+    if membership.role().is_none() {
+        return Remembered::default();
+    }
+    ledger.read().unwrap_or_else(|error| {
+        let error = OpError::because(&error);
+        warn!(%error, "what was last told cannot be read: the node waits for a manager");
+        Remembered::default()
+    })
+}
+
 /// Cancelled with either.
 fn stops_with(shutdown: &CancellationToken, again: &CancellationToken) -> CancellationToken {
     let stop = shutdown.child_token();
@@ -227,46 +243,6 @@ fn stops_with(shutdown: &CancellationToken, again: &CancellationToken) -> Cancel
         }
     });
     stop
-}
-
-async fn start_manager(
-    config: &Config,
-    membership: &Arc<Membership>,
-    cleared: Option<Transition>,
-) -> Result<ManagerHandle, RunError> {
-    let (links, tell_state) = MemberLinks::new(membership.clone());
-    let start = match membership.has_joined() {
-        true => manager::Start::Join,
-        false => manager::Start::Found,
-    };
-    let manager = manager::Config {
-        dir: config.data_root.join("manager"),
-        node: membership.node().clone(),
-        start,
-        links: Some(links),
-    };
-    if cleared == Some(Transition::Recovered) {
-        Manager::recover(&manager).await?;
-        transition::done(&config.data_root)?;
-    }
-    let manager = Manager::start(manager)?;
-    tell_state.send_replace(Some(manager.states()));
-    Ok(manager)
-}
-
-/// Says who this node is. In a cluster there may be nobody to say it to yet.
-async fn register(membership: &Arc<Membership>, manager: &ManagerHandle) -> Result<(), RunError> {
-    if membership.role().is_none() {
-        let register = Command::RegisterNode {
-            node: membership.node().clone(),
-            description: description::of_this_machine(),
-        };
-        let registered = manager.command(register).await;
-        return registered.map(drop).map_err(RunError::Register);
-    }
-    let (membership, manager) = (membership.clone(), manager.clone());
-    tokio::spawn(async move { cluster::introduce(membership, manager).await });
-    Ok(())
 }
 
 /// Sends what the node has to say about itself to standard error.

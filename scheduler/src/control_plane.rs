@@ -30,6 +30,8 @@ use std::sync::Arc;
 
 use self::group::{Group, PATIENCE};
 use self::liveness::{Liveness, Verdict};
+use serde::{Deserialize, Serialize};
+
 use crate::assignment::Assignment;
 use crate::assignment::build::Builder;
 use crate::model::id::NodeId;
@@ -135,7 +137,7 @@ pub enum Output {
 }
 
 /// What became of a command, and since which revision of the state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     pub reply: Reply,
     pub revision: u64,

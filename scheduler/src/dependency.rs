@@ -20,7 +20,7 @@ pub struct DependencyGraph<'a> {
 }
 
 /// Services that wait for each other, in order; the last one waits for the first.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Cycle(pub Vec<String>);
 
 impl fmt::Display for Cycle {

@@ -198,12 +198,7 @@ impl Cluster {
 
     /// `node ls` as one host shows it.
     pub(crate) fn nodes_seen_by(&self, index: usize) -> Result<Vec<SeenNode>, String> {
-        let ran = self.hosts[index].wharfie_with(&[
-            "node",
-            "ls",
-            "--format",
-            "{{.Hostname}}|{{.Status}}|{{.Availability}}|{{.ManagerStatus}}",
-        ]);
+        let ran = self.hosts[index].wharfie("node ls --format json");
         if ran.code != 0 {
             return Err(ran.to_string());
         }
@@ -348,12 +343,13 @@ pub(crate) struct SeenNode {
 
 impl SeenNode {
     fn read(line: &str) -> Option<Self> {
-        let mut fields = line.split('|').map(str::to_owned);
+        let node: serde_json::Value = serde_json::from_str(line).ok()?;
+        let field = |name: &str| Some(node[name].as_str()?.to_owned());
         Some(Self {
-            hostname: fields.next()?,
-            status: fields.next()?,
-            availability: fields.next()?,
-            manager: fields.next()?,
+            hostname: field("Hostname")?,
+            status: field("Status")?,
+            availability: field("Availability")?,
+            manager: field("ManagerStatus")?,
         })
     }
 }

@@ -204,6 +204,7 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         Refusal::NetworkPredefined { .. } => StatusCode::FORBIDDEN,
         Refusal::NotLeader { .. }
         | Refusal::NoMajority
+        | Refusal::NotAManager { .. }
         | Refusal::Unsettled
         | Refusal::Stopped { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::PortTaken { .. }

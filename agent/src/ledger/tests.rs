@@ -90,7 +90,7 @@ async fn an_assignment_is_passed_on_when_it_is_written_down() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = ledger(directory.path());
     let (tell, told) = watch::channel(Arc::default());
-    let mut kept = keep(ledger.clone(), told);
+    let mut kept = keep(ledger.clone(), None, told).told;
     tell.send_replace(Arc::new(assignment(7)));
     kept.wait_for(|kept| kept.generation == 7).await.unwrap();
     assert_eq!(ledger.read().unwrap().assignment.unwrap().generation, 7);

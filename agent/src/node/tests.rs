@@ -50,11 +50,13 @@ impl Bench {
         let (report, reports) = mpsc::channel(64);
         let (contact, contacts) = watch::channel(Contact::Lost);
         let (reruns, counted) = watch::channel(Reruns::new());
+        let (statuses, _) = watch::channel(Arc::default());
         let sources = Sources {
             remembered,
             assignments,
             contact: contacts,
             reruns,
+            statuses,
             events,
             reports: report,
             shutdown: CancellationToken::new(),

@@ -283,7 +283,7 @@ fn refuse_busy(node: &Node, busy: Option<&'static str>) -> Result<(), Refusal> {
     match busy {
         Some(what) => Err(Refusal::NodeBusy {
             node: node.name().to_owned(),
-            what,
+            what: what.into(),
         }),
         None => Ok(()),
     }

@@ -1,6 +1,9 @@
 //! Why a command was not carried out. Each says what, where, and (in [`Refusal::hint`]) what helps.
 
+use std::borrow::Cow;
+
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::dependency::Cycle;
@@ -13,8 +16,12 @@ pub(crate) const ALIVE: &str = "not down";
 /// See [`MANAGER`].
 pub(crate) const LAST: &str = "the last manager of its cluster";
 
+/// One of few words; owned after it has come from another manager.
+type Word = Cow<'static, str>;
+
 /// A command that was refused has changed nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Refusal {
     #[error("there is no stack `{stack}`")]
     UnknownStack { stack: String },
@@ -35,9 +42,9 @@ pub enum Refusal {
     #[error("volume `{volume}` is external, but does not exist")]
     MissingVolume { volume: String },
     #[error("there is no {kind} `{name}`")]
-    UnknownContent { kind: &'static str, name: String },
+    UnknownContent { kind: Word, name: String },
     #[error("{kind} `{name}` is external, but does not exist")]
-    MissingContent { kind: &'static str, name: String },
+    MissingContent { kind: Word, name: String },
     #[error("there is no node `{node}`")]
     UnknownNode { node: String },
 
@@ -48,7 +55,7 @@ pub enum Refusal {
     #[error("`{node}` could be any of {}", join(.matches))]
     AmbiguousNode { node: String, matches: Vec<String> },
     #[error("node `{node}` is {what}")]
-    NodeBusy { node: String, what: &'static str },
+    NodeBusy { node: String, what: Word },
     #[error(
         "without node `{node}` the cluster would have {voters} managers that answer, and needs {needed}"
     )]
@@ -69,7 +76,7 @@ pub enum Refusal {
     #[error("port {port}/{protocol} is already published by {holder}; {wanted_by} wants it too")]
     PortTaken {
         port: u16,
-        protocol: &'static str,
+        protocol: Word,
         holder: String,
         wanted_by: String,
     },
@@ -111,10 +118,7 @@ pub enum Refusal {
     #[error("network `{network}` already exists")]
     NetworkExists { network: String },
     #[error("network `{network}` exists with another definition ({difference})")]
-    NetworkChanged {
-        network: String,
-        difference: &'static str,
-    },
+    NetworkChanged { network: String, difference: Word },
     #[error("network `{network}` is used by {}", join(.users))]
     NetworkInUse { network: String, users: Vec<String> },
     #[error("network `{network}` is predefined and cannot be removed")]
@@ -125,12 +129,12 @@ pub enum Refusal {
     VolumeInUse { volume: String, users: Vec<String> },
     #[error("{kind} `{name}` is used by {}", join(.users))]
     ContentInUse {
-        kind: &'static str,
+        kind: Word,
         name: String,
         users: Vec<String>,
     },
     #[error("{kind} `{name}` already exists")]
-    ContentExists { kind: &'static str, name: String },
+    ContentExists { kind: Word, name: String },
     #[error("container `{name}` is running")]
     ContainerRunning { name: String },
     #[error("signal {signal} does not end a container")]
@@ -140,6 +144,11 @@ pub enum Refusal {
     NotLeader {
         /// As far as it knows.
         leader: Option<NodeId>,
+    },
+    #[error("this node is a worker: it decides nothing")]
+    NotAManager {
+        /// Addresses of those who do.
+        managers: Vec<String>,
     },
     #[error("no majority of the managers answers: nothing was changed")]
     NoMajority,
@@ -178,12 +187,15 @@ impl Refusal {
             Self::NetworkInUse { .. } | Self::VolumeInUse { .. } => {
                 Some("Remove what uses it first.".into())
             }
+            Self::NotAManager { managers } if !managers.is_empty() => {
+                Some(format!("Ask a manager: {}.", join(managers)))
+            }
             Self::NoCluster => Some("Make it one with `wharfie cluster init`.".into()),
             Self::AmbiguousNode { .. } => Some("Give more of its id.".into()),
             Self::NodeRemoved { .. } => {
                 Some("Run `wharfie leave --force` there: it joins as a new node then.".into())
             }
-            Self::NodeBusy { node, what } => Some(match *what {
+            Self::NodeBusy { node, what } => Some(match &**what {
                 MANAGER => format!(
                     "Demote it first with `wharfie node demote {node}`, or force its removal."
                 ),
@@ -220,6 +232,7 @@ impl Refusal {
             | Self::ContentExists { .. }
             | Self::NotAnEndingSignal { .. }
             | Self::NoMajority
+            | Self::NotAManager { .. }
             | Self::Stopped { .. } => None,
         }
     }

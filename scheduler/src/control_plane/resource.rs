@@ -124,7 +124,7 @@ pub(super) fn bring_network(
     if let Some(difference) = difference(&network, spec) {
         return Err(Refusal::NetworkChanged {
             network: spec.name.clone(),
-            difference,
+            difference: difference.into(),
         });
     }
     let mut changed = (*network).clone();
@@ -311,7 +311,7 @@ pub(super) fn create_content(
 ) -> Result<Reply, Refusal> {
     if kind.get(draft.state(), &spec.name).is_some() {
         return Err(Refusal::ContentExists {
-            kind: kind.word(),
+            kind: kind.word().into(),
             name: spec.name,
         });
     }
@@ -338,14 +338,14 @@ pub(super) fn remove_content(
     let (word, owned) = (kind.word(), name.to_owned());
     if kind.get(draft.state(), name).is_none() {
         return Err(Refusal::UnknownContent {
-            kind: word,
+            kind: word.into(),
             name: owned,
         });
     }
     let users = users(draft.state(), |service| kind.is_granted(service, name));
     if !users.is_empty() {
         return Err(Refusal::ContentInUse {
-            kind: word,
+            kind: word.into(),
             name: owned,
             users,
         });

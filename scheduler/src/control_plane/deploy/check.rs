@@ -112,7 +112,7 @@ fn external(state: &State, stack: &Stack, selected: &BTreeSet<String>) -> Result
         for spec in specs.values().filter(|spec| spec.external) {
             if used.contains(&spec.name) && !known.contains_key(&spec.name) {
                 return Err(Refusal::MissingContent {
-                    kind: kind.word(),
+                    kind: kind.word().into(),
                     name: spec.name.clone(),
                 });
             }
@@ -182,7 +182,7 @@ fn ports(state: &State, stack: &Stack, selected: &BTreeSet<String>) -> Result<()
 fn taken(port: &PublishedPort, holder: String, wanted_by: String) -> Refusal {
     Refusal::PortTaken {
         port: port.published.map_or(0, |(first, _)| first),
-        protocol: port.protocol.as_str(),
+        protocol: port.protocol.as_str().into(),
         holder,
         wanted_by,
     }

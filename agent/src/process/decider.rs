@@ -1,0 +1,154 @@
+//! Who decides on this node: its own manager, or, on a worker, one that only shows what it was told.
+//!
+//!     told, remembered ─► [`Decider::open`] ─► handle for the API
+//!                                          └─► leader's end of the sessions, on a manager
+//!
+//! What other nodes may ask for is served from here on.
+
+use std::sync::Arc;
+
+use scheduler::assignment::Assignment;
+use scheduler::control_plane::Command;
+use scheduler::model::node::{Availability, Node, NodeStatus, Role};
+use tokio::sync::watch;
+
+use super::{Config, RunError};
+use crate::clock::wall_time;
+use crate::cluster::transition::{self, Transition};
+use crate::cluster::{self, MemberLinks, Membership};
+use crate::description;
+use crate::manager::worker::{self, Statuses};
+use crate::manager::{self, Manager, ManagerHandle, forward};
+use crate::peer::{Admission, RoleNeeded, Router};
+use crate::session::{self, Leader};
+
+/// See the module.
+pub(super) struct Decider {
+    pub(super) handle: ManagerHandle,
+    /// `None` on a worker.
+    pub(super) leader: Option<Leader>,
+}
+
+impl Decider {
+    /// `known` is what this node was told last, in this run or an earlier one; `seen` is what has
+    /// become of it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`RunError`] when the log or the port cannot be used.
+    pub(super) async fn open(
+        config: &Config,
+        membership: &Arc<Membership>,
+        cleared: Option<Transition>,
+        known: watch::Receiver<Arc<Assignment>>,
+        seen: watch::Receiver<Statuses>,
+    ) -> Result<Self, RunError> {
+        let decider = match membership.role() {
+            Some(Role::Worker) => Self::worker(membership, known.clone(), seen).await?,
+            Some(Role::Manager) | None => Self::manager(config, membership, cleared).await?,
+        };
+        let own = decider.leader.as_ref().map(|_| decider.handle.clone());
+        tokio::spawn(cluster::follow(membership.clone(), own, known));
+        Ok(decider)
+    }
+
+    async fn worker(
+        membership: &Arc<Membership>,
+        known: watch::Receiver<Arc<Assignment>>,
+        seen: watch::Receiver<Statuses>,
+    ) -> Result<Self, RunError> {
+        let handle = worker::start(own_row(membership), known.clone(), seen);
+        membership
+            .serve(Admission::Worker(known), Router::new())
+            .await?;
+        Ok(Self {
+            handle,
+            leader: None,
+        })
+    }
+
+    async fn manager(
+        config: &Config,
+        membership: &Arc<Membership>,
+        cleared: Option<Transition>,
+    ) -> Result<Self, RunError> {
+        let node = membership.node();
+        let manager = start_manager(config, membership, cleared).await?;
+        let handle = manager.forwarding(node.clone(), membership.peers().clone());
+        register(membership, &handle).await?;
+        let leader = Leader::new(handle.clone());
+        let router = cluster::routes(Router::new(), &handle);
+        let router = cluster::raft_routes(router, node, &handle)
+            .route(session::PATH, RoleNeeded::Member, leader.handler())
+            .route(
+                forward::PATH,
+                RoleNeeded::Manager,
+                forward::handler(handle.clone()),
+            );
+        membership
+            .serve(Admission::Manager(handle.states()), router)
+            .await?;
+        Ok(Self {
+            handle,
+            leader: Some(leader),
+        })
+    }
+}
+
+/// As far as a worker knows itself.
+fn own_row(membership: &Membership) -> Node {
+    let identity = membership.identities().borrow().clone();
+    Node {
+        id: membership.node().clone(),
+        description: description::of_this_machine(),
+        labels: Default::default(),
+        availability: Availability::Active,
+        role: Role::Worker,
+        status: NodeStatus::Ready,
+        status_reason: String::new(),
+        status_since: wall_time(),
+        address: membership.address(),
+        public_key: identity.map(|it| it.facts.public_key.clone()).unwrap_or_default(),
+        down_after_millis: None,
+    }
+}
+
+async fn start_manager(
+    config: &Config,
+    membership: &Arc<Membership>,
+    cleared: Option<Transition>,
+) -> Result<ManagerHandle, RunError> {
+    let (links, tell_state) = MemberLinks::new(membership.clone());
+    let start = match membership.has_joined() {
+        true => manager::Start::Join,
+        false => manager::Start::Found,
+    };
+    let manager = manager::Config {
+        dir: config.data_root.join("manager"),
+        node: membership.node().clone(),
+        start,
+        links: Some(links),
+    };
+    if cleared == Some(Transition::Recovered) {
+        Manager::recover(&manager).await?;
+        transition::done(&config.data_root)?;
+    }
+    let manager = Manager::start(manager)?;
+    tell_state.send_replace(Some(manager.states()));
+    Ok(manager)
+}
+
+/// Says who this node is. In a cluster there may be nobody to say it to yet.
+async fn register(membership: &Arc<Membership>, manager: &ManagerHandle) -> Result<(), RunError> {
+    if membership.role().is_none() {
+        let register = Command::RegisterNode {
+            node: membership.node().clone(),
+            description: description::of_this_machine(),
+        };
+        let registered = manager.command(register).await;
+        return registered.map(drop).map_err(RunError::Register);
+    }
+    let (membership, manager) = (membership.clone(), manager.clone());
+    tokio::spawn(async move { cluster::introduce(membership, manager).await });
+    Ok(())
+}

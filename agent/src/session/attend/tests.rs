@@ -1,0 +1,168 @@
+//! A node and a manager of one process, as on a host that stands alone.
+
+use std::path::Path;
+
+use scheduler::control_plane::Command;
+use scheduler::model::task::DesiredState;
+
+use super::*;
+use crate::manager::{self, Manager, ManagerHandle, Start};
+use crate::plan::drawing;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn node() -> NodeId {
+    NodeId::new("n1")
+}
+
+async fn manager(dir: &Path) -> ManagerHandle {
+    let config = manager::Config {
+        dir: dir.to_owned(),
+        node: node(),
+        start: Start::Found,
+        links: None,
+    };
+    let manager = Manager::start(config).unwrap();
+    let register = Command::RegisterNode {
+        node: node(),
+        description: NodeDescription::default(),
+    };
+    manager.command(register).await.unwrap();
+    manager
+}
+
+/// Both ends of an attending node.
+struct Ends {
+    assignments: watch::Receiver<Arc<Assignment>>,
+    contact: watch::Receiver<Contact>,
+    reports: mpsc::Sender<Said>,
+}
+
+fn attends(own: Option<Leader>) -> Ends {
+    let (assign, assignments) = watch::channel(Arc::default());
+    let (tell, contact) = watch::channel(Contact::Lost);
+    let (reports, said) = mpsc::channel(8);
+    tokio::spawn(attend(Attendance {
+        node: node(),
+        description: NodeDescription::default(),
+        managers: Vec::new(),
+        peers: Peers::new(watch::channel(None).1),
+        own,
+        accepted: (0, 0),
+        assignments: assign,
+        contact: tell,
+        reports: said,
+    }));
+    Ends {
+        assignments,
+        contact,
+        reports,
+    }
+}
+
+impl Ends {
+    async fn contact(&mut self, wanted: Contact) {
+        let reached = self.contact.wait_for(|contact| *contact == wanted);
+        timeout(PATIENCE, reached).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_stands_alone_attends_to_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = manager(dir.path()).await;
+    let mut ends = attends(Some(Leader::new(manager.clone())));
+    ends.contact(Contact::Open { session: 1 }).await;
+    let told = ends.assignments.wait_for(|told| told.generation > 0);
+    timeout(PATIENCE, told).await.unwrap().unwrap();
+
+    // What is said in another session is not passed on; what is said in this one is taken.
+    let version = manager.state().version;
+    let said = |session| Said {
+        session,
+        report: Report::default(),
+    };
+    ends.reports.send(said(7)).await.unwrap();
+    ends.reports.send(said(1)).await.unwrap();
+    assert!(manager.state().version >= version);
+}
+
+#[tokio::test]
+async fn without_any_manager_a_node_is_silent_after_a_while() {
+    let mut ends = attends(None);
+    assert_eq!(*ends.contact.borrow(), Contact::Lost);
+    ends.contact(Contact::Silent).await;
+}
+
+#[tokio::test]
+async fn the_newest_session_of_a_node_closes_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let leader = Leader::new(manager(dir.path()).await);
+    let hello = || {
+        FromNode::Hello(Box::new(Hello {
+            version: VERSION,
+            node: node(),
+            description: NodeDescription::default(),
+            epoch: 0,
+            generation: 0,
+        }))
+    };
+    let (first, other) = pipe::within_process();
+    tokio::spawn(leader.clone().serve(node(), other));
+    let Knocked::Welcome(mut first) = greet(first, hello(), None).await else {
+        panic!("it is not welcome");
+    };
+    let (second, other) = pipe::within_process();
+    tokio::spawn(leader.clone().serve(node(), other));
+    let Knocked::Welcome(_second) = greet(second, hello(), None).await else {
+        panic!("it is not welcome");
+    };
+    let closed = async { while first.pipe.receive.recv().await.is_some() {} };
+    timeout(PATIENCE, closed).await.unwrap();
+
+    let (stranger, other) = pipe::within_process();
+    tokio::spawn(leader.serve(NodeId::new("n2"), other));
+    let refused = greet(stranger, hello(), None).await;
+    assert!(matches!(refused, Knocked::Refused(_)));
+}
+
+/// A manager of its own making at the other end of a connection.
+#[tokio::test]
+async fn an_assignment_is_accepted_only_when_it_is_newer() {
+    let (assign, assignments) = watch::channel(Arc::<Assignment>::default());
+    let (contact, _) = watch::channel(Contact::Lost);
+    let (_reports, said) = mpsc::channel(8);
+    let mut attending = Attending {
+        search: Search::default(),
+        session: 1,
+        silent_at: Instant::now(),
+        given: Attendance {
+            node: node(),
+            description: NodeDescription::default(),
+            managers: Vec::new(),
+            peers: Peers::new(watch::channel(None).1),
+            own: None,
+            accepted: (1, 5),
+            assignments: assign,
+            contact,
+            reports: said,
+        },
+    };
+    let mut tell = |epoch, generation| {
+        let task = drawing::task("web:1", DesiredState::Running);
+        attending.accept(Arc::new(Assignment {
+            epoch,
+            generation,
+            tasks: vec![Arc::new(task)],
+            ..Assignment::default()
+        }));
+        assignments.borrow().number()
+    };
+    assert_eq!(tell(1, 4), (0, 0));
+    assert_eq!(tell(0, 9), (0, 0));
+    // What is remembered is confirmed.
+    assert_eq!(tell(1, 5), (1, 5));
+    assert_eq!(tell(1, 7), (1, 7));
+    assert_eq!(tell(1, 6), (1, 7));
+    assert_eq!(tell(2, 1), (2, 1));
+}

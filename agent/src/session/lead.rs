@@ -1,0 +1,284 @@
+//! The leader's end of the sessions: one for each node, the newest.
+//!
+//!     Hello ─► [`admit`] ─► Welcome ─► Beat, Report ─► control plane
+//!                              └─────◄ Assign, as often as it changes
+//!
+//! A session ends when the node opens another one, when this manager no longer leads, when the node
+//! is removed, or when nothing was heard for long. That a node is silent is not decided here but by
+//! the control plane, which is told of each sign of life.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode};
+use scheduler::assignment::Assignment;
+use scheduler::control_plane::{self, Command};
+use scheduler::model::id::NodeId;
+use scheduler::model::node::NodeDescription;
+use scheduler::raft;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::admit::{Standing, objection};
+use super::frame::{FromNode, Hello, ToNode, Welcome};
+use super::pipe::{self, Pipe};
+use crate::manager::ManagerHandle;
+use crate::peer::{self, Caller};
+
+/// Whoever knocks says who he is by then.
+const GREETING: Duration = Duration::from_secs(5);
+/// What was said last is read by then.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// A connection on which nothing came for so long is closed; the node counts as down long before.
+const ABANDONED: Duration = Duration::from_secs(30);
+/// Between two looks at a session in which nothing happens.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Opens sessions on behalf of a manager. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Leader {
+    manager: ManagerHandle,
+    sessions: Arc<Sessions>,
+}
+
+/// The newest session of each node, and the number of the last one of all.
+#[derive(Debug, Default)]
+struct Sessions {
+    last: AtomicU64,
+    newest: Mutex<BTreeMap<NodeId, (u64, CancellationToken)>>,
+}
+
+impl Sessions {
+    /// Closes the node's session before, if there is one.
+    fn open(&self, node: &NodeId) -> (u64, CancellationToken) {
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let replaced = CancellationToken::new();
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, older)) = newest.insert(node.clone(), (number, replaced.clone())) {
+            older.cancel();
+        }
+        (number, replaced)
+    }
+
+    fn close(&self, node: &NodeId, number: u64) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest
+            .get(node)
+            .is_some_and(|(newest, _)| *newest == number)
+        {
+            newest.remove(node);
+        }
+    }
+}
+
+impl Leader {
+    pub fn new(manager: ManagerHandle) -> Self {
+        Self {
+            manager,
+            sessions: Arc::default(),
+        }
+    }
+
+    pub(super) fn standing(&self) -> watch::Receiver<Arc<control_plane::Standing>> {
+        self.manager.standing()
+    }
+
+    /// Serves [`PATH`](super::PATH).
+    pub fn handler(&self) -> peer::Handler {
+        let leader = self.clone();
+        Arc::new(move |caller, request| {
+            let leader = leader.clone();
+            Box::pin(async move { leader.answer(caller, request) })
+        })
+    }
+
+    fn answer(self, caller: Caller, mut request: Request<Incoming>) -> Response<Body> {
+        let Some((upgrading, response)) = peer::accept_upgrade(&mut request) else {
+            let mut refused = Response::new(Body::from("a session needs a connection of its own"));
+            *refused.status_mut() = StatusCode::UPGRADE_REQUIRED;
+            return refused;
+        };
+        tokio::spawn(async move {
+            if let Some(connection) = upgrading.connection().await {
+                self.serve(caller.node, pipe::over(connection)).await;
+            }
+        });
+        response
+    }
+
+    /// Serves a session until it ends.
+    pub async fn serve(self, caller: NodeId, mut pipe: Pipe<ToNode, FromNode>) {
+        let hello = match timeout(GREETING, pipe.receive.recv()).await {
+            Ok(Some(FromNode::Hello(hello))) => hello,
+            Ok(Some(FromNode::Beat | FromNode::Report(_)) | None) | Err(_) => return,
+        };
+        let farewell = match objection(&hello, &caller, &self.stands(&caller)) {
+            Some(objection) => Some(objection),
+            None => {
+                let (number, replaced) = self.sessions.open(&caller);
+                let session = Session {
+                    leader: &self,
+                    node: &caller,
+                    number,
+                };
+                let farewell = session.hold(&hello, &mut pipe, replaced).await;
+                self.sessions.close(&caller, number);
+                farewell
+            }
+        };
+        if let Some(farewell) = farewell
+            && pipe.urgent.send(farewell).await.is_ok()
+        {
+            // The node hangs up when it has read it.
+            let read = async { while pipe.receive.recv().await.is_some() {} };
+            let _ = timeout(FAREWELL, read).await;
+        }
+    }
+
+    /// How the manager stands, as far as this node is concerned.
+    fn stands(&self, node: &NodeId) -> Standing {
+        let (group, state) = (
+            self.manager.standing().borrow().clone(),
+            self.manager.state(),
+        );
+        let mut nodes = state.nodes.values();
+        let leader = group.leader.and_then(|number| {
+            let row = nodes.find(|row| raft::number_of(&row.id) == number)?;
+            Some((row.id.clone(), row.address?))
+        });
+        Standing {
+            leads: group.leads,
+            leader: leader.filter(|_| !group.leads),
+            epoch: state.cluster.as_ref().map_or(0, |cluster| cluster.epoch),
+            knows: state.nodes.contains_key(node),
+        }
+    }
+
+    /// A host that stands alone needs no signs of life.
+    fn welcome(&self, has_connection: bool) -> Welcome {
+        let state = self.manager.state();
+        let settings = state.cluster.as_ref().map(|it| it.settings.clone());
+        let settings = settings.unwrap_or_default();
+        Welcome {
+            heartbeat_millis: if has_connection {
+                settings.heartbeat_millis
+            } else {
+                0
+            },
+            suspect_after_millis: settings.suspect_after_millis,
+        }
+    }
+}
+
+/// One session that is open.
+struct Session<'a> {
+    leader: &'a Leader,
+    node: &'a NodeId,
+    number: u64,
+}
+
+impl Session<'_> {
+    /// Until it ends; returns what is to be said then.
+    async fn hold(
+        &self,
+        hello: &Hello,
+        pipe: &mut Pipe<ToNode, FromNode>,
+        replaced: CancellationToken,
+    ) -> Option<ToNode> {
+        let manager = &self.leader.manager;
+        let mut welcome = self.leader.welcome(pipe.heard.is_some());
+        pipe.urgent.send(ToNode::Welcome(welcome)).await.ok()?;
+        info!(node = %self.node, session = self.number, "its session is open");
+        manager.heard(self.node.clone(), self.number).await;
+        self.describe(&hello.description);
+        let mut standing = manager.standing();
+        let mut all = manager.all_assignments();
+        let mut told: Option<Arc<Assignment>> = None;
+        let mut wanted = all.borrow_and_update().get(self.node).cloned();
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_beat = Instant::now();
+        loop {
+            let to_tell = wanted
+                .as_ref()
+                .filter(|wanted| !is_same(told.as_ref(), wanted));
+            tokio::select! {
+                () = replaced.cancelled() => return None,
+                frame = pipe.receive.recv() => match frame {
+                    Some(FromNode::Beat) => manager.heard(self.node.clone(), self.number).await,
+                    Some(FromNode::Report(report)) => {
+                        manager.heard(self.node.clone(), self.number).await;
+                        manager.report(self.node.clone(), *report).await;
+                    }
+                    Some(FromNode::Hello(_)) => return None,
+                    None => {
+                        debug!(node = %self.node, session = self.number, "its session has ended");
+                        return None;
+                    }
+                },
+                Ok(()) = all.changed() => wanted = all.borrow_and_update().get(self.node).cloned(),
+                permit = pipe.bulk.reserve(), if to_tell.is_some() => {
+                    told.clone_from(&wanted);
+                    permit.ok()?.send(ToNode::Assign(wanted.clone()?));
+                }
+                Ok(()) = standing.changed() => {
+                    if !standing.borrow_and_update().leads {
+                        let leader = self.leader.stands(self.node).leader;
+                        return Some(ToNode::Elsewhere { leader });
+                    }
+                }
+                _ = look.tick(), if pipe.heard.is_some() => {
+                    if !self.leader.stands(self.node).knows {
+                        let reason = "it was removed from the cluster".to_owned();
+                        return Some(ToNode::Refused { reason });
+                    }
+                    let fresh = self.leader.welcome(true);
+                    let word = if fresh == welcome { ToNode::Beat } else { ToNode::Welcome(fresh) };
+                    welcome = fresh;
+                    // When the lane is full, other signs of life are on their way.
+                    let _ = pipe.urgent.try_send(word);
+                    let heard = pipe.heard.as_ref().map_or(last_beat, |heard| *heard.borrow());
+                    if heard > last_beat {
+                        // A part of a long report is a sign of life as well.
+                        last_beat = heard;
+                        manager.heard(self.node.clone(), self.number).await;
+                    }
+                    if heard.elapsed() > ABANDONED {
+                        warn!(node = %self.node, session = self.number, "its session is dead");
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes down what the node says of itself, if that is news.
+    fn describe(&self, description: &NodeDescription) {
+        let state = self.leader.manager.state();
+        let known = state.nodes.get(self.node);
+        if known.is_some_and(|row| row.description == *description) {
+            return;
+        }
+        let (manager, node) = (self.leader.manager.clone(), self.node.clone());
+        let description = description.clone();
+        tokio::spawn(async move {
+            let command = Command::RegisterNode {
+                node: node.clone(),
+                description,
+            };
+            if let Err(refusal) = manager.command(command).await {
+                debug!(%node, %refusal, "its description was not taken over");
+            }
+        });
+    }
+}
+
+fn is_same(told: Option<&Arc<Assignment>>, wanted: &Arc<Assignment>) -> bool {
+    told.is_some_and(|told| Arc::ptr_eq(told, wanted) || told.number() == wanted.number())
+}
