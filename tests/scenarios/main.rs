@@ -11,6 +11,7 @@ mod commands;
 mod crash;
 mod cycles;
 mod examples;
+mod failover;
 mod hosts;
 mod lifecycle;
 mod names;

@@ -108,7 +108,9 @@ fn own_row(membership: &Membership) -> Node {
         status_reason: String::new(),
         status_since: wall_time(),
         address: membership.address(),
-        public_key: identity.map(|it| it.facts.public_key.clone()).unwrap_or_default(),
+        public_key: identity
+            .map(|it| it.facts.public_key.clone())
+            .unwrap_or_default(),
         down_after_millis: None,
     }
 }
