@@ -18,7 +18,13 @@ const ACTING: [&str; 8] = [
 ];
 
 /// The agent's modules that decide and never act.
-const PURE: [&str; 6] = [
+const PURE: [&str; 12] = [
+    "agent/src/node/rerun.rs",
+    "agent/src/manager/worker/view.rs",
+    "agent/src/session/admit.rs",
+    "agent/src/session/chunk.rs",
+    "agent/src/session/frame.rs",
+    "agent/src/session/search.rs",
     "agent/src/plan.rs",
     "agent/src/report.rs",
     "agent/src/container/spec.rs",
