@@ -88,7 +88,9 @@ fn a_leader_that_dies_is_followed_by_another_and_no_node_is_given_up() {
 
     cluster.kill(leader);
     let (_, took) = cluster.within(secs(60), "another one leads and is obeyed", || {
-        let ran = cluster.host(other).wharfie("volume create after");
+        let ran = cluster
+            .host(other)
+            .wharfie("node update --label-add obeyed=yes node3");
         if ran.code == 0 {
             Ok(())
         } else {
@@ -200,15 +202,14 @@ fn containers_go_on_while_their_node_is_promoted_and_demoted() {
     manager(2, true);
     assert_eq!(runs(&cluster, 1, "app-web-1", None).0, before);
     // A follower passes on what it is asked for, and shows it at once.
-    cluster
-        .host(1)
-        .wharfie("volume create made-by-a-follower")
+    let follower = cluster.host(1);
+    follower
+        .wharfie("node update --label-add seen=here node2")
         .succeeds();
-    cluster
-        .host(1)
-        .wharfie("volume ls")
+    follower
+        .wharfie("node inspect node2")
         .succeeds()
-        .says("made-by-a-follower");
+        .says("seen");
 
     cluster
         .host(0)

@@ -203,7 +203,7 @@ impl Session<'_> {
         let mut wanted = all.borrow_and_update().get(self.node).cloned();
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last_beat = Instant::now();
+        let mut last_sign = Instant::now();
         loop {
             let to_tell = wanted
                 .as_ref()
@@ -211,8 +211,12 @@ impl Session<'_> {
             tokio::select! {
                 () = replaced.cancelled() => return None,
                 frame = pipe.receive.recv() => match frame {
-                    Some(FromNode::Beat) => manager.heard(self.node.clone(), self.number).await,
+                    Some(FromNode::Beat) => {
+                        last_sign = Instant::now();
+                        manager.heard(self.node.clone(), self.number).await;
+                    }
                     Some(FromNode::Report(report)) => {
+                        last_sign = Instant::now();
                         manager.heard(self.node.clone(), self.number).await;
                         manager.report(self.node.clone(), *report).await;
                     }
@@ -243,10 +247,10 @@ impl Session<'_> {
                     welcome = fresh;
                     // When the lane is full, other signs of life are on their way.
                     let _ = pipe.urgent.try_send(word);
-                    let heard = pipe.heard.as_ref().map_or(last_beat, |heard| *heard.borrow());
-                    if heard > last_beat {
-                        // A part of a long report is a sign of life as well.
-                        last_beat = heard;
+                    let heard = pipe.heard.as_ref().map_or(last_sign, |heard| *heard.borrow());
+                    if heard > last_sign {
+                        // A part of a long report, which is not complete yet, is a sign as well.
+                        last_sign = heard;
                         manager.heard(self.node.clone(), self.number).await;
                     }
                     if heard.elapsed() > ABANDONED {
