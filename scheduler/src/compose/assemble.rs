@@ -9,12 +9,14 @@ mod include;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::check::{Checker, Paths};
 use super::diagnostic::{Problems, Span};
 use super::document::{self, Map, Node, Value};
-use super::interpolate;
+use super::interpolate::{self, Filled};
 use super::merge::merge;
+use super::normalize::SECTIONS;
 use super::schema::{FILE, Shape};
 use super::template::Variable;
 use super::{Files, LoadOptions, Source, Steps, discover};
@@ -22,6 +24,9 @@ use super::{Files, LoadOptions, Source, Steps, discover};
 /// Of all files together. Files that include others twice, which include others twice, … would
 /// otherwise never end.
 const MAX_TEXT: usize = 4 * 1024 * 1024;
+
+/// Read one by one; the same goes for very small ones.
+const MAX_FILES: usize = 1000;
 
 /// Files that include files that include …: a chain this long is a mistake.
 const MAX_CHAIN: usize = 50;
@@ -38,8 +43,13 @@ pub(super) struct Assembler<'a> {
     project_directory: &'a Path,
     files: &'a dyn Files,
     problems: &'a mut Problems,
-    /// Variables that were warned about.
-    warned: BTreeSet<String>,
+    filled: Filled,
+    /// Ports that ranges stand for, so far.
+    ports: usize,
+    /// Files read so far.
+    file_count: usize,
+    /// Services of files that others extend, by file and directory of the scope.
+    extended: BTreeMap<(PathBuf, PathBuf), Rc<Map>>,
     pub(super) variables: BTreeSet<Variable>,
     /// The files being included, outermost first.
     including: Vec<PathBuf>,
@@ -47,6 +57,8 @@ pub(super) struct Assembler<'a> {
     text_len: usize,
     /// A file is missing from the tree, wholly or in part: what the others refer to may be in it.
     pub(super) incomplete: bool,
+    /// A limit has been passed: nothing more is read.
+    exhausted: bool,
 }
 
 /// A file that has been parsed.
@@ -66,11 +78,15 @@ impl<'a> Assembler<'a> {
             project_directory: &options.project_directory,
             files,
             problems,
-            warned: BTreeSet::new(),
+            filled: Filled::default(),
+            ports: 0,
+            file_count: 0,
+            extended: BTreeMap::new(),
             variables: BTreeSet::new(),
             including: Vec::new(),
             text_len: 0,
             incomplete: false,
+            exhausted: false,
         }
     }
 
@@ -95,13 +111,23 @@ impl<'a> Assembler<'a> {
             end: 0,
         };
         self.text_len += text.len();
-        if self.text_len > MAX_TEXT {
-            let title = format!("the files are larger than {MAX_TEXT} bytes in total");
-            self.problems.error(start, title);
-        }
-        let parsed = match self.text_len > MAX_TEXT {
-            true => None,
-            false => document::parse(text, file, self.problems),
+        self.file_count += 1;
+        let too_much = if self.text_len > MAX_TEXT {
+            Some(format!(
+                "the files are larger than {MAX_TEXT} bytes in total"
+            ))
+        } else if self.file_count > MAX_FILES {
+            Some(format!("there are more than {MAX_FILES} files"))
+        } else {
+            None
+        };
+        let parsed = match too_much {
+            Some(title) => {
+                self.problems.error(start, title);
+                self.exhausted = true;
+                None
+            }
+            None => document::parse(text, file, self.problems),
         };
         let Some(mut documents) = parsed else {
             self.incomplete = true;
@@ -151,7 +177,7 @@ impl<'a> Assembler<'a> {
             interpolate::interpolate(
                 &mut node,
                 &options.environment,
-                &mut BTreeSet::new(),
+                &mut Filled::default(),
                 &mut silent,
             );
             let name = node.as_str().unwrap_or_default().to_owned();
@@ -197,19 +223,41 @@ impl<'a> Assembler<'a> {
         let included = document.remove("include");
         self.extend_services(&mut document, path, scope);
         if let Some(included) = included {
+            let mut all = Node::map([], included.key);
             for entry in included.node.items() {
-                if let Some(base) = self.include(entry, scope) {
-                    document = merge(&FILE, base, document);
+                if let Some(one) = self.include(entry, scope) {
+                    self.conflicts(&all, &one, entry);
+                    all = merge(&FILE, all, one);
+                }
+            }
+            // What this file itself says about something included goes over it.
+            document = merge(&FILE, all, document);
+        }
+        merge(&FILE, model, document)
+    }
+
+    /// Two included projects may bring the same, but not different things under one name.
+    fn conflicts(&mut self, before: &Node, now: &Node, entry: &Node) {
+        for section in ["services"].iter().chain(&SECTIONS) {
+            let known = before.get(section).and_then(Node::as_map);
+            for (name, found) in now.get(section).into_iter().flat_map(Node::entries) {
+                let Some(other) = known.and_then(|it| it.get(name)) else {
+                    continue;
+                };
+                if !other.node.says_the_same(&found.node) {
+                    let what = section.trim_end_matches('s');
+                    let title = format!("{what} `{name}` is included twice, and not as the same");
+                    self.problems.error(entry.span, title);
+                    self.problems.relate(other.key, "the first one");
                 }
             }
         }
-        merge(&FILE, model, document)
     }
 
     fn interpolate(&mut self, node: &mut Node, scope: &Scope) {
         interpolate::variables(node, &mut self.variables);
         if self.steps.interpolate {
-            interpolate::interpolate(node, &scope.environment, &mut self.warned, self.problems);
+            interpolate::interpolate(node, &scope.environment, &mut self.filled, self.problems);
         }
     }
 
@@ -233,6 +281,7 @@ impl<'a> Assembler<'a> {
             home: scope.environment.get("HOME").map(String::as_str),
             templates: !self.steps.interpolate,
             path,
+            ports: &mut self.ports,
         };
         checker.check(shape, node)
     }

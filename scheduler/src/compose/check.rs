@@ -7,6 +7,7 @@
 mod describe;
 mod hint;
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::diagnostic::{Problems, Span};
@@ -25,6 +26,8 @@ pub(super) struct Checker<'a> {
     pub(super) templates: bool,
     /// Keys from the top of the file to the node in question.
     pub(super) path: Vec<String>,
+    /// Ports that ranges stand for, so far and in all files.
+    pub(super) ports: &'a mut usize,
 }
 
 /// What becomes of relative paths.
@@ -224,7 +227,7 @@ impl Checker<'_> {
 
     /// The path seen from the directory of the file, with `~` and `..` resolved.
     pub(super) fn absolute(&self, text: &str) -> String {
-        if text.starts_with('/') || self.is_template(text) {
+        if text.starts_with('/') || self.is_template(text) || is_remote(text) {
             return text.to_owned();
         }
         let directory = match self.paths {
@@ -314,17 +317,19 @@ impl Checker<'_> {
 
     /// Two items for one target: the later one wins, as in Docker Compose, but not in silence.
     fn warn_about_repetitions(&mut self, items: &[Node], key: fn(&Node) -> Option<String>) {
-        for (at, item) in items.iter().enumerate() {
+        let mut seen: BTreeMap<String, Span> = BTreeMap::new();
+        for item in items {
             let Some(name) = key(item) else { continue };
-            let later = &items[at + 1..];
-            let other = later.iter().find(|it| key(it).as_ref() == Some(&name));
-            if let Some(other) = other.filter(|it| it.span != item.span) {
+            let Some(earlier) = seen.insert(name.clone(), item.span) else {
+                continue;
+            };
+            if earlier != item.span {
                 let title = format!(
                     "{}: only the last item for {name} has an effect",
                     self.describe()
                 );
-                self.problems.warn(Rule::RepeatedItem, item.span, title);
-                self.problems.relate(other.span, "the other one");
+                self.problems.warn(Rule::RepeatedItem, earlier, title);
+                self.problems.relate(item.span, "the other one");
             }
         }
     }
@@ -483,6 +488,11 @@ impl Checker<'_> {
     pub(super) fn is_template(&self, text: &str) -> bool {
         self.templates && text.contains('$')
     }
+}
+
+/// Whether a text names something that is not on this host, rather than a path.
+pub(super) fn is_remote(text: &str) -> bool {
+    text.contains("://") || text.starts_with("git@") || text.starts_with("github.com/")
 }
 
 /// Removes `.` and `..` from an absolute path without looking at the disk.

@@ -311,8 +311,14 @@ impl Service<'_> {
                 self.name
             );
             let meant = nearest(name, services.keys().copied());
-            let diagnostic = self.problems.error(entry.key, title);
-            diagnostic.set_code("undeclared");
+            // One that is not required may be absent.
+            let diagnostic = match entry.node.get_bool("required") {
+                Some(false) => self.problems.warn(Rule::NoEffect, entry.key, title),
+                _ => {
+                    let diagnostic = self.problems.error(entry.key, title);
+                    diagnostic.set_code("undeclared")
+                }
+            };
             match meant {
                 Some(meant) => diagnostic.suggest(meant),
                 None => diagnostic.set_help(others(self.name, services)),

@@ -169,6 +169,22 @@ impl Node {
         self.as_map_mut()?.shift_remove(key)
     }
 
+    /// Whether it is the same but for the place where it was written.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        match (&self.value, &other.value) {
+            (Value::Seq(a), Value::Seq(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.says_the_same(b))
+            }
+            (Value::Map(a), Value::Map(b)) => {
+                let same = |(key, it): (&String, &Entry)| {
+                    b.get(key).is_some_and(|b| it.node.says_the_same(&b.node))
+                };
+                a.len() == b.len() && a.iter().all(same)
+            }
+            (a, b) => a == b,
+        }
+    }
+
     /// What kind of thing it is, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {

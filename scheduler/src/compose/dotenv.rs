@@ -6,6 +6,9 @@ use indexmap::IndexMap;
 
 use super::template::{Template, TemplateError};
 
+/// Of all values of a file, in bytes: each may repeat the ones before.
+const MAX_VALUES: usize = 4 * 1024 * 1024;
+
 /// How the values of a file are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -32,6 +35,8 @@ pub enum DotenvErrorKind {
     Unterminated,
     #[error("unexpected `{text}` after the closing quote")]
     AfterQuote { text: String },
+    #[error("the values become longer than {MAX_VALUES} bytes in total")]
+    TooLong,
     #[error(transparent)]
     Template(#[from] TemplateError),
 }
@@ -55,6 +60,7 @@ pub fn parse(
     let mut values = IndexMap::new();
     let mut rest = text.as_str();
     let mut line = 1;
+    let mut total = 0;
     while !rest.is_empty() {
         let at = line;
         let fail = |kind| DotenvError { line: at, kind };
@@ -72,6 +78,10 @@ pub fn parse(
                     Format::Raw => (current[start..].to_owned(), current.len() - start),
                     Format::Compose => value(&rest[start..], &values, lookup).map_err(fail)?,
                 };
+                total += value.len();
+                if total > MAX_VALUES {
+                    return Err(fail(DotenvErrorKind::TooLong));
+                }
                 values.insert(name.to_owned(), Some(value));
                 start + length
             }

@@ -7,21 +7,36 @@ use super::document::{Node, Value};
 use super::lint::Rule;
 use super::template::{Template, TemplateError, Variable};
 
+/// Of all texts with variables together, in bytes: files are limited, but what they grow to is not.
+const MAX_FILLED: usize = 16 * 1024 * 1024;
+
+/// What has been filled in so far, in all files.
+#[derive(Debug, Default)]
+pub(super) struct Filled {
+    /// Unset variables that were warned about.
+    warned: BTreeSet<String>,
+    /// Bytes.
+    length: usize,
+}
+
 /// Fills in every value of a tree; keys stay as they are.
 pub(super) fn interpolate(
     node: &mut Node,
     environment: &BTreeMap<String, String>,
-    warned: &mut BTreeSet<String>,
+    so_far: &mut Filled,
     problems: &mut Problems,
 ) {
     match &mut node.value {
         Value::Plain(text) | Value::Text(text) if text.contains('$') => {
             let lookup = |name: &str| environment.get(name).cloned();
             let mut unset = Vec::new();
-            let filled = Template::parse(text).and_then(|it| it.fill(&lookup, &mut unset));
+            let filled = match so_far.length < MAX_FILLED {
+                true => Template::parse(text).and_then(|it| it.fill(&lookup, &mut unset)),
+                false => Err(TemplateError::TooLong),
+            };
             let span = node.span;
             for name in unset {
-                if warned.insert(name.clone()) {
+                if so_far.warned.insert(name.clone()) {
                     let place = find(problems, span, &name);
                     let plain = problems.text(span).contains(&format!("${name}"));
                     let title =
@@ -41,6 +56,7 @@ pub(super) fn interpolate(
             match filled {
                 // What a variable brings is a string until its place says otherwise.
                 Ok(text) => {
+                    so_far.length += text.len();
                     problems.add_filled(span, &text);
                     node.value = Value::Text(text);
                 }
@@ -49,12 +65,12 @@ pub(super) fn interpolate(
         }
         Value::Seq(items) => {
             for item in items {
-                interpolate(item, environment, warned, problems);
+                interpolate(item, environment, so_far, problems);
             }
         }
         Value::Map(map) => {
             for entry in map.values_mut() {
-                interpolate(&mut entry.node, environment, warned, problems);
+                interpolate(&mut entry.node, environment, so_far, problems);
             }
         }
         _ => {}
@@ -63,7 +79,8 @@ pub(super) fn interpolate(
 
 /// The variables that a tree uses.
 pub(super) fn variables(node: &Node, into: &mut BTreeSet<Variable>) {
-    if let Some(template) = node.as_str().and_then(|it| Template::parse(it).ok()) {
+    let text = node.as_str().filter(|it| it.contains('$'));
+    if let Some(template) = text.and_then(|it| Template::parse(it).ok()) {
         template.variables(into);
     }
     for item in node.items() {
@@ -78,6 +95,7 @@ fn report(error: &TemplateError, span: Span, problems: &mut Problems) {
     let place = match error {
         TemplateError::Invalid { text } => find(problems, span, text),
         TemplateError::Missing { name, .. } => find(problems, span, name),
+        TemplateError::TooLong => span,
     };
     let diagnostic = problems.error(place, error.to_string());
     diagnostic.set_code("variable");
@@ -94,6 +112,7 @@ fn report(error: &TemplateError, span: Span, problems: &mut Problems) {
         TemplateError::Missing { name, .. } => {
             diagnostic.set_help(format!("set `{name}` in the environment or in `.env`"));
         }
+        TemplateError::TooLong => {}
     }
 }
 

@@ -288,7 +288,8 @@ fn declare_default_network(model: &mut Node, span: Span) {
 
 fn name_resource(key: &str, entry: &mut Entry, project: &str) {
     let node = &mut entry.node;
-    if node.get("name").is_none() {
+    // An empty one is often a variable that is not set.
+    if node.get_str("name").is_none_or(str::is_empty) {
         let external = node.get_bool("external") == Some(true);
         let name = if external {
             key.to_owned()

@@ -10,6 +10,10 @@ use std::collections::BTreeSet;
 /// Defaults within defaults within …: nobody writes more by hand.
 const MAX_NESTING: usize = 50;
 
+/// Of a text with its variables filled in, in bytes. Variables that hold variables that hold … would
+/// otherwise eat the memory.
+const MAX_FILLED: usize = 1024 * 1024;
+
 /// A variable that the files use, for `config --variables`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Variable {
@@ -48,6 +52,8 @@ enum Operator {
 pub enum TemplateError {
     #[error("invalid variable expression `{text}`")]
     Invalid { text: String },
+    #[error("with its variables filled in, the text becomes longer than {MAX_FILLED} bytes")]
+    TooLong,
     #[error("required variable `{name}` is missing a value{}{message}", if .message.is_empty() { "" } else { ": " })]
     Missing { name: String, message: String },
 }
@@ -112,6 +118,9 @@ impl Template {
                 Part::Variable { name, action } => {
                     let value = lookup(name);
                     text.push_str(&fill_variable(name, value, action.as_ref(), lookup, unset)?);
+                    if text.len() > MAX_FILLED {
+                        return Err(TemplateError::TooLong);
+                    }
                 }
             }
         }

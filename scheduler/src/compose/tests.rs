@@ -1,5 +1,6 @@
 //! Small projects in, models, canonical files and messages out.
 
+mod attributes;
 mod canonical;
 mod discovery;
 mod errors;

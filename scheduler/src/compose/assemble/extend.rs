@@ -4,6 +4,7 @@
 //! wrong, and nothing else of it is brought along.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use super::{Assembler, MAX_CHAIN, Scope};
 use crate::compose::check::nearest;
@@ -23,7 +24,13 @@ struct Base<'a> {
 
 impl Assembler<'_> {
     pub(super) fn extend_services(&mut self, document: &mut Node, file: &Path, scope: &Scope) {
-        let Some(services) = document.get("services").and_then(Node::as_map).cloned() else {
+        let extends = |entry: &Entry| entry.node.get("extends").is_some();
+        let Some(services) = document
+            .get("services")
+            .and_then(Node::as_map)
+            .filter(|it| it.values().any(extends))
+            .cloned()
+        else {
             return;
         };
         for (name, entry) in &services {
@@ -105,15 +112,7 @@ impl Assembler<'_> {
             return self.extended(&Base { name, ..*of }, scope, chain);
         };
         let file = self.located(file);
-        let text = self.read(&file, Some(at))?;
-        let mut services = Map::new();
-        for mut document in self.parse_text(&file, &text).documents {
-            let Some(mut found) = document.remove("services") else {
-                continue;
-            };
-            self.interpolate(&mut found.node, scope);
-            services.extend(found.node.as_map().cloned().into_iter().flatten());
-        }
+        let services = self.services_of(&file, at, scope)?;
         if !services.contains_key(name) {
             self.missing_base(name, span, &file, &services);
             return None;
@@ -129,6 +128,29 @@ impl Assembler<'_> {
             scope,
             chain,
         )
+    }
+
+    /// The services of another file, interpolated. It is read once, however many extend them.
+    fn services_of(&mut self, file: &Path, at: Span, scope: &Scope) -> Option<Rc<Map>> {
+        let key = (file.to_owned(), scope.directory.clone());
+        if let Some(services) = self.extended.get(&key) {
+            return Some(Rc::clone(services));
+        }
+        if self.exhausted {
+            return None;
+        }
+        let text = self.read(file, Some(at))?;
+        let mut services = Map::new();
+        for mut document in self.parse_text(file, &text).documents {
+            let Some(mut found) = document.remove("services") else {
+                continue;
+            };
+            self.interpolate(&mut found.node, scope);
+            services.extend(found.node.as_map().cloned().into_iter().flatten());
+        }
+        let services = Rc::new(services);
+        self.extended.insert(key, Rc::clone(&services));
+        Some(services)
     }
 
     fn missing_base(&mut self, name: &str, span: Span, file: &Path, services: &Map) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Assembler, MAX_CHAIN, Scope};
+use crate::compose::check::is_remote;
 use crate::compose::document::Node;
 use crate::compose::dotenv::{self, Format};
 use crate::compose::{Source, environment};
@@ -11,15 +12,18 @@ use crate::compose::{Source, environment};
 impl Assembler<'_> {
     /// The tree of an entry of `include`, loaded as a project of its own.
     pub(super) fn include(&mut self, entry: &Node, scope: &Scope) -> Option<Node> {
+        if self.exhausted {
+            return None;
+        }
         let paths = entry.get("path")?;
         let mut sources = Vec::new();
         for node in paths.items() {
             let text = node.as_str()?;
-            if text.contains("://") || text.starts_with("git@") {
-                self.problems.error(
-                    node.span,
-                    format!("`{text}`: only local files can be included"),
-                );
+            if let Some(kind) = remote(text) {
+                let title = format!("`{text}`: including {kind} is not supported yet");
+                let help = "only local files can be included";
+                self.problems.error(node.span, title).set_help(help);
+                self.incomplete = true;
                 return None;
             }
             let path = self.located(text);
@@ -116,4 +120,12 @@ impl Assembler<'_> {
         }
         environment
     }
+}
+
+/// What a text names that is not a file of this host.
+fn remote(text: &str) -> Option<&'static str> {
+    if text.starts_with("oci://") {
+        return Some("an artifact of a registry");
+    }
+    is_remote(text).then_some("a Git repository")
 }

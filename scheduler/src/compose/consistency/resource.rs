@@ -8,7 +8,10 @@ pub(super) fn resource(section: &str, key: &str, entry: &Entry, problems: &mut P
     let singular = section.trim_end_matches('s');
     if node.get_bool("external") == Some(true) {
         let others = node.entries().filter(|(key, entry)| {
-            !matches!(*key, "external" | "name") && !key.starts_with("x-") && !entry.node.is_null()
+            !matches!(*key, "external" | "name")
+                && !key.starts_with("x-")
+                && !entry.node.is_null()
+                && entry.node.as_map().is_none_or(|it| !it.is_empty())
         });
         for (other, entry) in others {
             let title = format!("{singular} `{key}` is external, so `{other}` cannot be given");

@@ -174,6 +174,7 @@ impl Problems {
             let span = |it: &Diagnostic| it.place.as_ref().map(|it| it.span);
             a.title == b.title && span(a) == span(b)
         });
+        shorten(&mut found);
         found
     }
 
@@ -190,4 +191,19 @@ impl Problems {
         self.found.push(diagnostic);
         &mut self.found[at]
     }
+}
+
+/// Nobody reads more, and each takes time to be shown.
+const MAX_SHOWN: usize = 200;
+
+/// Leaves out what is too much, and says so.
+fn shorten(found: &mut Vec<Diagnostic>) {
+    if found.len() <= MAX_SHOWN {
+        return;
+    }
+    let rest = found.split_off(MAX_SHOWN);
+    let severity = rest.iter().map(|it| it.severity).min();
+    let title = format!("{} more problems are not shown", rest.len());
+    let severity = severity.unwrap_or(Severity::Warning);
+    found.push(Diagnostic::new(severity, None, None, title));
 }

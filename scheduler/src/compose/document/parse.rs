@@ -93,7 +93,7 @@ impl Builder<'_> {
                     tag: merge_tag(tag.as_deref()),
                 };
                 self.spend(1, 0, span)?;
-                self.finish(node, *anchor);
+                self.finish(node, *anchor)?;
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.open(Value::Seq(Vec::new()), span, *anchor, tag.as_deref())?;
@@ -101,7 +101,7 @@ impl Builder<'_> {
             Event::MappingStart(_, anchor, tag) => {
                 self.open(Value::Map(Map::new()), span, *anchor, tag.as_deref())?;
             }
-            Event::SequenceEnd | Event::MappingEnd => self.close(span),
+            Event::SequenceEnd | Event::MappingEnd => self.close(span)?,
             Event::Alias(id) => self.alias(*id, span)?,
             _ => {}
         }
@@ -149,41 +149,42 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn close(&mut self, end: Span) {
+    fn close(&mut self, end: Span) -> Result<(), Stop> {
         let Some(mut frame) = self.frames.pop() else {
-            return;
+            return Ok(());
         };
         frame.node.span.end = frame.node.span.end.max(end.end);
         for source in std::mem::take(&mut frame.merges) {
             self.merge_key(&mut frame.node, source);
         }
-        self.finish(frame.node, frame.anchor);
+        self.finish(frame.node, frame.anchor)
     }
 
     fn alias(&mut self, id: usize, span: Span) -> Result<(), Stop> {
         let Some((_, size, height)) = self.anchors.get(&id) else {
             self.problems
                 .error(span, "an alias cannot stand inside of what it refers to");
-            self.finish(Node::new(Value::Null, span), 0);
-            return Ok(());
+            return self.finish(Node::new(Value::Null, span), 0);
         };
         let (size, height) = (*size, *height);
         self.spend(size, height, span)?;
         if let Some((node, _, _)) = self.anchors.get(&id) {
-            self.finish(node.clone(), 0);
+            return self.finish(node.clone(), 0);
         }
         Ok(())
     }
 
     /// Hands a complete node to the collection around it.
-    fn finish(&mut self, node: Node, anchor: usize) {
+    fn finish(&mut self, node: Node, anchor: usize) -> Result<(), Stop> {
         if anchor != 0 {
-            self.anchors
-                .insert(anchor, (node.clone(), node.size(), node.height()));
+            let (size, height) = (node.size(), node.height());
+            // Anchors within anchors each keep a copy of what is inside.
+            self.spend(size, 0, node.span)?;
+            self.anchors.insert(anchor, (node.clone(), size, height));
         }
         let Some(frame) = self.frames.last_mut() else {
             self.documents.push(node);
-            return;
+            return Ok(());
         };
         match (&mut frame.node.value, frame.key.take()) {
             (Value::Seq(items), _) => items.push(node),
@@ -213,6 +214,7 @@ impl Builder<'_> {
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// `<<: *a` and `<<: [*a, *b]`: adds what is not there; earlier sources win.

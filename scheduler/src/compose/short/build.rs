@@ -1,6 +1,6 @@
 //! Short forms within `build`.
 
-use crate::compose::check::Checker;
+use crate::compose::check::{Checker, is_remote};
 use crate::compose::document::{Entry, Map, Node, Value};
 
 /// A string is the context. A context on this host becomes absolute.
@@ -52,10 +52,6 @@ fn context(checker: &Checker<'_>, text: &str) -> String {
         true => text.to_owned(),
         false => checker.absolute(text),
     }
-}
-
-fn is_remote(text: &str) -> bool {
-    text.contains("://") || text.starts_with("git@") || text.starts_with("github.com/")
 }
 
 /// `ID`, `ID=PATH`, a list of them or a mapping, into a list.

@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use crate::compose::check::Checker;
 use crate::compose::document::{Node, Value};
 
+/// In all files together; a host has fewer.
+const MAX_PORTS: usize = 100_000;
+
 /// First and last.
 type Range = (u16, u16);
 
@@ -29,7 +32,15 @@ pub(in crate::compose) fn ports(checker: &mut Checker<'_>, node: Node) -> Node {
             None => long.push(with_defaults(item)),
             Some(text) if checker.is_template(text) => long.push(item),
             Some(text) => match parse(text) {
-                Ok(short) => long.extend(expand(&short, &item)),
+                Ok(short) => {
+                    *checker.ports += usize::from(short.target.1 - short.target.0) + 1;
+                    if *checker.ports > MAX_PORTS {
+                        let title = format!("the ranges stand for more than {MAX_PORTS} ports");
+                        checker.problems.error(span, title);
+                        break;
+                    }
+                    long.extend(expand(&short, &item));
+                }
                 Err(why) => {
                     let title = format!("{}: `{text}` is not a port: {why}", checker.describe());
                     checker.problems.error(span, title).set_help(hint(text));

@@ -206,3 +206,61 @@ fn profiles_decide_what_is_on() {
     check_profiles(&[], &["c"], "a c");
     check_profiles(&[], &["d"], "no such service: d\n");
 }
+
+#[test]
+fn two_included_projects_may_bring_the_same_but_not_different_things() {
+    let files = |other: &str| {
+        format!(
+            "=== compose.yaml\ninclude: [one.yaml, two.yaml]\nservices:\n  a: {{image: x}}\n\
+             === one.yaml\nservices:\n  b: {{image: b}}\n=== two.yaml\nservices:\n  b: {{image: {other}}}\n"
+        )
+    };
+    assert_eq!(Case::new(&files("b")).project().stack.services.len(), 2);
+    let failure = Case::new(&files("c")).load().unwrap_err();
+    assert_eq!(
+        titles(&failure.errors),
+        "compose.yaml:1:21 service `b` is included twice, and not as the same\n"
+    );
+}
+
+#[test]
+fn what_includes_goes_over_what_is_included() {
+    let project = Case::new(
+        "=== compose.yaml\ninclude: [one.yaml]\nservices:\n  b: {hostname: h}\n\
+         === one.yaml\nservices:\n  b: {image: b, hostname: g}\n",
+    )
+    .project();
+    let b = &project.stack.services["b"].container;
+    assert_eq!((b.image.as_str(), b.hostname.as_deref()), ("b", Some("h")));
+}
+
+#[test]
+fn what_is_elsewhere_is_not_included_yet() {
+    for (text, kind) in [
+        ("oci://registry/project:1", "an artifact of a registry"),
+        ("https://github.com/a/b.git#main:sub", "a Git repository"),
+        ("git@github.com:a/b.git", "a Git repository"),
+    ] {
+        let failure = Case::new(&format!("include: ['{text}']"))
+            .load()
+            .unwrap_err();
+        assert_eq!(
+            titles(&failure.errors),
+            format!("compose.yaml:1:11 `{text}`: including {kind} is not supported yet\n")
+        );
+    }
+}
+
+#[test]
+fn a_null_takes_a_program_back_but_nothing_else() {
+    check(
+        "=== compose.yaml
+services:
+  a: {image: x, network_mode: none, command: one, entrypoint: e, hostname: h, environment: {A: 1}}
+=== compose.override.yaml
+services:
+  a: {command: , entrypoint: , hostname: , environment: }
+",
+        "environment:\n  A: \"1\"\nhostname: h\nimage: x\nnetwork_mode: none\n",
+    );
+}

@@ -1,0 +1,95 @@
+//! The same files, the same options: the same JSON, except where we know better.
+
+use serde_json::Value;
+
+use super::compare::compare;
+use super::differences::Differences;
+use super::{Case, cases, docker_compose, each, wharfie};
+
+/// Options of `config` under which both are compared. Without interpolation Docker Compose prints
+/// its files nearly as they are, and we in canonical form: there is nothing to compare.
+const VARIANTS: [&[&str]; 4] = [
+    &[],
+    &["--no-normalize"],
+    &["--no-path-resolution"],
+    &["--no-consistency"],
+];
+
+#[test]
+fn docker_compose_reads_every_project_as_we_do() {
+    let theirs = docker_compose();
+    let differences = Differences::read();
+    let mut found = each(&cases(), |case| {
+        let mut found = Vec::new();
+        for variant in VARIANTS {
+            let arguments: Vec<&str> = ["--format", "json"]
+                .iter()
+                .chain(variant)
+                .copied()
+                .collect();
+            let theirs = case.config(&theirs, &arguments);
+            let ours = case.config(wharfie(), &arguments);
+            let head = format!("{} {}", case.name, variant.join(" "));
+            if !ours.status.success() {
+                // Some projects need the step that was left out.
+                if theirs.status.success() || variant.is_empty() {
+                    let why = String::from_utf8_lossy(&ours.stderr).into_owned();
+                    found.push(format!("{head}: we refuse it: {why}"));
+                }
+                continue;
+            }
+            if !theirs.status.success() {
+                if !differences.explain(&case.name, "refuses") {
+                    let why = String::from_utf8_lossy(&theirs.stderr).into_owned();
+                    found.push(format!("{head}: they refuse it: {why}"));
+                }
+                continue;
+            }
+            let theirs: Value = serde_json::from_slice(&theirs.stdout).unwrap();
+            let ours: Value = serde_json::from_slice(&ours.stdout).unwrap();
+            let unknown = compare(&theirs, &ours)
+                .into_iter()
+                .filter(|it| !differences.explain(&case.name, &it.path));
+            found.extend(
+                unknown.map(|it| format!("{head}: {}: {}, we {}", it.path, it.theirs, it.ours)),
+            );
+        }
+        found.extend(lists(case, &theirs, &differences));
+        found
+    });
+    found.extend(differences.unused());
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// What is printed one a line, in any order and without repetitions.
+fn lists(case: &Case, theirs: &std::path::Path, differences: &Differences) -> Vec<String> {
+    let parts: [(&str, &[&str]); 4] = [
+        ("hash", &["--hash", "*"]),
+        ("volumes", &["--volumes"]),
+        ("images", &["--images"]),
+        ("environment", &["--environment"]),
+    ];
+    let mut found = Vec::new();
+    for (part, arguments) in parts {
+        let (theirs, ours) = (
+            case.config(theirs, arguments),
+            case.config(wharfie(), arguments),
+        );
+        if !theirs.status.success() {
+            continue;
+        }
+        let lines = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines.dedup();
+            lines
+        };
+        let (theirs, ours) = (lines(&theirs.stdout), lines(&ours.stdout));
+        let path = format!("--{part}");
+        if theirs != ours && !differences.explain(&case.name, &path) {
+            found.push(format!("{} {path}: {theirs:?}, we {ours:?}", case.name));
+        }
+    }
+    found
+}
