@@ -112,3 +112,17 @@ fn a_rule_is_explained() {
     ");
     assert!(Place::empty().run("check --explain").contains("\nunused "));
 }
+
+#[test]
+fn an_attribute_is_explained() {
+    let said = Place::empty().run("check --explain runtime");
+    assert_eq!(
+        said,
+        "services.*.runtime: refused: containers run under wharfie's own\n"
+    );
+    let said = Place::empty().run("check --explain bananas");
+    assert!(
+        said.starts_with("--- stderr\nerror: there is no rule or attribute `bananas`"),
+        "{said}"
+    );
+}

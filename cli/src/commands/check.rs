@@ -29,16 +29,19 @@ pub(crate) struct Args {
     /// Make what a rule finds an error, or `warnings`, all that are on; may be repeated
     #[arg(long, value_name = "RULE")]
     deny: Vec<String>,
-    /// Explain a rule; without a name, list them all
+    /// Explain a rule or an attribute of the file; without a name, list the rules
     #[arg(
         long,
-        value_name = "RULE",
+        value_name = "NAME",
         num_args = 0..=1,
         default_missing_value = "",
         exclusive = true
     )]
     explain: Option<String>,
 }
+
+/// What wharfie does with each attribute; a test holds it against the tables of the loader.
+const ATTRIBUTES: &str = include_str!("../../compose.md");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -99,13 +102,50 @@ fn explain(name: &str) -> Result<String, Failure> {
     if name.is_empty() {
         return Ok(list());
     }
-    match Rule::named(name) {
-        Some(rule) => Ok(rule.page().to_owned()),
-        None => Err(unknown(UnknownRule {
-            name: name.to_owned(),
-            meant: Rule::nearest(name),
-        })),
+    if let Some(rule) = Rule::named(name) {
+        return Ok(rule.page().to_owned());
     }
+    let rows = attribute(name);
+    match rows.is_empty() {
+        false => Ok(rows),
+        true => {
+            let hint = match Rule::nearest(name) {
+                Some(meant) => format!("Did you mean `{}`?", meant.name()),
+                None => "`wharfie check --explain` lists the rules.".to_owned(),
+            };
+            Err(Failure::new(format!("there is no rule or attribute `{name}`")).hint(hint))
+        }
+    }
+}
+
+/// What the page says of an attribute wherever it may stand, and of what stands below it.
+fn attribute(name: &str) -> String {
+    let mut prefix = "";
+    let mut found = String::new();
+    for line in ATTRIBUTES.lines() {
+        if line.starts_with("## ") {
+            prefix = line.split('`').nth(1).unwrap_or_default();
+        }
+        let row = line
+            .strip_prefix("| `")
+            .and_then(|it| it.split_once("` | "));
+        let Some((path, rest)) = row else { continue };
+        let path = match prefix {
+            "" => path.to_owned(),
+            prefix => format!("{prefix}.{path}"),
+        };
+        let asked = path == name
+            || path.ends_with(&format!(".{name}"))
+            || path.contains(&format!(".{name}."))
+            || path.starts_with(&format!("{name}."));
+        if asked {
+            let (status, note) = rest.split_once(" |").unwrap_or((rest, ""));
+            let note = note.trim_end_matches('|').trim();
+            let colon = if note.is_empty() { "" } else { ": " };
+            found.push_str(&format!("{path}: {status}{colon}{note}\n"));
+        }
+    }
+    found
 }
 
 fn list() -> String {

@@ -4,10 +4,12 @@ mod attributes;
 mod canonical;
 mod discovery;
 mod errors;
+mod grammar;
 mod lints;
 mod merging;
 mod mistakes;
 mod model;
+mod page;
 mod property;
 mod variables;
 
