@@ -620,6 +620,7 @@ pub(crate) fn carry_out(draft: &mut Draft<'_>, command: Command) -> Result<Reply
             running,
             volumes,
         } => services::remove_stopped(draft, &stack, &services, running, volumes),
+        Command::RollBack { stack, services } => services::roll_back(draft, &stack, &services),
         Command::ScaleServices { stack, replicas } => services::scale(draft, &stack, &replicas),
         Command::CreateContainer {
             name,

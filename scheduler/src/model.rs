@@ -5,6 +5,7 @@ pub mod container;
 pub mod id;
 pub mod network;
 pub mod node;
+pub mod rollout;
 pub mod service;
 pub mod stack;
 pub mod task;

@@ -1,8 +1,8 @@
 //! What must change so that what is becomes what is wanted.
 //!
-//!     nodes ─► services ─► rollout ─► restart ─► stop ─► gate ─► allocate ─► place ─► reap ─┐
-//!       ▲                                                                                   │
-//!       └──────────────────────────────── until nothing changes ───────────────────────────┘
+//!     nodes ─► services ─► rollout ─► restart ─► stop ─► gate ─► allocate ─► place ─► judge ─► reap ─┐
+//!       ▲                                                                                            │
+//!       └───────────────────────────────── until nothing changes ───────────────────────────────────┘
 //!
 //! Each pass looks at the state as the ones before have left it and adds changes of one kind. None
 //! of them remembers anything: what has been done is read off the tasks, so that another leader
@@ -12,11 +12,11 @@ pub mod allocate;
 pub mod gate;
 pub mod place;
 pub mod restart;
+pub mod rollout;
 pub mod slot;
 
 mod nodes;
 mod reap;
-mod rollout;
 mod services;
 mod stop;
 
@@ -39,12 +39,14 @@ pub fn reconcile(draft: &mut Draft<'_>) -> Option<Timestamp> {
         let before = draft.len();
         nodes::pass(draft);
         services::pass(draft);
-        wake_at = rollout::pass(draft);
+        let next_step = rollout::pass(draft);
         restart::pass(draft);
         stop::pass(draft);
         let open = gate::pass(draft);
         let open = allocate::pass(draft, &open);
         place::pass(draft, &open);
+        let next_verdict = rollout::judge(draft);
+        wake_at = [next_step, next_verdict].into_iter().flatten().min();
         reap::pass(draft);
         if draft.len() == before {
             break;

@@ -4,6 +4,7 @@
 //! so that a client that missed one has missed nothing.
 
 mod build;
+mod rollout;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use crate::model::task::{DesiredState, Health, TaskState};
 use crate::model::time::Timestamp;
 
 pub use build::of;
+pub use rollout::RolloutStatus;
 
 /// A stack as it is. A stack that does not exist has no services, networks and volumes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -48,6 +50,9 @@ pub struct ServiceStatus {
     /// `up` streams its output.
     pub attach: bool,
     pub containers: Vec<ContainerStatus>,
+    /// The update under way, or how the last one ended if there is something to say about it.
+    #[serde(default)]
+    pub rollout: Option<RolloutStatus>,
 }
 
 /// How far a service is from what is wanted.

@@ -64,6 +64,11 @@ pub enum Command {
         running: RunningContainers,
         volumes: Volumes,
     },
+    /// `rollback`: to the version that was completed before the current one.
+    RollBack {
+        stack: String,
+        services: Vec<String>,
+    },
     /// `scale`: replicas by service.
     ScaleServices {
         stack: String,

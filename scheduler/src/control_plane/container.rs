@@ -12,7 +12,8 @@ use super::refusal::Refusal;
 use super::{resource, services};
 use crate::model::container::NetworkMode;
 use crate::model::id::{ContainerId, NodeId};
-use crate::model::service::{AnonymousVolumes, Rollout, Service, ServiceMode, ServiceSpec};
+use crate::model::rollout::Rollout;
+use crate::model::service::{AnonymousVolumes, Service, ServiceMode, ServiceSpec};
 use crate::model::task::{DesiredState, StopOrder, Task, WaitsFor};
 use crate::model::volume::VolumeSpec;
 use crate::reconcile::slot::{self, Cause};
@@ -58,7 +59,7 @@ pub(super) fn create(
         halted: BTreeSet::from([SLOT]),
         stop: StopOrder::default(),
         removal: None,
-        rollout: Rollout::Going,
+        rollout: Rollout::default(),
         anonymous_volumes: AnonymousVolumes::TakeOver,
         virtual_addresses: BTreeMap::new(),
         created_at: draft.now,

@@ -12,7 +12,8 @@ use super::refusal::Refusal;
 use super::{resource, services};
 use crate::dependency::DependencyGraph;
 use crate::model::container::NetworkMode;
-use crate::model::service::{AnonymousVolumes, Rollout, Service, ServiceMode, ServiceSpec};
+use crate::model::rollout::Rollout;
+use crate::model::service::{AnonymousVolumes, Service, ServiceMode, ServiceSpec};
 use crate::model::stack::{Stack, StackRecord};
 use crate::model::task::{DesiredState, StopOrder};
 use crate::reconcile::slot;
@@ -188,15 +189,19 @@ fn set_service(
         service.updated_at = draft.now;
     }
     if replace {
-        service.version += 1;
+        service.begin_version(draft.now);
         service.anonymous_volumes = options.anonymous_volumes;
-        service.rollout = Rollout::Going;
         service.stop = stop_order(options);
         forget_networks(draft.state(), &mut service);
     }
     service.versions = versions(draft.state(), &service);
+    if options.scale.contains_key(&service.spec.name) {
+        service.keep_scale();
+    }
     if options.start == Start::Now {
-        service.rollout = Rollout::Going;
+        if options.recreate != Recreate::Never {
+            service.resume(draft.now);
+        }
         service.halted.clear();
     }
     let unmade = unmade(draft.state(), &service, replace, options.start);
@@ -235,12 +240,15 @@ fn new_service(draft: &mut Draft<'_>, stack: &str, spec: &ServiceSpec, options: 
         halted: BTreeSet::new(),
         stop: StopOrder::default(),
         removal: None,
-        rollout: Rollout::Going,
+        rollout: Rollout::default(),
         anonymous_volumes: AnonymousVolumes::TakeOver,
         virtual_addresses: BTreeMap::new(),
         created_at: draft.now,
         updated_at: draft.now,
     };
+    if !service.is_job() {
+        service.rollout = Rollout::first(draft.now);
+    }
     let unmade = unmade(draft.state(), &service, false, options.start);
     service.halted.extend(&unmade);
     draft.push(Change::SetService(Arc::new(service.clone())));
@@ -300,7 +308,8 @@ fn image_differs(state: &State, service: &Service, known: Option<&String>) -> bo
     running.any(|image| image != known)
 }
 
-/// The specs that are still needed: the current one, and those of containers that exist.
+/// The specs that are still needed: the current one, the one to go back to, and those of containers
+/// that exist.
 fn versions(state: &State, service: &Service) -> BTreeMap<u64, Arc<ServiceSpec>> {
     let used: BTreeSet<u64> = state
         .service_tasks(&service.id)
@@ -308,7 +317,8 @@ fn versions(state: &State, service: &Service) -> BTreeMap<u64, Arc<ServiceSpec>>
         .collect();
     let mut versions = service.versions.clone();
     versions.insert(service.version, service.spec.clone());
-    versions.retain(|version, _| *version == service.version || used.contains(version));
+    let kept = [Some(service.version), service.rollout.previous];
+    versions.retain(|version, _| kept.contains(&Some(*version)) || used.contains(version));
     versions
 }
 

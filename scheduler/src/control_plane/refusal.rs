@@ -94,6 +94,8 @@ pub enum Refusal {
         name: String,
         replicas: u32,
     },
+    #[error("service `{service}` has no earlier version that was completed")]
+    NothingToRollBackTo { service: String },
     #[error("subnet {subnet} of network `{network}` overlaps {other_subnet} of {other}")]
     SubnetTaken {
         network: String,
@@ -182,6 +184,9 @@ impl Refusal {
             }
             Self::FixedNameReplicas { .. } => {
                 Some("Remove `container_name`, or ask for one container.".into())
+            }
+            Self::NothingToRollBackTo { .. } => {
+                Some("Deploy the version you want with `wharfie up`.".into())
             }
             Self::ContainerRunning { .. } => Some("Stop it first, or force its removal.".into()),
             Self::NetworkInUse { .. } | Self::VolumeInUse { .. } => {

@@ -1,4 +1,4 @@
-//! `down`, `stop`, `start`, `restart`, `kill`, `rm`, `scale`: services of a stack that is deployed.
+//! `down`, `stop`, `start`, `restart`, `kill`, `rm`, `scale`, `rollback`: services of a stack that is deployed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use super::command::{Dependents, Reply, RunningContainers, Volumes};
 use super::deploy;
 use super::refusal::Refusal;
 use crate::dependency::DependencyGraph;
+use crate::model::rollout::RolloutPhase;
 use crate::model::service::{Service, ServiceMode};
 use crate::model::stack::StackRemoval;
 use crate::model::task::{DesiredState, StopOrder, Task, TaskState, WaitsFor};
@@ -392,7 +393,30 @@ pub(super) fn scale(
         update(draft, &service, |service| {
             service.spec = spec.clone();
             service.versions.insert(service.version, spec);
+            service.keep_scale();
         });
+    }
+    Ok(Reply::Done)
+}
+
+/// Goes back to the version before the current one. A service that is on its way back goes on.
+pub(super) fn roll_back(
+    draft: &mut Draft<'_>,
+    stack: &str,
+    names: &[String],
+) -> Result<Reply, Refusal> {
+    for service in find(draft.state(), stack, names)? {
+        let phase = service.rollout.phase;
+        if phase == RolloutPhase::RollingBack {
+            continue;
+        }
+        let reason = "asked for by a person".to_owned();
+        let Some(back) = service.rolled_back(reason, draft.now) else {
+            return Err(Refusal::NothingToRollBackTo {
+                service: service.spec.name.clone(),
+            });
+        };
+        draft.push(Change::SetService(Arc::new(back)));
     }
     Ok(Reply::Done)
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container::{ContainerSpec, PublishedPort};
 use super::id::{NetworkId, ServiceId};
+use super::rollout::Rollout;
 use super::task::StopOrder;
 use super::time::Timestamp;
 
@@ -203,6 +204,7 @@ pub struct Service {
     /// A person asked for its removal; it goes when its last container has gone.
     pub removal: Option<StopOrder>,
     /// How far the containers have come to the current version.
+    #[serde(default, rename = "update")]
     pub rollout: Rollout,
     /// Whether containers of the current version take over their predecessors' anonymous volumes.
     pub anonymous_volumes: AnonymousVolumes,
@@ -210,17 +212,6 @@ pub struct Service {
     pub virtual_addresses: BTreeMap<NetworkId, Ipv4Addr>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-}
-
-/// What becomes of a service's containers of earlier versions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rollout {
-    /// They are replaced as the update configuration says; nothing to do once none is left.
-    #[default]
-    Going,
-    /// They are left alone until a person deploys again.
-    Paused { reason: String },
 }
 
 /// What a new container does with the anonymous volumes of the one it replaces.

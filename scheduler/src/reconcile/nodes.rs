@@ -98,7 +98,7 @@ fn put_aside(draft: &mut Draft<'_>, node: &Node, task: &Task) {
         return;
     };
     let wanted = service.removal.is_none()
-        && task.version == service.version
+        && (task.version == service.version || service.rollout.is_paused())
         && !service.halted.contains(&task.slot)
         && !service.is_on_each_node()
         && !service.is_standalone();

@@ -108,7 +108,8 @@ fn again(state: &State, task: &Task) -> Option<Cause> {
 
 fn is_wanted(state: &State, service: &Service, task: &Task) -> bool {
     service.removal.is_none()
-        && task.version == service.version
+        // The version before serves until its slot's turn comes; what a job did before is over.
+        && (task.version == service.version || !service.is_job())
         && !service.halted.contains(&task.slot)
         && slot::is_wanted(state, service, task.slot)
 }

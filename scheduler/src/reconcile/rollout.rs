@@ -1,39 +1,35 @@
 //! Moves a service from its old version to its new one, a few slots at a time.
 //!
 //!     stop-first:   new is prepared ─► old is stopped ─► new is started
-//!     start-first:  new is started  ─► new serves     ─► old is stopped
+//!     start-first:  new is started  ─► new has served for `monitor` ─► old is stopped
+//!     next slot:    when all that are under way have served for `monitor`, and `delay` after that
 //!
 //! The old container keeps running until the new one has its image and its files, so that a
 //! mistake in the file costs nothing and the gap is as long as a stop and a start. Keeps nothing
-//! between calls: what has been done is read off the tasks. Only the verdict, that an update is
-//! paused, is written down.
+//! between calls: what has been done is read off the tasks (see [`slots`]). Only the verdict, such
+//! as that an update is paused, is written down (see [`verdict`]).
 
-use std::collections::BTreeMap;
+mod progress;
+mod slots;
+mod verdict;
+
+use std::cmp::Reverse;
 use std::sync::Arc;
 
+pub use self::progress::{Progress, progress};
+use self::slots::{Pace, Slot, Standing};
+use self::verdict::Verdict;
 use super::gate::{self, Gate};
 use super::place::{self, Objection};
 use super::slot;
 use crate::model::container::NetworkMode;
-use crate::model::service::{FailureAction, Rollout, Service, UpdateOrder};
+use crate::model::service::{Service, UpdateOrder};
 use crate::model::task::{DesiredState, Task, TaskState, WaitsFor};
 use crate::model::time::Timestamp;
 use crate::state::{Change, Draft, State, is_on_node};
 
-/// One slot on its way to the current version.
-struct Slot {
-    number: u32,
-    /// The last container of the current version.
-    new: Option<Arc<Task>>,
-    /// Earlier ones that still live, or have been placed and may.
-    old: Vec<Arc<Task>>,
-    /// The last one before, alive or not.
-    predecessor: Option<Arc<Task>>,
-    /// The container, though of the current version, must leave its node.
-    displaced: Option<Objection>,
-}
-
-/// Returns when the next step is due, where one waits for time to pass.
+/// Takes every service that is on its way a step further. Returns when the next step is due, where
+/// one waits for time to pass.
 pub(super) fn pass(draft: &mut Draft<'_>) -> Option<Timestamp> {
     let services: Vec<Arc<Service>> = draft
         .state()
@@ -47,6 +43,31 @@ pub(super) fn pass(draft: &mut Draft<'_>) -> Option<Timestamp> {
     wakes.min()
 }
 
+/// Writes down what has become of the updates that are under way. Comes after all that may still
+/// help a container on: what has no node now can have none. Returns when time alone will change
+/// a verdict.
+pub(super) fn judge(draft: &mut Draft<'_>) -> Option<Timestamp> {
+    let services: Vec<Arc<Service>> = draft
+        .state()
+        .services
+        .values()
+        .filter(|service| service.removal.is_none() && !service.rollout.is_finished())
+        .filter(|service| !service.is_standalone() && !service.is_job())
+        .cloned()
+        .collect();
+    let mut wake = None;
+    for service in services {
+        let slots = slots::of(draft.state(), &service, Pace::Going);
+        let verdict = verdict::of(draft.state(), &service, &slots, draft.now);
+        if let Verdict::Open { again_at } = &verdict {
+            wake = [wake, *again_at].into_iter().flatten().min();
+        } else if let Some(changed) = verdict::write(&service, verdict, draft.now) {
+            draft.push(Change::SetService(Arc::new(changed)));
+        }
+    }
+    wake
+}
+
 /// Whether the service has anything but settled containers of its current version.
 fn is_moving(state: &State, service: &Service) -> bool {
     state.service_tasks(&service.id).any(|task| {
@@ -57,61 +78,32 @@ fn is_moving(state: &State, service: &Service) -> bool {
 }
 
 fn step(draft: &mut Draft<'_>, service: &Arc<Service>) -> Option<Timestamp> {
-    let slots = slots(draft.state(), service);
+    let mut slots = slots::of(draft.state(), service, Pace::Going);
+    let verdict = verdict::of(draft.state(), service, &slots, draft.now);
+    let held = service.rollout.is_paused() || matches!(verdict, Verdict::Failed { .. });
+    let pace = if held { Pace::Held } else { Pace::Going };
+    if pace == Pace::Held {
+        slots = slots::of(draft.state(), service, pace);
+    }
     for slot in &slots {
-        advance(draft, service, slot);
+        advance(draft, service, slot, pace);
     }
-    if service.rollout == Rollout::Going
-        && let Some(reason) = failure(service, &slots)
-    {
-        pause(draft, service, reason);
-        return None;
-    }
-    begin(draft, service, &slots)
-}
-
-/// The slots that should run, each with its containers.
-fn slots(state: &State, service: &Service) -> Vec<Slot> {
-    let mut tasks: BTreeMap<u32, Vec<Arc<Task>>> = BTreeMap::new();
-    for task in state.service_tasks(&service.id) {
-        tasks.entry(task.slot).or_default().push(task.clone());
-    }
-    let active = slot::active(state, service);
-    tasks.retain(|number, _| active.contains(number));
-    let slot = |(number, tasks): (u32, Vec<Arc<Task>>)| {
-        let kept = |task: &&Arc<Task>| task.desired != DesiredState::Remove;
-        let last = tasks
-            .iter()
-            .rfind(|task| task.version == service.version && kept(task));
-        let displaced = last.and_then(|task| place::displaced(state, service, task));
-        let new = last.filter(|_| displaced.is_none());
-        let before = |task: &&Arc<Task>| new.is_none_or(|new| task.container != new.container);
-        Slot {
-            number,
-            new: new.cloned(),
-            old: tasks
-                .iter()
-                .filter(before)
-                .filter(|task| slot::is_live(task))
-                .cloned()
-                .collect(),
-            predecessor: tasks
-                .iter()
-                .rfind(|task| before(task) && kept(task))
-                .cloned(),
-            displaced,
-        }
-    };
-    tasks.into_iter().map(slot).collect()
+    begin(draft, service, &slots, pace)
 }
 
 /// Takes a slot that has been begun one step further.
-fn advance(draft: &mut Draft<'_>, service: &Service, slot: &Slot) {
+fn advance(draft: &mut Draft<'_>, service: &Service, slot: &Slot, pace: Pace) {
     let Some(new) = &slot.new else {
-        return;
+        return one_is_enough(draft, service, slot);
     };
+    // After a rollback the newer ones have to go, as soon as nobody needs them.
+    for task in &slot.newer {
+        if slot::is_serving(new) || !slot::is_serving(task) {
+            draft.desire(task, DesiredState::Remove, Some(&service.stop));
+        }
+    }
     // Of several earlier ones, from updates that followed each other closely, one is enough.
-    if let Some(best) = slot.old.iter().max_by_key(|task| slot::is_serving(task)) {
+    if let Some(best) = best(&slot.old) {
         let others = slot.old.iter().filter(|task| task.id != best.id);
         stop(draft, service, &others.cloned().collect::<Vec<_>>());
     }
@@ -133,14 +125,38 @@ fn advance(draft: &mut Draft<'_>, service: &Service, slot: &Slot) {
                 return;
             }
             draft.desire(new, DesiredState::Running, None);
-        } else if new.status.state == TaskState::Ready {
+        } else if new.status.state == TaskState::Ready && !slot.is_held(pace) {
             stop(draft, service, &slot.old);
         }
         return;
     }
-    if slot::is_serving(new) {
+    // What ends soon after its start, as most mistakes do, must not have cost the old one.
+    let proven = order(service) == UpdateOrder::StopFirst
+        || slots::proven_at(service, new) <= draft.now
+        || !slot.is_serving();
+    if slot::is_serving(new) && proven {
         stop(draft, service, &slot.old);
     }
+}
+
+/// Of the containers of a slot whose turn has yet to come: a deployment has overtaken the update
+/// that made the other one.
+fn one_is_enough(draft: &mut Draft<'_>, service: &Service, slot: &Slot) {
+    let Some(best) = best(&slot.old) else {
+        return;
+    };
+    for task in slot.old.iter().filter(|it| it.container != best.container) {
+        // Not only stopped: as the last one of its slot it would be run again.
+        draft.desire(task, DesiredState::Remove, Some(&service.stop));
+    }
+}
+
+/// The one that is kept: it serves, and has done so for the longest.
+fn best(old: &[Arc<Task>]) -> Option<&Arc<Task>> {
+    old.iter().max_by_key(|task| {
+        let stays = task.desired <= DesiredState::Running;
+        (stays, slot::is_serving(task), Reverse(&task.id))
+    })
 }
 
 fn stop(draft: &mut Draft<'_>, service: &Service, old: &[Arc<Task>]) {
@@ -149,72 +165,52 @@ fn stop(draft: &mut Draft<'_>, service: &Service, old: &[Arc<Task>]) {
     }
 }
 
-/// Begins as many slots as may be under way at once.
-fn begin(draft: &mut Draft<'_>, service: &Service, slots: &[Slot]) -> Option<Timestamp> {
-    let update = &service.spec.update;
+/// Begins as many slots as may be under way at once: first those that have nothing to lose.
+fn begin(
+    draft: &mut Draft<'_>,
+    service: &Service,
+    slots: &[Slot],
+    pace: Pace,
+) -> Option<Timestamp> {
+    let update = service.update_config();
     let gated = update.parallelism > 0;
-    let mut wake = None;
     let mut under_way = 0;
     let mut delayed = None;
+    let mut proven: Option<Timestamp> = None;
     for slot in slots {
-        match settled_at(service, slot) {
-            Settled::NotBegun => {}
-            Settled::Never if slot.new.as_ref().is_some_and(|new| has_failed(new)) => {}
-            Settled::Never => under_way += 1,
-            Settled::At(time) if time > draft.now => {
+        match slots::standing(draft.state(), service, slot, draft.now) {
+            Standing::NotBegun | Standing::Failed(_) => {}
+            Standing::UnderWay { .. } => under_way += 1,
+            Standing::Proving { until } => {
                 under_way += 1;
-                wake = Some(wake.map_or(time, |wake: Timestamp| wake.min(time)));
+                proven = [proven, Some(until)].into_iter().flatten().min();
             }
-            Settled::At(time) => delayed = delayed.max(Some(time.plus(update.delay))),
+            Standing::Good { since } => delayed = delayed.max(Some(since.plus(update.delay))),
         }
     }
-    let going = service.rollout == Rollout::Going;
     let waiting = slots.iter().filter(|slot| slot.new.is_none());
-    let waiting = waiting.filter(|slot| going || slot.displaced.is_some());
-    let waiting: Vec<&Slot> = waiting.collect();
+    let mut waiting: Vec<&Slot> = waiting
+        .filter(|slot| pace == Pace::Going || slot.displaced.is_some())
+        .collect();
     if waiting.is_empty() {
-        return None;
+        return proven;
     }
     if gated && let Some(at) = delayed.filter(|at| *at > draft.now) {
-        return Some(wake.map_or(at, |wake| wake.max(at)));
+        return Some(proven.map_or(at, |proven| proven.min(at)));
     }
     let free = if gated {
         update.parallelism.saturating_sub(under_way)
     } else {
         u32::MAX
     };
+    waiting.sort_by_key(|slot| (slot.is_serving(), slot.number));
     for slot in waiting
         .into_iter()
         .take(usize::try_from(free).unwrap_or(usize::MAX))
     {
         replace(draft, service, slot);
     }
-    wake.filter(|_| gated)
-}
-
-enum Settled {
-    NotBegun,
-    Never,
-    /// It has served, or will have served, for the whole of the monitored time.
-    At(Timestamp),
-}
-
-fn settled_at(service: &Service, slot: &Slot) -> Settled {
-    let Some(new) = &slot.new else {
-        return Settled::NotBegun;
-    };
-    let started = new.status.started_at.unwrap_or(new.status.at);
-    if new.status.state == TaskState::Complete {
-        return Settled::At(new.status.at);
-    }
-    if !slot.old.is_empty() || !slot::is_serving(new) {
-        return Settled::Never;
-    }
-    // A slot that was never of another version has nothing to prove.
-    if slot.predecessor.is_none() && new.replaces.is_none() {
-        return Settled::At(started);
-    }
-    Settled::At(started.plus(service.spec.update.monitor))
+    proven
 }
 
 fn replace(draft: &mut Draft<'_>, service: &Service, slot: &Slot) {
@@ -236,19 +232,18 @@ fn replace(draft: &mut Draft<'_>, service: &Service, slot: &Slot) {
         .node
         .as_ref()
         .filter(|_| service.is_on_each_node());
-    let made = slot::make(draft, service, slot.number, desired, replaces, node);
+    let mut made = slot::make(draft, service, slot.number, desired, replaces, node);
     if slot.displaced.is_some() {
-        // It comes up where the others are up already.
-        draft.set_task(Task {
-            waits_for: WaitsFor::Nothing,
-            replaces: None,
-            ..made
-        });
+        // It comes up where the others are up already, as what it was.
+        made.waits_for = WaitsFor::Nothing;
+        made.replaces = None;
+        made.version = slot.version;
+        draft.set_task(made);
     }
 }
 
 /// Two containers cannot have the same port of the host, or the same address, at once.
-pub(super) fn order(service: &Service) -> UpdateOrder {
+fn order(service: &Service) -> UpdateOrder {
     let container = &service.spec.container;
     let shared = service.shares_ports();
     let fixed_port = container.ports.iter().any(|port| {
@@ -265,53 +260,5 @@ pub(super) fn order(service: &Service) -> UpdateOrder {
     if fixed_port || fixed_address || service.spec.container_name.is_some() {
         return UpdateOrder::StopFirst;
     }
-    service.spec.update.order
-}
-
-/// Why the update must not go on: more new containers have failed than may.
-fn failure(service: &Service, slots: &[Slot]) -> Option<String> {
-    if service.spec.update.failure_action == FailureAction::Continue {
-        return None;
-    }
-    // Where nothing of the old version is left there is nothing to go back to, nor to go on with.
-    let earlier = |slot: &Slot| slot.predecessor.as_ref().map(|it| it.version);
-    if !slots
-        .iter()
-        .any(|slot| earlier(slot).is_some_and(|it| it != service.version))
-    {
-        return None;
-    }
-    let failed: Vec<&Slot> = slots
-        .iter()
-        .filter(|slot| slot.new.as_ref().is_some_and(|new| has_failed(new)))
-        .collect();
-    let first = failed.first()?;
-    let ratio = failed.len() as f64 / slots.len().max(1) as f64;
-    if ratio <= service.spec.update.max_failure_ratio {
-        return None;
-    }
-    let reason = first
-        .new
-        .as_ref()
-        .map_or("", |new| new.status.reason.as_str());
-    // Said openly, so that nobody waits for it.
-    let instead = match service.spec.update.failure_action {
-        FailureAction::Rollback => " (paused instead: automatic rollback is not available yet)",
-        FailureAction::Pause | FailureAction::Continue => "",
-    };
-    let number = first.number;
-    Some(format!(
-        "container {number} of the new version: {reason}{instead}"
-    ))
-}
-
-fn has_failed(new: &Task) -> bool {
-    let down = new.status.state != TaskState::Running;
-    matches!(new.status.state, TaskState::Failed | TaskState::Rejected) || down && new.failures > 0
-}
-
-fn pause(draft: &mut Draft<'_>, service: &Service, reason: String) {
-    let mut service = service.clone();
-    service.rollout = Rollout::Paused { reason };
-    draft.push(Change::SetService(Arc::new(service)));
+    service.update_config().order
 }

@@ -63,10 +63,20 @@ fn fill(draft: &mut Draft<'_>, service: &Service) {
             None,
             node.as_ref(),
         );
-        if follows {
-            // It takes the place of one that was up.
+        // While an update is paused, nothing more begins with the version that it stopped at.
+        let version = match service.rollout.previous {
+            Some(previous) if service.rollout.is_paused() => previous,
+            _ => service.version,
+        };
+        if follows || version != made.version {
             draft.set_task(Task {
-                waits_for: WaitsFor::Nothing,
+                version,
+                // It takes the place of one that was up.
+                waits_for: if follows {
+                    WaitsFor::Nothing
+                } else {
+                    made.waits_for
+                },
                 ..made
             });
         }

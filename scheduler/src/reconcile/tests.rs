@@ -1,6 +1,8 @@
 //! Where containers go, and what becomes of them when nodes come and go.
 
 mod fleet;
+mod rollouts;
+mod steps;
 
 use self::fleet::Fleet;
 use crate::model::node::Availability;

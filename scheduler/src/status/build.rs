@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{ContainerStatus, ResourceStatus, ServicePhase, ServiceStatus, StackStatus};
 use crate::model::container::HealthTest;
 use crate::model::id::ContainerId;
-use crate::model::service::{Rollout, Service};
+use crate::model::rollout::RolloutPhase;
+use crate::model::service::Service;
 use crate::model::task::{DesiredState, Task, TaskState};
 use crate::reconcile::gate::{Gate, gate};
 use crate::reconcile::restart::is_final;
@@ -78,6 +79,7 @@ fn service_status(state: &State, service: &Service) -> ServiceStatus {
         phase: verdict.phase,
         reason: verdict.reason,
         containers: containers(state, service),
+        rollout: super::rollout::of(state, service),
         ..empty_status(service)
     }
 }
@@ -99,6 +101,7 @@ fn empty_status(service: &Service) -> ServiceStatus {
         has_healthcheck: check.is_some_and(|test| *test != HealthTest::Disabled),
         attach: spec.attach,
         containers: Vec::new(),
+        rollout: None,
     }
 }
 
@@ -212,7 +215,7 @@ fn judge(state: &State, service: &Service) -> Verdict {
     }
     let slots = state.slots(&service.id);
     let wanted = slot::active(state, service);
-    let mut verdict = leftovers(state, service, &wanted);
+    let mut verdict = leftovers(state, service, &wanted).or_worse(of_rollout(state, service));
     for slot in wanted {
         let found = match slots.get(&slot) {
             Some(task) => judge_task(state, service, task),
@@ -229,7 +232,7 @@ fn leftovers(state: &State, service: &Service, wanted: &BTreeSet<u32>) -> Verdic
     for task in state.service_tasks(&service.id) {
         let alive = !task.status.state.is_terminal();
         let found = match () {
-            () if alive && task.version < service.version => old_version(service, task),
+            () if alive && task.version != service.version => old_version(service, task),
             () if alive && !wanted.contains(&task.slot) => {
                 Verdict::progressing(format!("{} is being stopped", task.name))
             }
@@ -247,16 +250,50 @@ fn leftovers(state: &State, service: &Service, wanted: &BTreeSet<u32>) -> Verdic
 }
 
 fn old_version(service: &Service, task: &Task) -> Verdict {
-    match &service.rollout {
-        Rollout::Paused { reason } => Verdict::failed(format!("the update is paused: {reason}")),
-        Rollout::Going => {
-            Verdict::progressing(format!("{} still runs the version before", task.name))
+    if let Some(paused) = paused(service) {
+        return paused;
+    }
+    Verdict::progressing(format!("{} still runs the version before", task.name))
+}
+
+fn paused(service: &Service) -> Option<Verdict> {
+    let what = match service.rollout.phase {
+        RolloutPhase::Paused => "update",
+        RolloutPhase::RollbackPaused => "rollback",
+        RolloutPhase::Deploying
+        | RolloutPhase::Updating
+        | RolloutPhase::Completed
+        | RolloutPhase::RollingBack
+        | RolloutPhase::RolledBack => return None,
+    };
+    let reason = &service.rollout.reason;
+    Some(Verdict::failed(format!("the {what} is paused: {reason}")))
+}
+
+/// An update whose steps are watched is over when its last container has proved itself.
+fn of_rollout(state: &State, service: &Service) -> Verdict {
+    if let Some(paused) = paused(service) {
+        return paused;
+    }
+    let watched = match service.rollout.phase {
+        RolloutPhase::Updating => {
+            !service.update_config().is_composes() && !slot::active(state, service).is_empty()
         }
+        RolloutPhase::RollingBack => true,
+        RolloutPhase::Deploying
+        | RolloutPhase::Paused
+        | RolloutPhase::Completed
+        | RolloutPhase::RollbackPaused
+        | RolloutPhase::RolledBack => false,
+    };
+    match super::rollout::of(state, service) {
+        Some(rollout) if watched => Verdict::progressing(rollout.text),
+        _ => Verdict::SETTLED,
     }
 }
 
 fn judge_task(state: &State, service: &Service, task: &Task) -> Verdict {
-    if task.version < service.version {
+    if task.version != service.version {
         // What still runs is counted among the leftovers; a dead one awaits its successor.
         return match old_version(service, task) {
             paused @ Verdict {

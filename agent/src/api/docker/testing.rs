@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use scheduler::model::id::{ContainerId, ServiceId, TaskId};
-use scheduler::model::service::{AnonymousVolumes, Rollout, Service, ServiceMode, ServiceSpec};
+use scheduler::model::rollout::Rollout;
+use scheduler::model::service::{AnonymousVolumes, Service, ServiceMode, ServiceSpec};
 use scheduler::model::task::{
     DesiredState, Health, StopOrder, Task, TaskState, TaskStatus, WaitsFor,
 };
@@ -49,7 +50,7 @@ fn service(name: &str) -> Service {
         halted: BTreeSet::new(),
         stop: StopOrder::default(),
         removal: None,
-        rollout: Rollout::Going,
+        rollout: Rollout::default(),
         anonymous_volumes: AnonymousVolumes::TakeOver,
         virtual_addresses: BTreeMap::new(),
         created_at: Timestamp::EPOCH,

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::service::Rollout;
 use crate::model::task::{DesiredState, TaskState, TaskStatus};
 use crate::reconcile::{gate, restart, slot};
 use crate::state::{Batch, State};
@@ -149,7 +148,7 @@ fn check_rest(world: &World) {
             let done = task.status.state == TaskState::Running || restart::is_final(state, task);
             let current = done && task.version == service.version;
             let held = gate::gate(state, service) != gate::Gate::Open;
-            let paused = service.rollout != Rollout::Going;
+            let paused = service.rollout.is_paused();
             assert!(
                 current || held || paused,
                 "{}: {}",
@@ -166,7 +165,7 @@ fn check_rest(world: &World) {
             let ready = task.desired == DesiredState::Ready;
             assert!(!live || !halted || ready, "{} was stopped", task.name);
             let held = gate::gate(state, service) != gate::Gate::Open;
-            let paused = service.rollout != Rollout::Going;
+            let paused = service.rollout.is_paused();
             assert!(
                 !live || last || held || paused,
                 "{} was replaced",

@@ -434,6 +434,26 @@ fn service(stack_name: &str, line: &str, stack: &mut Stack) -> ServiceSpec {
             "named" => spec.container_name = Some(words.next().unwrap().into()),
             "start-first" => spec.update.order = UpdateOrder::StartFirst,
             "one-by-one" => spec.update.parallelism = 1,
+            "two-by-two" => spec.update.parallelism = 2,
+            "delay" => spec.update.delay = seconds(words.next().unwrap()),
+            "monitor" => spec.update.monitor = seconds(words.next().unwrap()),
+            "tolerates" => {
+                spec.update.max_failure_ratio = words.next().unwrap().parse().unwrap();
+            }
+            "or-else" => {
+                spec.update.failure_action = match words.next().unwrap() {
+                    "pause" => FailureAction::Pause,
+                    "continue" => FailureAction::Continue,
+                    "rollback" => FailureAction::Rollback,
+                    other => panic!("{other}"),
+                };
+            }
+            "checked" => {
+                container.healthcheck = Some(Healthcheck {
+                    test: Some(HealthTest::Shell("true".into())),
+                    ..Healthcheck::default()
+                });
+            }
             "on" => spec
                 .placement
                 .constraints
@@ -472,6 +492,10 @@ fn service(stack_name: &str, line: &str, stack: &mut Stack) -> ServiceSpec {
     }
     spec.container = Arc::new(container);
     spec
+}
+
+fn seconds(text: &str) -> Duration {
+    Duration::from_secs(text.parse().unwrap())
 }
 
 fn dependency(text: &str) -> Dependency {

@@ -4,19 +4,46 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::control_plane::carry_out;
 use crate::control_plane::command::{Command, DeployOptions};
 use crate::control_plane::tests::world::stack;
+use crate::control_plane::{Refusal, carry_out};
 use crate::model::id::NodeId;
 use crate::model::node::{Availability, Node, NodeStatus};
-use crate::model::task::{DesiredState, Task, TaskState, TaskStatus};
+use crate::model::rollout::Rollout;
+use crate::model::task::{DesiredState, Health, HealthStatus, Task, TaskState, TaskStatus};
 use crate::model::time::Timestamp;
 use crate::reconcile::{reconcile, slot};
 use crate::state::draft::IdGenerator;
 use crate::state::{Batch, Change, Draft, State, is_on_node};
 
+/// What containers of an image do instead of serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// There is no such image.
+    Missing,
+    /// It ends as soon as it has been started.
+    Crashes,
+    /// The health check never says anything.
+    Hangs,
+    Unhealthy,
+}
+
+/// What becomes of the state between two decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leader {
+    Stays,
+    /// Each decision is another leader's, who knows what was written down.
+    Changes,
+}
+
 pub(super) struct Fleet {
     pub(super) state: State,
+    pub(super) leader: Leader,
+    pub(super) fates: BTreeMap<String, Fate>,
+    /// When the control plane wants to look again, if nothing happens.
+    pub(super) wake_at: Option<Timestamp>,
+    /// The most containers that ran at once, serving or not, by service.
+    pub(super) most_alive: BTreeMap<String, usize>,
     pub(super) now: Timestamp,
     ids: IdGenerator,
     /// Services whose containers fail at once, and the node on which they do.
@@ -31,6 +58,10 @@ impl Fleet {
     pub(super) fn new(nodes: &str) -> Self {
         let mut fleet = Self {
             state: State::default(),
+            leader: Leader::Stays,
+            fates: BTreeMap::new(),
+            wake_at: None,
+            most_alive: BTreeMap::new(),
             now: Timestamp::from_nanos(1_000_000_000_000),
             ids: IdGenerator::new([7; 32]),
             failing: BTreeSet::new(),
@@ -79,27 +110,54 @@ impl Fleet {
     pub(super) fn up(&mut self, drawing: &str) {
         let stack = stack("shop", drawing);
         let options = DeployOptions::default();
+        self.command(Command::Deploy { stack, options }).unwrap();
+        self.settle();
+    }
+
+    pub(super) fn command(&mut self, command: Command) -> Result<(), Refusal> {
         let mut draft = Draft::new(&self.state, &mut self.ids, self.now);
-        carry_out(&mut draft, Command::Deploy { stack, options }).unwrap();
+        carry_out(&mut draft, command)?;
         let changes = draft.into_changes();
         self.change(|_| changes);
+        Ok(())
+    }
+
+    /// One decision, and one step of each container. Whether there was anything to do.
+    fn turn(&mut self) -> bool {
+        if self.leader == Leader::Changes {
+            let written = serde_json::to_string(&self.state).unwrap();
+            let state: State = serde_json::from_str(&written).unwrap();
+            self.state = state.indexed();
+        }
+        let mut draft = Draft::new(&self.state, &mut self.ids, self.now);
+        self.wake_at = reconcile(&mut draft);
+        let changes = draft.into_changes();
+        let decided = !changes.is_empty();
+        self.change(|_| changes);
+        self.count();
+        let done = self.obey();
+        let obeyed = !done.is_empty();
+        self.change(|_| done);
+        self.count();
+        decided || obeyed
+    }
+
+    /// Lets time pass, and acts whenever the control plane wants to and at the end.
+    pub(super) fn run(&mut self, seconds: u64) {
+        let end = self.now.plus(Duration::from_secs(seconds));
+        while let Some(at) = self.wake_at.filter(|at| *at < end) {
+            assert!(at > self.now, "wants to look again at once, for ever");
+            self.now = at;
+            self.settle();
+        }
+        self.now = end;
         self.settle();
     }
 
     /// Decides and obeys until there is nothing left to do now.
     pub(super) fn settle(&mut self) {
         for _ in 0..200 {
-            let mut draft = Draft::new(&self.state, &mut self.ids, self.now);
-            reconcile(&mut draft);
-            let changes = draft.into_changes();
-            let decided = !changes.is_empty();
-            self.change(|_| changes);
-            self.count();
-            let done = self.obey();
-            let obeyed = !done.is_empty();
-            self.change(|_| done);
-            self.count();
-            if !decided && !obeyed {
+            if !self.turn() {
                 return;
             }
         }
@@ -114,16 +172,29 @@ impl Fleet {
     pub(super) fn watch(&mut self) {
         self.most.clear();
         self.fewest.clear();
+        self.most_alive.clear();
         self.count();
     }
 
     fn count(&mut self) {
         let mut alive: BTreeMap<String, usize> = BTreeMap::new();
+        let mut running_now: BTreeMap<String, usize> = BTreeMap::new();
         for service in self.state.services.values() {
             let name = &service.spec.name;
             let tasks = self.state.service_tasks(&service.id);
             let serving = tasks.filter(|task| slot::is_serving(task) && self.is_ready(task));
             alive.insert(name.clone(), serving.count());
+            let tasks = self.state.service_tasks(&service.id);
+            let running = tasks.filter(|task| {
+                let state = task.status.state;
+                state == TaskState::Starting || state == TaskState::Running
+            });
+            let count = running.filter(|task| self.is_ready(task)).count();
+            running_now.insert(name.clone(), count);
+        }
+        for (name, count) in running_now {
+            let most = self.most_alive.entry(name).or_default();
+            *most = (*most).max(count);
         }
         for (name, count) in alive {
             let most = self.most.entry(name.clone()).or_insert(count);
@@ -131,6 +202,27 @@ impl Fleet {
             let fewest = self.fewest.entry(name).or_insert(count);
             *fewest = (*fewest).min(count);
         }
+    }
+
+    /// `1:v1 2:v2`: the images that serve, by slot.
+    pub(super) fn serving(&self, service: &str) -> String {
+        let service = self.state.service_named("shop", service).unwrap();
+        let tasks = self.state.service_tasks(&service.id);
+        let serving = tasks.filter(|task| slot::is_serving(task) && self.is_ready(task));
+        let mut lines: Vec<String> = serving
+            .map(|task| format!("{}:{}", task.slot, self.image(task)))
+            .collect();
+        lines.sort();
+        lines.join(" ")
+    }
+
+    fn image(&self, task: &Task) -> String {
+        let spec = crate::assignment::build::spec_of(&self.state, task).unwrap();
+        spec.container.image.clone()
+    }
+
+    pub(super) fn rollout(&self, service: &str) -> &Rollout {
+        &self.state.service_named("shop", service).unwrap().rollout
     }
 
     fn is_ready(&self, task: &Task) -> bool {
@@ -163,7 +255,41 @@ impl Fleet {
             };
             Some(Change::Observe(task.id.clone(), Box::new(status)))
         };
+        let fate = self.fates.get(&self.image(task)).copied();
+        let ill = |status| {
+            let health = Health {
+                status,
+                failing_streak: 0,
+                retries: 3,
+                last_probe: None,
+            };
+            let status = TaskStatus {
+                started_at: Some(self.now),
+                health: Some(health),
+                ..TaskStatus::new(TaskState::Running, self.now, "up")
+            };
+            Some(Change::Observe(task.id.clone(), Box::new(status)))
+        };
         match task.desired {
+            DesiredState::Ready | DesiredState::Running
+                if state < TaskState::Ready && fate == Some(Fate::Missing) =>
+            {
+                say(TaskState::Rejected)
+            }
+            DesiredState::Running
+                if state < TaskState::Running
+                    && fate == Some(Fate::Hangs)
+                    && state >= TaskState::Ready =>
+            {
+                ill(HealthStatus::Starting)
+            }
+            DesiredState::Running
+                if state < TaskState::Running
+                    && fate == Some(Fate::Unhealthy)
+                    && state >= TaskState::Ready =>
+            {
+                ill(HealthStatus::Unhealthy)
+            }
             DesiredState::Remove if state.is_terminal() => {
                 Some(Change::ForgetContainer(task.container.clone()))
             }
@@ -181,6 +307,7 @@ impl Fleet {
                 let node = task.node.as_ref().unwrap().to_string();
                 let key = (service.spec.name.clone(), node);
                 match () {
+                    () if fate == Some(Fate::Crashes) => say(TaskState::Failed),
                     () if self.failing.contains(&key) => say(TaskState::Failed),
                     () if service.is_job() => say(TaskState::Complete),
                     () => None,

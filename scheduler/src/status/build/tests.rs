@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::id::{ServiceId, TaskId};
+use crate::model::rollout::Rollout;
 use crate::model::service::{
     AnonymousVolumes, Dependency, DependencyCondition, RestartCondition, RestartPolicy,
     ServiceMode, ServiceSpec,
@@ -70,7 +71,7 @@ fn service<'a>(name: &str, words: impl Iterator<Item = &'a str>) -> Service {
         halted: BTreeSet::new(),
         stop: StopOrder::default(),
         removal: None,
-        rollout: Rollout::Going,
+        rollout: Rollout::default(),
         anonymous_volumes: AnonymousVolumes::TakeOver,
         virtual_addresses: BTreeMap::new(),
         created_at: Timestamp::EPOCH,
@@ -108,8 +109,10 @@ fn service<'a>(name: &str, words: impl Iterator<Item = &'a str>) -> Service {
             Some(_) => unreachable!("{word}"),
             None => match (word, word.split_at(1)) {
                 ("paused", _) => {
-                    service.rollout = Rollout::Paused {
+                    service.rollout = Rollout {
+                        phase: RolloutPhase::Paused,
                         reason: "it fails".into(),
+                        ..Rollout::default()
                     }
                 }
                 ("removing", _) => service.removal = Some(StopOrder::default()),
