@@ -28,6 +28,7 @@ mod ps;
 mod pull;
 mod restart;
 mod rm;
+mod rollback;
 mod run;
 mod scale;
 mod start;
@@ -55,6 +56,7 @@ pub(crate) enum Command {
     Restart(restart::Args),
     Kill(kill::Args),
     Rm(rm::Args),
+    Rollback(rollback::Args),
     Scale(scale::Args),
     Pull(pull::Args),
     #[command(alias = "convert")]
@@ -92,6 +94,7 @@ impl Command {
             Self::Restart(args) => args.run(context).await,
             Self::Kill(args) => args.run(context).await,
             Self::Rm(args) => args.run(context).await,
+            Self::Rollback(args) => args.run(context).await,
             Self::Scale(args) => args.run(context).await,
             Self::Pull(args) => args.run(context).await,
             Self::Config(args) => args.run(context).await,

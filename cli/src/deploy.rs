@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use agent::api::x::{Accepted, ServicesRequest};
 use hyper::Method;
+use scheduler::model::rollout::RolloutPhase;
 use scheduler::model::stack::Stack;
 use scheduler::model::task::TaskState;
 use scheduler::status::{ContainerStatus, ServicePhase, ServiceStatus, StackStatus};
@@ -182,7 +183,8 @@ fn keeps_ending(service: &ServiceStatus, container: &ContainerStatus) -> bool {
 fn story(services: &[String], status: &StackStatus) -> String {
     let mut parts = Vec::new();
     // A service that failed only because another one did is told as waiting for that one.
-    let has_culprit = |name: &&String| culprits(status, name).next().is_some();
+    let has_culprit =
+        |name: &&String| culprits(status, name).next().is_some() || update(status, name).is_some();
     let roots: Vec<&String> = services.iter().filter(has_culprit).collect();
     let told = if roots.is_empty() {
         services.iter().collect()
@@ -194,7 +196,11 @@ fn story(services: &[String], status: &StackStatus) -> String {
             continue;
         };
         let mut part = format!("service {name} failed");
+        let update = update(status, name);
         match culprits(status, name).next() {
+            _ if update.is_some() => {
+                part = format!("service {name}: {}", update.unwrap_or_default());
+            }
             Some(it) if keeps_ending(service, it) => {
                 let ended = it.restarted_after.as_deref().unwrap_or_default();
                 let runs = it.restarts;
@@ -238,6 +244,17 @@ fn story(services: &[String], status: &StackStatus) -> String {
         parts.push(part);
     }
     parts.join("\n")
+}
+
+/// How the update of a service has ended, if not well: `rolled back: …`.
+fn update<'a>(status: &'a StackStatus, service: &str) -> Option<&'a str> {
+    let service = status.services.iter().find(|it| it.name == service)?;
+    let rollout = service.rollout.as_ref()?;
+    let bad = matches!(
+        rollout.phase,
+        RolloutPhase::Paused | RolloutPhase::RollbackPaused | RolloutPhase::RolledBack
+    );
+    bad.then_some(rollout.text.as_str())
 }
 
 async fn show_log(client: &Client, container: &ContainerStatus) {

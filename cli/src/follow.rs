@@ -4,6 +4,7 @@ mod past;
 
 use std::time::Duration;
 
+use scheduler::model::rollout::RolloutPhase;
 use scheduler::model::task::{DesiredState, HealthStatus, TaskState};
 use scheduler::status::{ContainerStatus, ServicePhase, ServiceStatus, StackStatus};
 use tokio::time::{MissedTickBehavior, interval};
@@ -125,6 +126,31 @@ pub(crate) fn reached(stack: &StackStatus, services: &[String], want: Want) -> V
     }
 }
 
+/// Verdict of `rollback`: the services are as they are wanted now, whatever was wanted before.
+pub(crate) fn settled(stack: &StackStatus, services: &[String]) -> Verdict {
+    let scope = || {
+        stack
+            .services
+            .iter()
+            .filter(|it| services.contains(&it.name))
+    };
+    let failed = scope().filter(|it| it.phase == ServicePhase::Failed);
+    let failed: Vec<_> = failed.map(|it| it.name.clone()).collect();
+    if !failed.is_empty() {
+        return Verdict::Failed(failed);
+    }
+    match scope().all(|it| it.phase == ServicePhase::Settled) {
+        true => Verdict::Reached,
+        false => Verdict::NotYet,
+    }
+}
+
+/// Whether the service runs again what it ran before, because what was wanted has failed.
+pub(crate) fn is_rolled_back(service: &ServiceStatus) -> bool {
+    let rollout = service.rollout.as_ref();
+    rollout.is_some_and(|it| it.phase == RolloutPhase::RolledBack)
+}
+
 /// Whether containers of services that are no longer wanted are still there.
 pub(crate) fn is_leaving(stack: &StackStatus) -> bool {
     let mut services = stack.services.iter();
@@ -141,6 +167,7 @@ fn wanted(service: &ServiceStatus) -> impl Iterator<Item = &ContainerStatus> {
 
 fn has_failed(service: &ServiceStatus, want: Want) -> bool {
     service.phase == ServicePhase::Failed
+        || is_rolled_back(service)
         || (want == Want::Healthy
             && wanted(service).any(|it| health(it) == Some(HealthStatus::Unhealthy)))
 }

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `PUT /x/stacks/{name}` | [`DeployRequest`] → [`Accepted`] |
 //! | `POST /x/stacks/{name}/down` | [`DownRequest`] → [`Accepted`] |
-//! | `POST /x/stacks/{name}/{start,stop,restart,kill,rm}` | [`ServicesRequest`] → [`Accepted`] |
+//! | `POST /x/stacks/{name}/{start,stop,restart,kill,rm,rollback}` | [`ServicesRequest`] → [`Accepted`] |
 //! | `POST /x/stacks/{name}/run` | [`RunRequest`] → [`RunCreated`]; then Docker's attach, wait, start |
 //! | `GET /x/stacks` | → [`StackSummary`]s |
 //! | `GET /x/stacks/{name}` | → [`StackStatus`](scheduler::status::StackStatus) |
@@ -140,7 +140,7 @@ pub struct DownRequest {
     pub timeout: Option<i64>,
 }
 
-/// `start`, `stop`, `restart`, `kill`, `rm`.
+/// `start`, `stop`, `restart`, `kill`, `rm`, `rollback`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ServicesRequest {

@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use super::Outcome;
 use super::ls::Format;
 use crate::docker::{self, Container};
+use crate::follow;
 use crate::output::{self, Table, ellipsis};
 use crate::project::{Context, Warnings};
 use scheduler::compose::{Purpose, Steps};
+use scheduler::status::StackStatus;
 
 mod json;
 mod ports;
@@ -99,8 +101,9 @@ impl Args {
                 Some(loaded.stack.services.into_keys().collect::<BTreeSet<_>>())
             }
         };
-        let mut found = match context.existing_node().await? {
-            Some(client) => docker::containers(&client, &project.name).await?,
+        let client = context.existing_node().await?;
+        let mut found = match &client {
+            Some(client) => docker::containers(client, &project.name).await?,
             None => Vec::new(),
         };
         project.check(&self.names, |name| {
@@ -113,7 +116,16 @@ impl Args {
                     .is_none_or(|known| known.contains(it.service()))
         });
         self.print(&found);
+        if let Some(client) = &client
+            && self.is_for_people()
+        {
+            updates(&follow::status(client, &project.name).await?);
+        }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn is_for_people(&self) -> bool {
+        !self.quiet && !self.services && self.format != Format::Json
     }
 
     fn shows(&self, container: &Container) -> bool {
@@ -150,6 +162,15 @@ impl Args {
                 .for_each(|it| output::line(json::object(it, self.no_trunc).to_string()));
         } else {
             output::result(table(containers, Timestamp::now(), self.no_trunc));
+        }
+    }
+}
+
+/// Says of each service how its update goes, or how it ended if not well: `web: 2 of 5 updated`.
+fn updates(stack: &StackStatus) {
+    for service in &stack.services {
+        if let Some(rollout) = &service.rollout {
+            output::note(format!("{}: {}", service.name, rollout.text));
         }
     }
 }

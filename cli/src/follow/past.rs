@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use scheduler::model::id::{ContainerId, TaskId};
 use scheduler::model::task::{HealthStatus, TaskState};
+use scheduler::model::time::Timestamp;
 use scheduler::status::{ContainerStatus, ServicePhase, ServiceStatus, StackStatus};
 
 /// Runs of a container that may end while others wait for it. The delays between them grow: this many
@@ -37,6 +38,8 @@ pub(crate) struct Past {
     /// The containers that were unhealthy already, by their run, with the probes that had failed.
     unhealthy: BTreeMap<TaskId, u32>,
     restarts: BTreeMap<ContainerId, u32>,
+    /// When the updates had begun that were over already, by service.
+    updates: BTreeMap<String, Timestamp>,
     awaited: Awaited,
 }
 
@@ -50,13 +53,25 @@ impl Past {
             restarts: containers()
                 .map(|it| (it.id.clone(), it.restarts))
                 .collect(),
+            updates: before.services.iter().filter_map(ended_update).collect(),
             awaited,
         }
     }
 
     /// The picture, with the verdicts that follow from the past.
     pub(crate) fn judge(&self, picture: StackStatus) -> StackStatus {
-        self.condemn(self.forgive(picture))
+        self.condemn(self.forgive(self.forget(picture)))
+    }
+
+    /// How an update ended before is not told again.
+    fn forget(&self, mut picture: StackStatus) -> StackStatus {
+        for service in &mut picture.services {
+            let ended = ended_update(service).map(|(_, began)| began);
+            if ended.is_some() && ended == self.updates.get(&service.name).copied() {
+                service.rollout = None;
+            }
+        }
+        picture
     }
 
     /// What ends again and again has failed, and so have those that wait for it.
@@ -131,6 +146,12 @@ impl Past {
         let before = self.unhealthy.get(&container.task).copied();
         before.is_some() && before == unhealthy(container)
     }
+}
+
+fn ended_update(service: &ServiceStatus) -> Option<(String, Timestamp)> {
+    let rollout = service.rollout.as_ref();
+    let ended = rollout.filter(|it| it.ended_at.is_some())?;
+    Some((service.name.clone(), ended.started_at))
 }
 
 /// The number of probes that have failed, when that is too many.

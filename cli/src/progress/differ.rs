@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use scheduler::model::rollout::RolloutPhase;
 use scheduler::model::task::{DesiredState, HealthStatus, TaskState};
 use scheduler::status::{
     ContainerStatus, PullStatus, ResourceStatus, ServicePhase, ServiceStatus, StackStatus,
@@ -108,6 +109,7 @@ impl Differ {
         events.extend(self.pulled(now));
         let in_scope = |name: &String| self.services.is_empty() || self.services.contains(name);
         for service in now.services.iter().filter(|it| in_scope(&it.name)) {
+            events.extend(self.update(service));
             let containers = shown(service).into_iter();
             events.extend(containers.filter_map(|it| self.container(now, service, it)));
         }
@@ -130,7 +132,10 @@ impl Differ {
         let leaving = now.leaving_networks.iter();
         let mut present = ids(now);
         present.extend(leaving.map(|it| format!("Network {it}")));
-        let spoken_of = self.said.keys().filter(|id| !id.starts_with("Image "));
+        let spoken_of = self
+            .said
+            .keys()
+            .filter(|id| !id.starts_with("Image ") && !id.starts_with("Service "));
         let all: BTreeSet<&String> = self.known.iter().chain(spoken_of).collect();
         let gone = all
             .into_iter()
@@ -169,6 +174,24 @@ impl Differ {
             }
         })
         .collect()
+    }
+
+    /// `Service web  Updating  2 of 5 updated, next in 10s`
+    fn update(&self, service: &ServiceStatus) -> Option<Event> {
+        let id = format!("Service {}", service.name);
+        let Some(rollout) = &service.rollout else {
+            // One that went well is not told of any more.
+            let spoken_of = self.said.contains_key(&id);
+            return spoken_of.then(|| event(id, "Updated", Kind::Done, ""));
+        };
+        let (word, kind) = match rollout.phase {
+            RolloutPhase::Deploying | RolloutPhase::Updating => ("Updating", Kind::Working),
+            RolloutPhase::Completed => ("Updated", Kind::Warning),
+            RolloutPhase::Paused | RolloutPhase::RollbackPaused => ("Paused", Kind::Error),
+            RolloutPhase::RollingBack => ("Going back", Kind::Warning),
+            RolloutPhase::RolledBack => ("Rolled back", Kind::Error),
+        };
+        Some(event(id, word, kind, &rollout.text))
     }
 
     fn resource(&self, prefix: &str, now: &ResourceStatus) -> Option<Event> {

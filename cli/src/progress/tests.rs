@@ -52,6 +52,7 @@ fn service(name: &str, drawing: &str) -> ServiceStatus {
         has_healthcheck: container.ends_with(['!', '+']),
         attach: true,
         containers: vec![self::container(name, container)],
+        rollout: None,
     }
 }
 

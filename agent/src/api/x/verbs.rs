@@ -1,4 +1,4 @@
-//! `POST /x/stacks/{name}/{down,start,stop,restart,kill,rm}`.
+//! `POST /x/stacks/{name}/{down,start,stop,restart,kill,rm,rollback}`.
 
 use scheduler::control_plane::Refusal;
 use scheduler::control_plane::command::{Command, Dependents, RunningContainers, Volumes};
@@ -64,6 +64,10 @@ pub(super) async fn verb(context: &Context, mut call: Call, name: &str, verb: &s
                 RunningContainers::Spare
             },
             volumes: volumes(request.volumes),
+        },
+        "rollback" => Command::RollBack {
+            stack,
+            services: request.services,
         },
         "kill" => return kill(context, name, request).await,
         _ => return Err(EngineError::NoRoute),
