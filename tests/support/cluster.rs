@@ -183,13 +183,17 @@ impl Cluster {
             .succeeds()
     }
 
-    /// Waits until the first host sees every node ready.
+    /// Waits until the first host sees every node ready, and every manager vote.
     #[track_caller]
     pub(crate) fn wait_until_ready(&self) {
         self.within(secs(60), "every node is ready", || {
             let nodes = self.nodes_seen_by(0)?;
             let ready = nodes.iter().filter(|node| node.status == "Ready").count();
-            if ready == self.hosts.len() && nodes.iter().any(|node| node.manager == "Leader") {
+            let settled =
+                |node: &SeenNode| matches!(node.manager.as_str(), "" | "Leader" | "Reachable");
+            let leads = nodes.iter().any(|node| node.manager == "Leader");
+            // A manager that is still catching up does not vote: without the others all is lost.
+            if ready == self.hosts.len() && leads && nodes.iter().all(settled) {
                 return Ok(());
             }
             Err(format!("{nodes:?}"))

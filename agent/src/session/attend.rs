@@ -102,6 +102,10 @@ pub async fn attend(given: Attendance) {
             .send_replace(Contact::Open { session });
         attending.stay(open).await;
         attending.given.contact.send_replace(Contact::Lost);
+        if attending.given.reports.is_closed() {
+            // The node's loop has ended: nobody is left to attend for.
+            return;
+        }
         attending.search.begin();
     }
 }
