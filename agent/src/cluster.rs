@@ -63,6 +63,7 @@ pub struct Membership {
     node: NodeId,
     description: NodeDescription,
     root: PathBuf,
+    key: NodeKey,
     store: Store,
     identity: watch::Sender<Option<Arc<Identity>>>,
     peers: Peers,
@@ -133,6 +134,7 @@ impl Membership {
             node,
             description,
             root: config.data_root.clone(),
+            key: key.clone(),
             store,
             identity,
             peers: Peers::new(identities),
@@ -140,6 +142,11 @@ impl Membership {
             port: Mutex::new(None),
             again: CancellationToken::new(),
         }))
+    }
+
+    /// What this node keeps on its disk is sealed with it.
+    pub fn key(&self) -> &NodeKey {
+        &self.key
     }
 
     pub fn node(&self) -> &NodeId {

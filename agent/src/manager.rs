@@ -44,6 +44,7 @@ use self::peers::{Links, Outbox};
 pub use self::wal::WalError;
 use crate::clock::{AdvancingClock, wall_time};
 use crate::peer::Peers;
+use crate::seal::NodeKey;
 
 /// What waits to be looked at: commands of a few hundred clients and the reports of all nodes.
 const QUEUE: usize = 4096;
@@ -58,6 +59,8 @@ pub struct Config {
     /// Made if it is missing; nothing else may write into it.
     pub dir: PathBuf,
     pub node: NodeId,
+    /// What it keeps is sealed with it.
+    pub key: NodeKey,
     pub start: Start,
     /// The way to the other members; a host that stands alone has none.
     pub links: Option<Arc<dyn Links>>,
@@ -152,7 +155,8 @@ impl Manager {
     /// Returns [`ManagerError`] when the directory cannot be used, or what is in it is damaged.
     pub fn start(config: Config) -> Result<ManagerHandle, ManagerError> {
         let (done, persisted) = mpsc::unbounded_channel();
-        let (disk, restored, state) = Disk::open(&config.dir, config.beginning(), done)?;
+        let (disk, restored, state) =
+            Disk::open(&config.dir, &config.key, config.beginning(), done)?;
         let plane = ControlPlane::start(&config.node, rand::random(), restored, state)?;
         let (requests, queue) = mpsc::channel(QUEUE);
         let (publish_state, state) = watch::channel(Arc::new(plane.state().clone()));
@@ -197,7 +201,8 @@ impl Manager {
     /// manager of a cluster. Nothing has changed then.
     pub async fn recover(config: &Config) -> Result<(), ManagerError> {
         let (done, mut written) = mpsc::unbounded_channel();
-        let (disk, restored, state) = Disk::open(&config.dir, config.beginning(), done)?;
+        let (disk, restored, state) =
+            Disk::open(&config.dir, &config.key, config.beginning(), done)?;
         let (restored, state) = recover(&config.node, restored, state, wall_time())?;
         disk.install(restored.snapshot, Box::new(state));
         disk.write(Write {

@@ -22,6 +22,9 @@ const KEY_LEN: usize = 32;
 /// Bytes that sealing adds.
 pub const OVERHEAD: usize = MAGIC.len() + NONCE_LEN + MAX_TAG_LEN;
 
+/// What makes the key of one file; it stands in clear at the file's beginning.
+pub type Salted = [u8; 32];
+
 /// Why something could not be sealed or opened.
 #[derive(Debug, Error)]
 pub enum SealError {
@@ -98,8 +101,20 @@ impl NodeKey {
     ///
     /// Returns [`SealError::Cipher`] if the key cannot be derived, which has no known cause.
     pub fn sealer(&self, purpose: &'static str) -> Result<Sealer, SealError> {
-        let info = [purpose.as_bytes()];
-        let material = self.0.expand(&info, &AES_256_GCM);
+        self.derive(&[purpose.as_bytes()])
+    }
+
+    /// The same for one file of many: each salt makes another key, so that none is used too often.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::sealer`].
+    pub fn sealer_of(&self, purpose: &'static str, salt: &Salted) -> Result<Sealer, SealError> {
+        self.derive(&[purpose.as_bytes(), salt])
+    }
+
+    fn derive(&self, info: &[&[u8]]) -> Result<Sealer, SealError> {
+        let material = self.0.expand(info, &AES_256_GCM);
         let key = UnboundKey::from(material.map_err(|_| SealError::Cipher)?);
         Ok(Sealer(LessSafeKey::new(key)))
     }

@@ -29,6 +29,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::wal::{self, Base, Records, Wal, WalError};
 use super::{Beginning, ManagerError};
+use crate::seal::{NodeKey, Salted};
 
 /// How often a full disk is looked at again.
 const FULL_DISK_RETRY: Duration = Duration::from_millis(500);
@@ -66,7 +67,10 @@ pub(super) struct Disk {
     jobs: Sender<Job>,
 }
 
-/// The first line of a snapshot file; the state follows on the second.
+/// How a sealed snapshot file begins; the salt of its key follows, and then what is sealed.
+const SEALED: &[u8; 8] = b"WHFSNAP1";
+
+/// The first line of a snapshot; the state follows on the second.
 #[derive(Debug, Serialize, Deserialize)]
 struct SnapshotHeader {
     position: Position,
@@ -81,6 +85,7 @@ struct SnapshotHeader {
 impl Disk {
     pub(super) fn open(
         dir: &Path,
+        key: &NodeKey,
         beginning: Beginning,
         done: UnboundedSender<Done>,
     ) -> Result<(Self, Restored, State), ManagerError> {
@@ -95,17 +100,26 @@ impl Disk {
             .create(dir)
             .map_err(directory)?;
         let lock = lock(dir)?;
-        let (wal, records) = Wal::open(&dir.join("wal"))?;
-        let found = read_snapshot(&dir.join("snapshot"))?;
+        let (wal, records) = Wal::open(&dir.join("wal"), key)?;
+        let path = dir.join("snapshot");
+        let (found, in_clear) = match read_snapshot(&path, key)? {
+            Some((header, state, lies)) => (Some((header, state)), lies == Lies::InClear),
+            None => (None, false),
+        };
         let (base, restored, state) = restore(found, records, beginning);
         let mut writer = Writer {
             dir: dir.to_owned(),
+            key: key.clone(),
             wal,
             base,
             vote: restored.vote,
             entries: restored.entries.clone(),
             _lock: lock,
         };
+        if in_clear {
+            let log = writer.base.number;
+            writer.write_snapshot(&restored.snapshot, &state, log)?;
+        }
         // A void log, or one that does not say yet who founded the group, is not left there.
         writer.rewrite()?;
         let (jobs, queue) = channel();
@@ -152,6 +166,7 @@ fn lock(dir: &Path) -> Result<Flock<File>, ManagerError> {
 /// Owned by the thread.
 struct Writer {
     dir: PathBuf,
+    key: NodeKey,
     wal: Wal,
     base: Base,
     vote: Vote,
@@ -253,7 +268,7 @@ impl Writer {
 
     fn rewrite(&mut self) -> Result<(), WalError> {
         let path = self.dir.join("wal");
-        self.wal = Wal::rewrite(&path, &self.base, &self.vote, &self.entries)?;
+        self.wal = Wal::rewrite(&path, &self.key, &self.base, &self.vote, &self.entries)?;
         Ok(())
     }
 
@@ -269,10 +284,18 @@ impl Writer {
         };
         let header = serde_json::to_vec(&header).map_err(io::Error::from);
         let header = header.map_err(|source| WalError::io(&path, source))?;
+        let salt: Salted = rand::random();
+        let plain = [header.as_slice(), b"\n", &bytes].concat();
+        let sealer = self.key.sealer_of("snapshot", &salt);
+        let sealed = sealer.and_then(|sealer| sealer.seal(&plain));
+        let sealed = sealed.map_err(|source| WalError::Seal {
+            path: path.clone(),
+            source,
+        })?;
         wal::replace_file(&path, |file| {
-            file.write_all(&header)?;
-            file.write_all(b"\n")?;
-            file.write_all(&bytes)
+            file.write_all(SEALED)?;
+            file.write_all(&salt)?;
+            file.write_all(&sealed)
         })
     }
 }
@@ -316,7 +339,37 @@ fn founders(records: &Records, beginning: Beginning) -> Members {
     }
 }
 
-fn read_snapshot(path: &Path) -> Result<Option<(SnapshotHeader, State)>, WalError> {
+/// How a snapshot was found. Before there were seals it lay there for all to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lies {
+    Sealed,
+    InClear,
+}
+
+/// The header and the state of a snapshot file's bytes.
+fn unseal(path: &Path, bytes: Vec<u8>, key: &NodeKey) -> Result<(Vec<u8>, Lies), WalError> {
+    let Some(rest) = bytes.strip_prefix(SEALED) else {
+        return Ok((bytes, Lies::InClear));
+    };
+    let Some((salt, sealed)) = rest.split_first_chunk() else {
+        return Err(WalError::DamagedSnapshot {
+            path: path.to_owned(),
+            what: "it is too short",
+        });
+    };
+    let sealer = key.sealer_of("snapshot", salt);
+    let plain = sealer.and_then(|sealer| sealer.open(sealed));
+    let plain = plain.map_err(|source| WalError::Seal {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok((plain, Lies::Sealed))
+}
+
+fn read_snapshot(
+    path: &Path,
+    key: &NodeKey,
+) -> Result<Option<(SnapshotHeader, State, Lies)>, WalError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -326,6 +379,7 @@ fn read_snapshot(path: &Path) -> Result<Option<(SnapshotHeader, State)>, WalErro
         path: path.to_owned(),
         what,
     };
+    let (bytes, lies) = unseal(path, bytes, key)?;
     let end = bytes.iter().position(|byte| *byte == b'\n');
     let (header, body) = bytes.split_at(end.ok_or_else(|| damaged("it has no header"))?);
     let body = body.get(1..).unwrap_or_default();
@@ -335,7 +389,7 @@ fn read_snapshot(path: &Path) -> Result<Option<(SnapshotHeader, State)>, WalErro
         return Err(damaged("its checksum is wrong"));
     }
     let state = serde_json::from_slice(body).map_err(|_| damaged("its state cannot be read"))?;
-    Ok(Some((header, state)))
+    Ok(Some((header, state, lies)))
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

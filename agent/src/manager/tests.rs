@@ -14,6 +14,7 @@ fn start(dir: &Path) -> Result<ManagerHandle, ManagerError> {
     Manager::start(Config {
         dir: dir.to_owned(),
         node: node(),
+        key: NodeKey::for_tests(),
         start: Start::Found,
         links: None,
     })
@@ -182,7 +183,8 @@ async fn what_a_member_was_sent_survives_a_restart_and_voids_the_log_before_it()
     let dir = tempfile::tempdir().unwrap();
     let beginning = Beginning::Join { number: 7 };
     let (done, mut written) = mpsc::unbounded_channel();
-    let (disk, restored, _) = Disk::open(dir.path(), beginning, done).unwrap();
+    let (disk, restored, _) =
+        Disk::open(dir.path(), &NodeKey::for_tests(), beginning, done).unwrap();
     assert!(
         restored.snapshot.members.is_empty(),
         "nobody has told it yet"
@@ -224,7 +226,8 @@ async fn what_a_member_was_sent_survives_a_restart_and_voids_the_log_before_it()
     while !matches!(written.recv().await, Some(Done::Written { number: 2 })) {}
     while written.recv().await.is_some() {}
     let (done, mut written) = mpsc::unbounded_channel();
-    let (disk, restored, state) = Disk::open(dir.path(), beginning, done).unwrap();
+    let (disk, restored, state) =
+        Disk::open(dir.path(), &NodeKey::for_tests(), beginning, done).unwrap();
     assert_eq!((restored.vote, &restored.snapshot), (vote, &position));
     assert_eq!(restored.entries, [entry(41, 5)]);
     assert_eq!(state.version, 9);
@@ -234,7 +237,8 @@ async fn what_a_member_was_sent_survives_a_restart_and_voids_the_log_before_it()
     // As after a power cut between the snapshot and the log that follows on it.
     std::fs::write(dir.path().join("wal"), old_log.unwrap()).unwrap();
     let (done, _written) = mpsc::unbounded_channel();
-    let (_disk, restored, _) = Disk::open(dir.path(), beginning, done).unwrap();
+    let (_disk, restored, _) =
+        Disk::open(dir.path(), &NodeKey::for_tests(), beginning, done).unwrap();
     assert_eq!(restored.snapshot, position);
     assert_eq!(restored.entries, []);
 }

@@ -5,11 +5,16 @@
 //!             │ u32    │ u32    │                 │             │ u32    │ u8   │         │
 //!             └────────┴────────┴─────────────────┘             └────────┴──────┴─────────┘
 //!
+//! The first frame holds the salt of the log's key, in clear. The records of all that follow are
+//! sealed ([`crate::seal`]): the log holds everything, secrets too. Logs of a time before that are
+//! read, and written anew.
+//!
 //! Numbers are little-endian. A frame is what was made durable in one go, and the next one is not
 //! begun before it is: a write that a power cut has torn can only be the last frame, and nobody was
 //! told that it was done. It is cut off. A frame that is wrong in any other way is damage, and an
 //! error: going on without it would silently take back decisions.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -19,6 +24,8 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use scheduler::raft::{Entry, EntryKind, Members, Restored, Vote};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::seal::{NodeKey, Salted, SealError, Sealer};
 
 /// Bytes before a frame's records.
 const HEADER: usize = 8;
@@ -36,6 +43,10 @@ const BATCH: u8 = 2;
 const MEMBERS: u8 = 3;
 const MEMBERS_V2: u8 = 4;
 const BASE: u8 = 5;
+const SALT: u8 = 6;
+
+/// What the log's key is for.
+const PURPOSE: &str = "log";
 
 /// Why the log cannot be read or written.
 #[derive(Debug, Error)]
@@ -48,6 +59,8 @@ pub enum WalError {
         offset: usize,
         what: &'static str,
     },
+    #[error("cannot seal or open {path}")]
+    Seal { path: PathBuf, source: SealError },
     #[error("{path} is damaged: {what}")]
     DamagedSnapshot { path: PathBuf, what: &'static str },
 }
@@ -73,6 +86,8 @@ pub(super) struct Wal {
     length: u64,
     /// Up to here the disk's blocks are ours.
     reserved: u64,
+    /// `None` for a log of the time before there were seals, until it is rewritten.
+    sealer: Option<Sealer>,
     /// Records that have not been handed to the kernel yet.
     pending: Vec<u8>,
 }
@@ -93,6 +108,7 @@ pub(super) struct Records {
     pub(super) base: Base,
     pub(super) vote: Option<Vote>,
     pub(super) entries: Vec<Entry>,
+    salt: Option<Salted>,
 }
 
 impl Records {
@@ -114,29 +130,30 @@ impl Records {
 
 impl Wal {
     /// Opens the log, cuts off a torn tail, and returns what is in it.
-    pub(super) fn open(path: &Path) -> Result<(Self, Records), WalError> {
+    pub(super) fn open(path: &Path, key: &NodeKey) -> Result<(Self, Records), WalError> {
         let io = |source| WalError::io(path, source);
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let wal = Self::rewrite(path, &Base::default(), &Vote::default(), &[])?;
+                let wal = Self::rewrite(path, key, &Base::default(), &Vote::default(), &[])?;
                 return Ok((wal, Records::default()));
             }
             Err(source) => return Err(io(source)),
         };
-        let (records, good) = read(path, &bytes)?;
+        let (records, good, sealer) = read(path, &bytes, key)?;
         let file = File::options().write(true).open(path).map_err(io)?;
         if good < bytes.len() {
             tracing::warn!(path = %path.display(), offset = good, "cut off an unfinished write");
             file.set_len(good as u64).map_err(io)?;
             file.sync_all().map_err(io)?;
         }
-        Ok((Self::on(path, file, good as u64), records))
+        Ok((Self::on(path, file, good as u64, sealer), records))
     }
 
     /// Replaces the log by one with just these.
     pub(super) fn rewrite(
         path: &Path,
+        key: &NodeKey,
         base: &Base,
         vote: &Vote,
         entries: &[Entry],
@@ -147,19 +164,29 @@ impl Wal {
         for entry in entries {
             put_entry(&mut bytes, entry);
         }
-        let bytes = frame(&bytes).map_err(|source| WalError::io(path, source))?;
-        replace_file(path, |file| file.write_all(&bytes))?;
+        let salt: Salted = rand::random();
+        let sealer = sealer(path, key, &salt)?;
+        let sealed = sealer.seal(&bytes).map_err(|source| WalError::Seal {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut first = Vec::new();
+        put(&mut first, SALT, &salt);
+        let mut whole = frame(&first).map_err(|source| WalError::io(path, source))?;
+        whole.extend(frame(&sealed).map_err(|source| WalError::io(path, source))?);
+        replace_file(path, |file| file.write_all(&whole))?;
         let file = File::options().write(true).open(path);
         let file = file.map_err(|source| WalError::io(path, source))?;
-        Ok(Self::on(path, file, bytes.len() as u64))
+        Ok(Self::on(path, file, whole.len() as u64, Some(sealer)))
     }
 
-    fn on(path: &Path, file: File, length: u64) -> Self {
+    fn on(path: &Path, file: File, length: u64, sealer: Option<Sealer>) -> Self {
         let mut wal = Self {
             path: path.to_owned(),
             file,
             length,
             reserved: length,
+            sealer,
             pending: Vec::new(),
         };
         wal.reserve();
@@ -194,7 +221,18 @@ impl Wal {
     /// Everything appended so far is on disk when this returns.
     pub(super) fn sync(&mut self) -> Result<(), WalError> {
         let io = |source| WalError::io(&self.path, source);
-        let frame = frame(&self.pending).map_err(io)?;
+        let frame = match &self.sealer {
+            Some(sealer) => {
+                let sealed = sealer.seal(&self.pending);
+                let sealed = sealed.map_err(|source| WalError::Seal {
+                    path: self.path.clone(),
+                    source,
+                })?;
+                frame(&sealed)
+            }
+            None => frame(&self.pending),
+        };
+        let frame = frame.map_err(io)?;
         self.file.write_all_at(&frame, self.length).map_err(io)?;
         self.file.sync_data().map_err(io)?;
         self.length += frame.len() as u64;
@@ -278,22 +316,50 @@ fn frame(records: &[u8]) -> io::Result<Vec<u8>> {
     Ok(frame)
 }
 
-/// Reads frames up to the end, or to a torn one. Returns the records and where the good part ends.
-fn read(path: &Path, bytes: &[u8]) -> Result<(Records, usize), WalError> {
+/// The key of the log with this salt.
+fn sealer(path: &Path, key: &NodeKey, salt: &Salted) -> Result<Sealer, WalError> {
+    let sealer = key.sealer_of(PURPOSE, salt);
+    sealer.map_err(|source| WalError::Seal {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Reads frames up to the end, or to a torn one. Returns the records, where the good part ends, and
+/// what it is sealed with.
+fn read(
+    path: &Path,
+    bytes: &[u8],
+    key: &NodeKey,
+) -> Result<(Records, usize, Option<Sealer>), WalError> {
     let mut records = Records::default();
+    let mut used = None;
     let mut at = 0;
     while at < bytes.len() {
         let Some(content) = content(&bytes[at..]) else {
-            if is_torn(bytes, at) {
+            if is_torn(bytes, at, used.as_ref()) {
                 break;
             }
             return Err(damaged(path, at, "the checksum is wrong"));
         };
+        let plain = opened(content, used.as_ref())
+            .ok_or_else(|| damaged(path, at, "it was not sealed with this node's key"))?;
         let unknown = || damaged(path, at, "a record that this version does not know");
-        take_all(&mut records, content).ok_or_else(unknown)?;
+        take_all(&mut records, &plain).ok_or_else(unknown)?;
+        if let Some(salt) = records.salt.take() {
+            used = Some(sealer(path, key, &salt)?);
+        }
         at += HEADER + content.len();
     }
-    Ok((records, at))
+    Ok((records, at, used))
+}
+
+/// The records of a frame. In a log that is sealed, what is not sealed is nobody's.
+fn opened<'a>(content: &'a [u8], sealer: Option<&Sealer>) -> Option<Cow<'a, [u8]>> {
+    match sealer {
+        Some(sealer) => Some(Cow::Owned(sealer.open(content).ok()?)),
+        None => Some(Cow::Borrowed(content)),
+    }
 }
 
 fn damaged(path: &Path, offset: usize, what: &'static str) -> WalError {
@@ -327,11 +393,12 @@ fn number(bytes: &[u8]) -> Option<u32> {
 /// Then nothing good follows it, and it is too short, or some of its sectors were never written
 /// and read as zeroes. One that is all there and wrong was told to be done, and was damaged later.
 /// The length may itself be what is wrong, so that a good frame is looked for at every byte.
-fn is_torn(bytes: &[u8], at: usize) -> bool {
+fn is_torn(bytes: &[u8], at: usize, sealer: Option<&Sealer>) -> bool {
     let rest = bytes.get(at..).unwrap_or_default();
     let followed = (1..rest.len()).any(|skip| {
         content(&rest[skip..])
-            .is_some_and(|found| take_all(&mut Records::default(), found).is_some())
+            .and_then(|found| opened(found, sealer))
+            .is_some_and(|found| take_all(&mut Records::default(), &found).is_some())
     });
     if followed {
         return false;
@@ -374,6 +441,10 @@ fn take(records: &mut Records, content: &[u8]) -> Option<()> {
                 candidate: long(8)?,
                 commit: long(16)?,
             });
+            return Some(());
+        }
+        SALT => {
+            records.salt = Some(payload.try_into().ok()?);
             return Some(());
         }
         BASE => {

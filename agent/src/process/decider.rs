@@ -128,6 +128,7 @@ async fn start_manager(
     let manager = manager::Config {
         dir: config.data_root.join("manager"),
         node: membership.node().clone(),
+        key: membership.key().clone(),
         start,
         links: Some(links),
     };

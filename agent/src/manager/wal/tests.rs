@@ -12,7 +12,7 @@ fn entry(index: u64, data: &str) -> Entry {
 /// A log with one frame per text, and the offsets at which the frames begin.
 fn log(dir: &Path, texts: &[&str]) -> (PathBuf, Vec<u64>) {
     let path = dir.join("wal");
-    let (mut wal, _) = Wal::open(&path).unwrap();
+    let (mut wal, _) = Wal::open(&path, &NodeKey::for_tests()).unwrap();
     let mut offsets = Vec::new();
     for (number, text) in texts.iter().enumerate() {
         offsets.push(wal.length);
@@ -31,7 +31,7 @@ fn texts(records: &Records) -> Vec<String> {
 fn what_was_written_is_read_again() {
     let dir = tempfile::tempdir().unwrap();
     let (path, _) = log(dir.path(), &["one", "two"]);
-    let (mut wal, records) = Wal::open(&path).unwrap();
+    let (mut wal, records) = Wal::open(&path, &NodeKey::for_tests()).unwrap();
     assert_eq!(texts(&records), ["one", "two"]);
     let vote = Vote {
         term: 7,
@@ -41,7 +41,7 @@ fn what_was_written_is_read_again() {
     wal.append_vote(&vote);
     wal.append_entry(&entry(2, "another two"));
     wal.sync().unwrap();
-    let (_, records) = Wal::open(&path).unwrap();
+    let (_, records) = Wal::open(&path, &NodeKey::for_tests()).unwrap();
     assert_eq!(texts(&records), ["one", "another two"]);
     assert_eq!(records.vote, Some(vote));
 }
@@ -54,11 +54,11 @@ fn a_torn_tail_is_cut_off_wherever_it_is_torn() {
     let last = usize::try_from(offsets[2]).unwrap();
     for length in last..whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
-        let (mut wal, records) = Wal::open(&path).unwrap();
+        let (mut wal, records) = Wal::open(&path, &NodeKey::for_tests()).unwrap();
         assert_eq!(texts(&records), ["one", "two"], "{length}");
         wal.append_entry(&entry(3, "again"));
         wal.sync().unwrap();
-        let (_, records) = Wal::open(&path).unwrap();
+        let (_, records) = Wal::open(&path, &NodeKey::for_tests()).unwrap();
         assert_eq!(texts(&records), ["one", "two", "again"], "{length}");
     }
 }
@@ -71,7 +71,7 @@ fn sectors_that_were_never_written_are_a_torn_tail() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[1024..1536].fill(0);
     fs::write(&path, &bytes).unwrap();
-    let (wal, records) = Wal::open(&path).unwrap();
+    let (wal, records) = Wal::open(&path, &NodeKey::for_tests()).unwrap();
     assert_eq!(texts(&records), ["one"]);
     assert_eq!(wal.length, offsets[1]);
 }
@@ -87,7 +87,7 @@ fn every_flipped_bit_is_noticed() {
         bytes[bit / 8] ^= 1 << (bit % 8);
         fs::write(&path, &bytes).unwrap();
         let byte = bit / 8;
-        match Wal::open(&path) {
+        match Wal::open(&path, &NodeKey::for_tests()) {
             Err(WalError::Damaged { offset, .. }) => assert!(offset <= byte, "{bit}"),
             Err(other) => panic!("{other}"),
             // A longer length looks like a write that was not finished.
@@ -108,6 +108,7 @@ fn a_rewritten_log_has_only_what_it_was_given() {
     let (path, _) = log(dir.path(), &["one", "two"]);
     let mut wal = Wal::rewrite(
         &path,
+        &NodeKey::for_tests(),
         &Base::default(),
         &Vote::default(),
         &[entry(2, "two")],
@@ -115,6 +116,48 @@ fn a_rewritten_log_has_only_what_it_was_given() {
     .unwrap();
     wal.append_entry(&entry(3, "three"));
     wal.sync().unwrap();
-    let (_, records) = Wal::open(&path).unwrap();
+    let (_, records) = Wal::open(&path, &NodeKey::for_tests()).unwrap();
     assert_eq!(texts(&records), ["two", "three"]);
+}
+
+#[test]
+fn nothing_of_the_log_can_be_read_without_the_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, _) = log(dir.path(), &["the password is swordfish"]);
+    let bytes = fs::read(&path).unwrap();
+    assert!(!bytes.windows(9).any(|part| part == b"swordfish"));
+    let other = tempfile::tempdir().unwrap();
+    let stolen = Wal::open(&path, &NodeKey::open(other.path()).unwrap());
+    assert!(matches!(stolen, Err(WalError::Damaged { .. })));
+}
+
+#[test]
+fn a_log_of_the_time_before_seals_is_read_and_sealed_when_it_is_rewritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("wal");
+    let mut plain = Vec::new();
+    put_entry(&mut plain, &entry(1, "swordfish"));
+    fs::write(&path, frame(&plain).unwrap()).unwrap();
+    let key = NodeKey::for_tests();
+    let (_, records) = Wal::open(&path, &key).unwrap();
+    assert_eq!(texts(&records), ["swordfish"]);
+
+    Wal::rewrite(
+        &path,
+        &key,
+        &records.base,
+        &Vote::default(),
+        &records.entries,
+    )
+    .unwrap();
+    let bytes = fs::read(&path).unwrap();
+    assert!(!bytes.windows(9).any(|part| part == b"swordfish"));
+    // Nobody puts a frame in clear behind it.
+    let mut forged = bytes;
+    forged.extend(frame(&plain).unwrap());
+    fs::write(&path, forged).unwrap();
+    assert!(matches!(
+        Wal::open(&path, &key),
+        Err(WalError::Damaged { .. })
+    ));
 }

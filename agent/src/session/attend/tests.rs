@@ -19,6 +19,7 @@ async fn manager(dir: &Path) -> ManagerHandle {
     let config = manager::Config {
         dir: dir.to_owned(),
         node: node(),
+        key: crate::seal::NodeKey::for_tests(),
         start: Start::Found,
         links: None,
     };
