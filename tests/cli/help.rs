@@ -37,6 +37,10 @@ fn the_help_lists_every_command() {
       image    Manage images
       volume   Manage volumes
       network  Manage networks
+      cluster  Manage the cluster
+      join     Make this host a node of a cluster
+      leave    Take this host out of its cluster
+      node     Manage the nodes of the cluster
       agent    Run a node in the foreground
       version  Show the version
       help     Print this message or the help of the given subcommand(s)

@@ -328,3 +328,6 @@ fn set(draft: &mut Draft<'_>, node: Node) {
         draft.push(Change::SetNode(Arc::new(node)));
     }
 }
+
+#[cfg(test)]
+mod tests;
