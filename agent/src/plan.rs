@@ -19,6 +19,7 @@ use scheduler::model::id::ContainerId;
 use scheduler::model::task::{DesiredState, StopOrder};
 use scheduler::model::time::Timestamp;
 use scheduler::model::volume::VolumeSpec;
+use scheduler::reconcile::restart;
 
 use crate::host::{AnonymousVolumes, Observed, Op, Phase, Run, SeenContainer};
 
@@ -305,7 +306,7 @@ impl Planner<'_> {
     }
 
     fn start(&mut self, task: &Arc<AssignedTask>) {
-        if self.now < task.start_after {
+        if restart::is_early(&task.restart, task.start_after, self.now) {
             return self.wake(task.start_after);
         }
         if waits_for(task, self.observed).is_none() {

@@ -10,7 +10,7 @@ use scheduler::assignment::{AssignedTask, Assignment};
 use scheduler::model::id::{ContainerId, TaskId};
 use scheduler::model::task::{DesiredState, TaskState, TaskStatus};
 use scheduler::model::time::Timestamp;
-use scheduler::reconcile::slot;
+use scheduler::reconcile::{restart, slot};
 use scheduler::report::Report;
 
 use crate::chance::Chance;
@@ -79,6 +79,7 @@ impl Node {
             ..to(state, reason)
         };
         let state = base.state;
+        let early = restart::is_early(&task.restart, task.start_after, now);
         let next = match task.desired {
             DesiredState::Remove if known.is_none() || state.is_terminal() => {
                 self.containers.remove(&task.container);
@@ -90,13 +91,11 @@ impl Node {
             DesiredState::Ready | DesiredState::Running if state < TaskState::Ready => {
                 to(TaskState::Ready, "prepared")
             }
-            DesiredState::Running if state == TaskState::Ready && task.start_after <= now => {
-                TaskStatus {
-                    started_at: Some(now),
-                    image_id: Some(format!("sha256:{}", task.spec.image)),
-                    ..to(TaskState::Running, "")
-                }
-            }
+            DesiredState::Running if state == TaskState::Ready && !early => TaskStatus {
+                started_at: Some(now),
+                image_id: Some(format!("sha256:{}", task.spec.image)),
+                ..to(TaskState::Running, "")
+            },
             DesiredState::Running if state == TaskState::Running && task.service == "job" => {
                 ended(TaskState::Complete, "exit code 0", 0)
             }

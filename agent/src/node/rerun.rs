@@ -62,7 +62,11 @@ impl Own {
         let before = self.tally(task);
         match restart::restart(&task.restart, status, before) {
             None => Verdict::Leave,
-            Some(Again { start_after, .. }) if now < start_after => Verdict::Wait(start_after),
+            Some(Again { start_after, .. })
+                if restart::is_early(&task.restart, start_after, now) =>
+            {
+                Verdict::Wait(start_after)
+            }
             Some(Again { failures, .. }) => Verdict::Begin(Tally {
                 restarts: before.restarts + 1,
                 failures,

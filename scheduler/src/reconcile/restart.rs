@@ -175,6 +175,13 @@ pub fn is_final(state: &State, task: &Task) -> bool {
     task.status.state.is_terminal() && again(state, task).is_none()
 }
 
+/// Whether it is too early to start. A time that lies further ahead than any wait is long was written
+/// down by a clock that has been set back since, and holds nobody back.
+pub fn is_early(policy: &RestartPolicy, start_after: Timestamp, now: Timestamp) -> bool {
+    let ahead = start_after.since(now);
+    !ahead.is_zero() && ahead <= LONGEST_WAIT.max(policy.delay)
+}
+
 /// The time before which a task must not start, when that lies ahead.
 pub fn waits_until(task: &Task, now: Timestamp) -> Option<Timestamp> {
     (task.start_after > now).then_some(task.start_after)

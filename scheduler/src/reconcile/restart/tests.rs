@@ -156,3 +156,18 @@ fn what_a_node_restarted_while_it_was_alone_counts_and_is_not_started_once_more(
     let last = world.plane.state().tasks.values().next_back().unwrap();
     assert_eq!(last.restarts, 6);
 }
+
+#[test]
+fn a_clock_that_was_set_back_holds_nobody_back() {
+    let policy = RestartPolicy::default();
+    let at = |seconds| Timestamp::EPOCH.plus(Duration::from_secs(seconds));
+    assert!(is_early(&policy, at(1010), at(1000)));
+    assert!(!is_early(&policy, at(1000), at(1000)));
+    assert!(!is_early(&policy, at(999), at(1000)));
+    assert!(!is_early(&policy, at(4600), at(1000)), "an hour");
+    let slow = RestartPolicy {
+        delay: Duration::from_secs(7200),
+        ..policy
+    };
+    assert!(is_early(&slow, at(4600), at(1000)), "as long as it wants");
+}
