@@ -287,3 +287,37 @@ async fn a_hundred_layers_are_one_root() {
     assert!(text.starts_with("109\n"), "{text} {:?}", exit.error);
     host.leave_nothing().await;
 }
+
+#[tokio::test]
+async fn who_joins_an_ipc_namespace_shares_its_memory_files() {
+    let mut host = Host::new().await;
+    let shm = |file: &str| format!("echo {file} > /dev/shm/{file}; sleep 100");
+    let first = host.start(host.config(&shm("first"))).await;
+    let pid = host.pid(&first.id).await;
+    let id = first.id.clone();
+    drop(first);
+    let joining = |script: &str| {
+        let mut config = host.config(script);
+        for namespace in config.spec["linux"]["namespaces"].as_array_mut().unwrap() {
+            if namespace["type"] == "ipc" {
+                namespace["path"] = json!(format!("/proc/{pid}/ns/ipc"));
+            }
+        }
+        for mounted in config.spec["mounts"].as_array_mut().unwrap() {
+            if mounted["destination"] == "/dev/shm" {
+                let source = format!("/proc/{pid}/root/dev/shm");
+                *mounted = mount("/dev/shm", "bind", &source, &["bind", "rprivate"]);
+            }
+        }
+        config
+    };
+    let script = "while ! test -s /dev/shm/first; do sleep 0.05; done; cat /dev/shm/first; \
+        echo second > /dev/shm/second; grep -c ' /dev/shm .*nosuid,nodev,noexec' /proc/self/mountinfo";
+    let config = joining(script);
+    let (exit, text) = host.run(config).await;
+    assert_eq!(text, "first\n1\n", "{:?}", exit.error);
+    let first = host.running(&id);
+    assert_eq!(first.exec("cat /dev/shm/second").await.1, "second\n");
+    drop(first);
+    host.leave_nothing().await;
+}

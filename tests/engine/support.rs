@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent::container::log::Stream;
-use agent::container::{Bundle, Containers, Ended, ExecRequest, Exit, LogFiles, LogOptions, Stdin};
+use agent::container::{
+    Bundle, Containers, Ended, ExecRequest, Exit, LogFiles, LogOptions, Phase, Stdin,
+};
 use oci_spec::runtime::Spec;
 use scheduler::model::id::{ContainerId, TaskId};
 use serde_json::{Value, json};
@@ -63,6 +65,22 @@ impl Host {
         let running = self.create(config).await;
         self.containers.start(&running.id).await.unwrap();
         running
+    }
+
+    /// A container that was started before.
+    pub(crate) fn running(&self, id: &ContainerId) -> Running<'_> {
+        Running {
+            host: self,
+            id: id.clone(),
+        }
+    }
+
+    /// The first process of a running container, as the host numbers it.
+    pub(crate) async fn pid(&self, id: &ContainerId) -> u32 {
+        match self.containers.observe(id).await.unwrap().phase {
+            Phase::Running { pid, .. } => pid,
+            other => panic!("it does not run: {other:?}"),
+        }
     }
 
     /// Runs to the end: exit code and what it printed on both streams.

@@ -18,7 +18,9 @@ use super::failure::{During, Failure};
 use super::kernel::{self, Depth, MountChange};
 use super::rootdir::{RootDir, kind};
 
+mod neighbour;
 mod options;
+use neighbour::Neighbour;
 use options::Options;
 pub(super) use options::root_propagation;
 
@@ -100,6 +102,15 @@ fn bind(root: &RootDir, wanted: &Mount, options: &Options) -> Result<(), Failure
             "a bind needs a source",
         ));
     };
+    // Elsewhere a path below `/proc` is what anybody may have written: one of the host's.
+    let shared_memory = target == Path::new("/dev/shm");
+    if let Some(neighbour) = Neighbour::parse(source).filter(|_| shared_memory) {
+        let target_fd = root.make_directory(target, Mode::from_bits_truncate(0o755));
+        let target_fd = target_fd.during("make mount point", target)?;
+        refuse_system_target(root, target, &target_fd)?;
+        let clone = neighbour.clone_mount()?;
+        return put_clone(&clone, &target_fd, options).during("bind mount on", target);
+    }
     let source_fd = open_path(source).map_err(|mut failure| {
         failure.step = super::failure::Step::Setup("bind mount".to_owned());
         failure
@@ -122,7 +133,16 @@ fn put(source: &OwnedFd, target: &OwnedFd, options: &Options) -> nix::Result<()>
     } else {
         Depth::This
     };
-    let clone = kernel::clone_mount(source, depth)?;
+    put_clone(&kernel::clone_mount(source, depth)?, target, options)
+}
+
+/// The same with a mount that is detached already.
+fn put_clone(clone: &OwnedFd, target: &OwnedFd, options: &Options) -> nix::Result<()> {
+    let depth = if options.recursive {
+        Depth::Below
+    } else {
+        Depth::This
+    };
     let propagation = options.propagation.unwrap_or(MsFlags::MS_PRIVATE);
     let propagation_depth = if propagation.contains(MsFlags::MS_REC) {
         Depth::Below
@@ -130,7 +150,7 @@ fn put(source: &OwnedFd, target: &OwnedFd, options: &Options) -> nix::Result<()>
         depth
     };
     kernel::change_mount(
-        &clone,
+        clone,
         MountChange {
             propagation: (propagation & !MsFlags::MS_REC).bits(),
             depth: propagation_depth,
@@ -139,7 +159,7 @@ fn put(source: &OwnedFd, target: &OwnedFd, options: &Options) -> nix::Result<()>
     )?;
     if options.attributes != 0 {
         kernel::change_mount(
-            &clone,
+            clone,
             MountChange {
                 set: options.attributes,
                 depth: if options.recursive_attributes {
@@ -151,7 +171,7 @@ fn put(source: &OwnedFd, target: &OwnedFd, options: &Options) -> nix::Result<()>
             },
         )?;
     }
-    kernel::attach_mount(&clone, target)
+    kernel::attach_mount(clone, target)
 }
 
 /// A volume over `/proc` or `/sys` could fake what programs and the engine itself read there.

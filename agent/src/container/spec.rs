@@ -113,7 +113,7 @@ pub struct Namespaces {
     pub ipc: Namespace,
     pub uts: Namespace,
     pub cgroup: Namespace,
-    /// Directory of the host that is shown as `/dev/shm`, where ipc is another container's.
+    /// What is shown as `/dev/shm` where ipc is not private: the host's, or `/proc/PID/root/dev/shm`.
     pub shm: Option<PathBuf>,
 }
 

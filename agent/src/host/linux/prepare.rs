@@ -294,13 +294,19 @@ impl LinuxHost {
                 self.joined(run, "network", "net").await
             }
         };
+        let ipc = self.namespace(run, &spec.ipc, "ipc", "ipc").await;
+        let shm = match (&spec.ipc, &ipc) {
+            (NamespaceMode::Host, _) => Some(PathBuf::from("/dev/shm")),
+            (_, Namespace::Join(path)) => shm_beside(path),
+            (_, Namespace::Host | Namespace::Private) => None,
+        };
         Ok(Namespaces {
             network,
             pid: self.namespace(run, &spec.pid, "pid", "pid").await,
-            ipc: self.namespace(run, &spec.ipc, "ipc", "ipc").await,
+            ipc,
             uts: self.namespace(run, &spec.uts, "uts", "uts").await,
             cgroup: self.namespace(run, &spec.cgroup, "cgroup", "cgroup").await,
-            shm: matches!(spec.ipc, NamespaceMode::Host).then(|| PathBuf::from("/dev/shm")),
+            shm,
         })
     }
 
@@ -333,6 +339,11 @@ impl LinuxHost {
             _ => Namespace::Private,
         }
     }
+}
+
+/// The `/dev/shm` of the process with that namespace, `/proc/PID/ns/ipc`: they belong together.
+fn shm_beside(namespace: &Path) -> Option<PathBuf> {
+    Some(namespace.parent()?.parent()?.join("root/dev/shm"))
 }
 
 fn platform(text: Option<&str>) -> Result<Option<Platform>, OpError> {
