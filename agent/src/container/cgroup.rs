@@ -206,13 +206,23 @@ impl Cgroup {
                 })
                 .collect::<Result<_, _>>()
                 .map(Entry::V1),
-            Layout::V2(mount) => {
-                let directory = mount.join(&self.path);
-                fs::File::open(&directory)
-                    .during("open", &directory)
-                    .map(|file| Entry::V2(file.into()))
-            }
+            Layout::V2(mount) => v2::entry(&mount.join(&self.path)),
         }
+    }
+
+    /// For one more process beside the container's first one, `init`.
+    ///
+    /// On v2 a container may divide its cgroup, e.g. one with an engine of its own; what is divided
+    /// holds processes only in its leaves, so the new one goes to where the first one went.
+    ///
+    /// Source: runc `libcontainer/process_linux.go`, `setnsProcess.start`; there after EBUSY.
+    pub(super) fn entry_beside(&self, init: Pid) -> Result<Entry, Failure> {
+        let Layout::V2(mount) = &self.layout else {
+            return self.entry();
+        };
+        // One that has ended takes nobody in anywhere.
+        let init = fs::read_to_string(format!("/proc/{init}/cgroup")).unwrap_or_default();
+        v2::entry(&v2::beside(mount, &self.path, &init))
     }
 
     /// The cgroup's directories on the host, with the name each has below `/sys/fs/cgroup` in a

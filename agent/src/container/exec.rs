@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
-use nix::unistd::setsid;
+use nix::unistd::{Pid, setsid};
 
 use super::ExecRequest;
 use super::cgroup::Cgroup;
@@ -24,7 +24,8 @@ const MAX_ACCOUNT_FILE: u64 = 4 * 1024 * 1024;
 
 /// What all programs of a container share.
 pub(super) struct Inhabited<'a> {
-    /// Of the container's first process.
+    /// The container's first process, as the host numbers it, and by descriptor.
+    pub(super) init: Pid,
     pub(super) pidfd: &'a OwnedFd,
     pub(super) cgroup: &'a Cgroup,
     pub(super) confinement: &'a Confinement,
@@ -35,7 +36,7 @@ pub(super) struct Inhabited<'a> {
 impl Inhabited<'_> {
     /// Starts a program. It runs as soon as its [`Born::progress`] ends without a message.
     pub(super) fn fork(&self, request: &ExecRequest, streams: &Streams) -> Result<Born, Failure> {
-        let entry = self.cgroup.entry()?;
+        let entry = self.cgroup.entry_beside(self.init)?;
         let (ours, theirs) = runtime::progress_pair()?;
         match runtime::fork_in_pid_namespace(0, &entry, Some(self.pidfd))? {
             Forked::Parent { pid, pidfd } => Ok(Born {

@@ -68,3 +68,38 @@ fn shares_become_weights_as_in_runc() {
         [1, 39, 10_000]
     );
 }
+
+/// Where a program that is put into the container `wharfie/a` goes.
+#[track_caller]
+fn check_beside(controllers: &str, init: &str, expected: &str) {
+    let mount = tempfile::tempdir().unwrap();
+    let path = Path::new("wharfie/a");
+    let own = mount.path().join(path);
+    fs::create_dir_all(&own).unwrap();
+    fs::write(own.join("cgroup.subtree_control"), controllers).unwrap();
+    let found = v2::beside(mount.path(), path, init);
+    assert_eq!(
+        found,
+        mount.path().join(expected),
+        "{controllers:?} {init:?}"
+    );
+}
+
+#[test]
+fn what_is_put_into_a_divided_cgroup_goes_to_the_first_process() {
+    check_beside("", "0::/wharfie/a/init\n", "wharfie/a");
+    check_beside("\n", "0::/wharfie/a/init\n", "wharfie/a");
+    check_beside("cpu memory\n", "0::/wharfie/a/init\n", "wharfie/a/init");
+    check_beside("cpu\n", "3:cpu:/b\n0::/wharfie/a/b/c\n", "wharfie/a/b/c");
+    // Not to where it would not be the container's any more.
+    for elsewhere in [
+        "0::/",
+        "0::/wharfie/ab",
+        "0::/wharfie/a/../b",
+        "0::/../a",
+        "3:cpu:/",
+        "",
+    ] {
+        check_beside("cpu memory\n", elsewhere, "wharfie/a");
+    }
+}

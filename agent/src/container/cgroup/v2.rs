@@ -4,11 +4,11 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 
-use super::{Freeze, keyed, number};
+use super::{Entry, Freeze, keyed, number};
 use crate::container::Stats;
 use crate::container::device::{self, DeviceRule};
 use crate::container::failure::{During, Failure};
@@ -52,6 +52,37 @@ fn hand_down(directory: &Path) {
         if has(&available, controller) && !has(&enabled, controller) {
             let _ = fs::write(&file, format!("+{controller}"));
         }
+    }
+}
+
+/// For a process that is to be born in this cgroup.
+pub(super) fn entry(directory: &Path) -> Result<Entry, Failure> {
+    let file = fs::File::open(directory).during("open", directory)?;
+    Ok(Entry::V2(file.into()))
+}
+
+/// Whether controllers are handed down from here: then only cgroups below may hold processes.
+///
+/// Source: `cgroup-v2.rst`, "No Internal Process Constraint".
+fn is_divided(directory: &Path) -> bool {
+    fs::read_to_string(directory.join("cgroup.subtree_control"))
+        .is_ok_and(|controllers| !controllers.trim().is_empty())
+}
+
+/// Where a process belongs that joins one in the cgroup `path`, whose `/proc/PID/cgroup` is given.
+///
+/// Source: cgroups(7), "/proc files".
+pub(super) fn beside(mount: &Path, path: &Path, init: &str) -> PathBuf {
+    let own = mount.join(path);
+    if !is_divided(&own) {
+        return own;
+    }
+    let place = init.lines().find_map(|line| line.strip_prefix("0::/"));
+    // Elsewhere it would get around the container's limits.
+    let plain = |place: &Path| !place.components().any(|part| part == Component::ParentDir);
+    match place.map(Path::new) {
+        Some(place) if place.starts_with(path) && plain(place) => mount.join(place),
+        _ => own,
     }
 }
 

@@ -386,6 +386,7 @@ impl Server {
             Streams::Pipes(pipes)
         };
         let container = Inhabited {
+            init: self.container.born.pid,
             pidfd: &self.container.born.pidfd,
             cgroup: &self.container.cgroup,
             confinement: &self.container.confinement,
