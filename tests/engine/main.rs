@@ -6,5 +6,6 @@
 
 mod confinement;
 mod life;
+mod races;
 mod streams;
 mod support;

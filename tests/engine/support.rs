@@ -304,7 +304,7 @@ impl Config {
         self
     }
 
-    fn bundle(self) -> Bundle {
+    pub(crate) fn bundle(self) -> Bundle {
         let spec: Spec = serde_json::from_value(self.spec).unwrap();
         Bundle {
             spec,

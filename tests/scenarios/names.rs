@@ -66,3 +66,32 @@ fn names_outside_are_asked_of_the_hosts_resolver() {
     host.wharfie("-p app down").succeeds();
     host.leaves_nothing();
 }
+
+#[test]
+fn names_are_answered_again_by_the_next_node_process() {
+    let mut host = Host::new();
+    let file = format!("services:\n  web:\n{SLEEP}  db:\n{SLEEP}");
+    host.compose("app", &file, "up -d").succeeds();
+    let pid = host.inspect("app-db-1")["State"]["Pid"].clone();
+    // Not by an exec, which would wait for the node as well.
+    let ask = |host: &Host| {
+        host.shell(&format!(
+            "nsenter -t {pid} -n -m /bin/nslookup -type=a web. 127.0.0.11"
+        ))
+    };
+    ask(&host).succeeds();
+    host.kill_agent();
+    assert!(ask(&host).code != 0, "nobody is there to answer");
+    host.start_agent();
+    eventually("names are answered", || match ask(&host) {
+        ran if ran.code == 0 => Ok(()),
+        ran => Err(ran.to_string()),
+    });
+    assert_eq!(
+        host.inspect("app-db-1")["State"]["Pid"],
+        pid,
+        "the container was left alone"
+    );
+    host.wharfie("-p app down").succeeds();
+    host.leaves_nothing();
+}
