@@ -55,6 +55,9 @@ pub enum Contact {
     Silent,
 }
 
+/// Why what is tried again and again has failed the last time.
+pub type Troubles = BTreeMap<Subject, String>;
+
 /// A report, and the session that it was made for: in another one it is out of date.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Said {
@@ -74,6 +77,8 @@ pub struct Sources {
     pub reruns: watch::Sender<Reruns>,
     /// What is to be seen of each task, whoever listens.
     pub statuses: watch::Sender<Arc<BTreeMap<TaskId, TaskStatus>>>,
+    /// What fails, to be told to whoever waits for it.
+    pub troubles: watch::Sender<Troubles>,
     /// The node is to stop; containers are left alone.
     pub shutdown: CancellationToken,
 }
@@ -99,6 +104,7 @@ pub async fn run<H: Host>(host: Arc<H>, clock: Clock, mut sources: Sources) -> R
         own: Own::new(sources.remembered.reruns),
         reruns: sources.reruns,
         statuses: sources.statuses,
+        troubles: sources.troubles,
         contact: Contact::Lost,
         untold: Untold::Changes,
         permits: Arc::new(Semaphore::new(PARALLEL_OPERATIONS)),
@@ -163,6 +169,7 @@ struct Node<H> {
     own: Own,
     reruns: watch::Sender<Reruns>,
     statuses: watch::Sender<Arc<BTreeMap<TaskId, TaskStatus>>>,
+    troubles: watch::Sender<Troubles>,
     contact: Contact,
     untold: Untold,
     permits: Arc<Semaphore>,
@@ -274,6 +281,8 @@ impl<H: Host> Node<H> {
         if let Some(at) = plan.wake_at {
             wake_at = earlier(wake_at, at);
         }
+        let planned: BTreeSet<Subject> = plan.steps.iter().map(|it| it.op.subject()).collect();
+        self.forget_troubles(&planned);
         for step in plan.steps {
             let subject = step.op.subject();
             if self.busy.contains_key(&subject) {
@@ -289,6 +298,15 @@ impl<H: Host> Node<H> {
             self.begin(subject, step.op, now);
         }
         wake_at
+    }
+
+    /// What nobody asks for any more is no trouble.
+    fn forget_troubles(&self, planned: &BTreeSet<Subject>) {
+        self.troubles.send_if_modified(|all| {
+            let before = all.len();
+            all.retain(|it, _| planned.contains(it) || self.busy.contains_key(it));
+            all.len() < before
+        });
     }
 
     fn begin(&mut self, subject: Subject, op: Op, now: Timestamp) {
@@ -385,6 +403,7 @@ impl<H: Host> Node<H> {
         match result {
             Ok(done) => {
                 self.failures.remove(&subject);
+                (self.troubles).send_if_modified(|all| all.remove(&subject).is_some());
                 self.succeed(op, done);
             }
             Err(error) => self.fail(&subject, op, error),
@@ -488,6 +507,9 @@ impl<H: Host> Node<H> {
                 failures.count += 1;
                 failures.retry_at = now.plus(wait);
                 warn!(?subject, %error, ?wait, "operation failed: {}", name(&op));
+                (self.troubles).send_modify(|all| {
+                    all.insert(subject.clone(), error.reason);
+                });
             }
         }
     }

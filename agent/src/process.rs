@@ -126,6 +126,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, R
     let _pidfile = config.pidfile.as_deref().map(Pidfile::write).transpose()?;
 
     let (drivers, ended) = open_drivers(&config, clock).await?;
+    let (troubles, troubled) = watch::channel(node::Troubles::new());
     let parts = |manager| api::Parts {
         node: node.clone(),
         description: description::of_this_machine(),
@@ -137,6 +138,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, R
         fetcher: drivers.fetcher.clone(),
         volumes: drivers.volumes.clone(),
         networks: drivers.networks.clone(),
+        troubles: troubled.clone(),
     };
     let ledger = Ledger::open(
         &config.data_root.join("cluster/ledger"),
@@ -178,6 +180,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, R
         contact: contacts,
         reruns,
         statuses,
+        troubles,
         events,
         reports,
         shutdown: shutdown.clone(),

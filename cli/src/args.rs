@@ -44,6 +44,20 @@ pub(crate) struct Global {
     /// Keep networks, volumes, secrets and configs that no service uses
     #[arg(long)]
     pub(crate) all_resources: bool,
+    /// How many images are pulled at a time; -1 is all of them
+    #[arg(
+        long,
+        value_name = "NUM",
+        default_value = "-1",
+        hide_default_value = true,
+        allow_negative_numbers = true,
+        env = "COMPOSE_PARALLEL_LIMIT",
+        hide_env = true
+    )]
+    pub(crate) parallel: i32,
+    /// Refused by name: what would happen cannot be told yet
+    #[arg(long, global = true, hide = true)]
+    pub(crate) dry_run: bool,
     /// How progress is shown
     #[arg(
         long,

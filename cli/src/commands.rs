@@ -4,17 +4,21 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use self::refused::Missing;
 use crate::error::Failure;
 use crate::project::Context;
 
 pub(crate) mod agent;
+mod attach;
 mod check;
 mod cluster;
 mod config;
+mod cp;
 mod create;
 mod down;
 mod events;
 mod exec;
+mod export;
 mod image;
 mod images;
 mod join;
@@ -23,15 +27,18 @@ mod logs;
 mod ls;
 mod network;
 mod node;
+mod pause;
 mod port;
 mod ps;
 mod pull;
+pub(crate) mod refused;
 mod restart;
 mod rm;
 mod rollback;
 mod run;
 mod scale;
 mod start;
+mod stats;
 mod stop;
 mod top;
 mod up;
@@ -50,11 +57,15 @@ pub(crate) enum Command {
     Logs(logs::Args),
     Exec(exec::Args),
     Run(run::Args),
+    Attach(attach::Args),
+    Cp(cp::Args),
     Create(create::Args),
     Start(start::Args),
     Stop(stop::Args),
     Restart(restart::Args),
     Kill(kill::Args),
+    Pause(pause::Args),
+    Unpause(pause::UnpauseArgs),
     Rm(rm::Args),
     Rollback(rollback::Args),
     Scale(scale::Args),
@@ -66,8 +77,10 @@ pub(crate) enum Command {
     Images(images::Args),
     Port(port::Args),
     Top(top::Args),
+    Stats(stats::Args),
     Wait(wait::Args),
     Events(events::Args),
+    Export(export::Args),
     Image(image::Args),
     Volume(volume::Args),
     Network(network::Args),
@@ -77,6 +90,14 @@ pub(crate) enum Command {
     Node(node::Args),
     Agent(agent::Args),
     Version(version::Args),
+    #[command(hide = true)]
+    Build(refused::Args),
+    #[command(hide = true)]
+    Push(refused::Args),
+    #[command(hide = true)]
+    Watch(refused::Args),
+    #[command(hide = true)]
+    Commit(refused::Args),
 }
 
 impl Command {
@@ -114,6 +135,16 @@ impl Command {
             Self::Node(args) => args.run(context).await,
             Self::Agent(args) => args.run().await,
             Self::Version(args) => args.run(),
+            Self::Build(args) => args.run(Missing::Build),
+            Self::Push(args) => args.run(Missing::Push),
+            Self::Watch(args) => args.run(Missing::Watch),
+            Self::Commit(args) => args.run(Missing::Commit),
+            Self::Pause(args) => args.run(context).await,
+            Self::Unpause(args) => args.run(context).await,
+            Self::Attach(args) => args.run(context).await,
+            Self::Cp(args) => args.run(context).await,
+            Self::Stats(args) => args.run(context).await,
+            Self::Export(args) => args.run(context).await,
         }
     }
 }

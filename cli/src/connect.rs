@@ -33,7 +33,7 @@ pub(crate) use lines::{ByteLines, JsonLines};
 /// Both directions of a connection that speaks no HTTP any more.
 pub(crate) type Hijacked = TokioIo<hyper::upgrade::Upgraded>;
 
-type Body = BoxBody<Bytes, io::Error>;
+pub(crate) type Body = BoxBody<Bytes, io::Error>;
 
 /// Why a request was not answered as hoped.
 #[derive(Debug, Error)]
@@ -188,6 +188,23 @@ impl Client {
             .send(request(method, path, Some(encode(path, body)?))?)
             .await?;
         decode(path, response).await
+    }
+
+    /// Sends a request without a body; the answer is the caller's to read.
+    pub(crate) async fn fetch(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<Response<Incoming>, ApiError> {
+        self.send(request(method, path, None)?).await
+    }
+
+    /// Sends bytes as they come; the answer does not matter.
+    pub(crate) async fn upload(&self, path: &str, body: Body) -> Result<(), ApiError> {
+        let mut request = request(Method::PUT, path, None)?;
+        *request.body_mut() = body;
+        self.send(request).await?.into_body().collect().await?;
+        Ok(())
     }
 
     /// Sends a request without a body whose answer does not matter.

@@ -241,3 +241,71 @@ pub(crate) async fn running(
         )),
     })
 }
+
+/// The parts of `GET /containers/{id}/json` that are used.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct Inspected {
+    pub(crate) config: InspectedConfig,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct InspectedConfig {
+    pub(crate) tty: bool,
+    pub(crate) open_stdin: bool,
+    /// Seconds; Docker's default is 10.
+    pub(crate) stop_timeout: Option<u64>,
+}
+
+/// The containers of a project that belong to some services, or to any when none is named.
+///
+/// # Errors
+///
+/// Fails when a service has been named that has no container.
+pub(crate) async fn of_services(
+    client: &Client,
+    project: &str,
+    services: &[String],
+) -> Result<Vec<Container>, Failure> {
+    let mut found = containers(client, project).await?;
+    let has_none = |name: &&String| !found.iter().any(|it| it.service() == *name);
+    if let Some(unknown) = services.iter().find(has_none) {
+        let failure = Failure::new(format!("no container found for service \"{unknown}\""));
+        let meant = compose::nearest(unknown, found.iter().map(Container::service));
+        return Err(match meant {
+            Some(meant) => failure.hint(format!("Did you mean `{meant}`?")),
+            None => failure.hint(format!("Start it with `wharfie up -d {unknown}`.")),
+        });
+    }
+    if found.is_empty() {
+        return Err(
+            Failure::new(format!("no container found for project \"{project}\""))
+                .hint("Start it with `wharfie up -d`."),
+        );
+    }
+    found.retain(|it| services.is_empty() || services.iter().any(|name| name == it.service()));
+    Ok(found)
+}
+
+/// One container of a service, running or not: that with the number, or else the first.
+///
+/// # Errors
+///
+/// Fails when there is none.
+pub(crate) async fn one_of(
+    client: &Client,
+    project: &str,
+    service: &str,
+    number: Option<u32>,
+) -> Result<Container, Failure> {
+    let found = of_services(client, project, &[service.to_owned()]).await?;
+    let is_meant = |it: &Container| match number {
+        Some(number) => it.number() == number && !it.is_one_off(),
+        None => !it.is_one_off(),
+    };
+    found.into_iter().find(is_meant).ok_or_else(|| {
+        let number = number.unwrap_or(1);
+        Failure::new(format!("service \"{service}\" has no container #{number}"))
+    })
+}

@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::Cli;
+use crate::commands::refused::Missing;
 use crate::commands::{Command, Outcome};
 use crate::error::Failure;
 use crate::project::Context;
@@ -50,6 +51,9 @@ fn main() -> ExitCode {
 }
 
 fn run(global: args::Global, command: Command) -> Outcome {
+    if global.dry_run {
+        return Err(Missing::DryRun.refusal());
+    }
     let mut runtime = match command {
         // A node serves many at once; a command waits for one thing after the other.
         Command::Agent(_) => tokio::runtime::Builder::new_multi_thread(),

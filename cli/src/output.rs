@@ -9,7 +9,7 @@ use crate::terminal;
 
 mod units;
 
-pub(crate) use units::{decimal_size, duration};
+pub(crate) use units::{binary_size, decimal_size, duration};
 
 /// Writes a result to standard output.
 pub(crate) fn result(text: impl AsRef<str>) {

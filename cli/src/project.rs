@@ -131,6 +131,14 @@ impl Context {
         Progress::new(self.global.progress, title, self.error_colour())
     }
 
+    /// How many things are fetched at a time.
+    pub(crate) fn parallel(&self) -> usize {
+        match usize::try_from(self.global.parallel) {
+            Ok(0) | Err(_) => usize::MAX,
+            Ok(limit) => limit,
+        }
+    }
+
     /// Nothing but results is to be printed.
     pub(crate) fn is_quiet(&self) -> bool {
         self.global.progress == ProgressMode::Quiet

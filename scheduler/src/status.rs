@@ -33,6 +33,8 @@ pub struct StackStatus {
     /// Final names of networks, of any stack, that nobody has any more and whose bridges the node
     /// that answers has yet to delete.
     pub leaving_networks: Vec<String>,
+    /// What the node that answers tries again and again for it, and why that failed the last time.
+    pub troubles: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -18,11 +18,15 @@ fn the_help_lists_every_command() {
       logs     View output from containers
       exec     Execute a command in a running container
       run      Run a one-off command on a service
+      attach   Attach to the standard streams of a running container
+      cp       Copy files between containers and this host: one of the two is SERVICE:PATH
       create   Create containers without starting them
       start    Start containers that exist
       stop     Stop containers without removing them
       restart  Restart containers; changes in the file are not applied
       kill     Kill containers, or send them a signal
+      pause    Pause the processes of containers
+      unpause  Let the processes of paused containers go on
       rm       Remove stopped containers
       scale    Change the number of containers of services
       pull     Pull the images of services
@@ -32,8 +36,10 @@ fn the_help_lists_every_command() {
       images   List the images of the containers
       port     Print the address that a port is published on
       top      Show the running processes
+      stats    Show what containers use, again and again
       wait     Wait until the containers of services have ended, and print their exit codes
       events   Receive events of the containers
+      export   Write the files of a container as a tar archive
       image    Manage images
       volume   Manage volumes
       network  Manage networks
@@ -53,6 +59,7 @@ fn the_help_lists_every_command() {
           --project-directory <PATH>  Directory that relative paths start from [default: that of the
                                       first Compose file]
           --all-resources             Keep networks, volumes, secrets and configs that no service uses
+          --parallel <NUM>            How many images are pulled at a time; -1 is all of them
           --progress <PROGRESS>       How progress is shown [default: auto] [possible values: auto, tty,
                                       plain, json, quiet]
           --ansi <ANSI>               When colours are used [default: auto] [possible values: auto,

@@ -10,6 +10,7 @@ mod errors;
 mod fake_node;
 mod help;
 mod no_node;
+mod refused;
 mod stack;
 
 use std::fs;

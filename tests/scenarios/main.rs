@@ -22,4 +22,5 @@ mod registry;
 mod resolver;
 mod restarts;
 mod storage;
+mod tools;
 mod traffic;

@@ -18,6 +18,7 @@ use crate::fetch::Fetcher;
 use crate::image::Images;
 use crate::manager::ManagerHandle;
 use crate::network::Networks;
+use crate::node::Troubles;
 use crate::volume::Volumes;
 
 /// What the node gives to its API.
@@ -33,6 +34,8 @@ pub struct Parts {
     pub fetcher: Arc<Fetcher>,
     pub volumes: Arc<Volumes>,
     pub networks: Arc<Networks>,
+    /// What the node cannot do at this moment.
+    pub troubles: watch::Receiver<Troubles>,
 }
 
 /// [`Parts`], and what the API itself keeps.

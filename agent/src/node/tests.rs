@@ -57,6 +57,7 @@ impl Bench {
             contact: contacts,
             reruns,
             statuses,
+            troubles: watch::channel(super::Troubles::new()).0,
             events,
             reports: report,
             shutdown: CancellationToken::new(),

@@ -9,7 +9,7 @@ use super::Outcome;
 use crate::docker::{self, Created, ExecCreate, ExecStart, ExecState};
 use crate::error::Failure;
 use crate::project::Context;
-use crate::session::{self, Terminal};
+use crate::session::{self, DetachKeys, Ended, Input, Terminal};
 use crate::terminal;
 
 /// Execute a command in a running container
@@ -33,6 +33,14 @@ pub(crate) struct Args {
     /// Directory to run in
     #[arg(short, long, value_name = "PATH")]
     workdir: Option<String>,
+    /// Keys that end the conversation and leave the process running [default: none]
+    #[arg(
+        long,
+        value_name = "KEYS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    detach_keys: DetachKeys,
     /// Give the process all privileges
     #[arg(long)]
     privileged: bool,
@@ -78,10 +86,14 @@ impl Args {
             .await
             .map_err(refused)?;
         let resize = format!("{path}/resize");
-        tokio::select! {
-            talked = session::talk(&client, connection, terminal, &resize) => talked?,
+        let input = Input::Forwarded(self.detach_keys);
+        let talked = tokio::select! {
+            talked = session::talk(&client, connection, terminal, input, &resize) => talked?,
             // The terminal is put back on the way out, which the signal's own way out would not do.
             code = session::terminated() => return Err(Failure::silent(code)),
+        };
+        if talked == Ended::Detached {
+            return Ok(ExitCode::SUCCESS);
         }
         let state: ExecState = client.get(&format!("{path}/json")).await?;
         Ok(exit_code(state.exit_code.unwrap_or(1)))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use futures::future::join_all;
+use futures::StreamExt;
 
 use super::Outcome;
 use crate::connect::{ApiError, Client, credentials, url};
@@ -64,7 +64,13 @@ impl Args {
             true => Progress::Quiet,
             false => context.progress("Pulling"),
         };
-        let failures = deploy::interruptible(pull_all(&client, &images, &mut progress)).await?;
+        let failures = deploy::interruptible(pull_all(
+            &client,
+            &images,
+            context.parallel(),
+            &mut progress,
+        ))
+        .await?;
         if failures.is_empty() || self.ignore_pull_failures {
             failures
                 .iter()
@@ -84,14 +90,15 @@ fn has_tag(image: &Image, wanted: &str) -> bool {
         || image.repo_digests.iter().any(|it| it == wanted)
 }
 
-/// Pulls the images side by side; returns why some could not be.
+/// Pulls the images, so many at a time; returns why some could not be.
 async fn pull_all(
     client: &Client,
     images: &[&str],
+    at_once: usize,
     progress: &mut Progress,
 ) -> Result<Vec<String>, Failure> {
     let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
-    let pulls = join_all(images.iter().map(|image| {
+    let pulls = images.iter().map(move |image| {
         let sender = sender.clone();
         async move {
             let say = |event: Event| {
@@ -109,8 +116,10 @@ async fn pull_all(
                 }
             }
         }
-    }));
-    drop(sender);
+    });
+    // Not more than there are: the limit may be any number.
+    let pulls = futures::stream::iter(pulls).buffered(at_once.min(images.len()).max(1));
+    let pulls = pulls.collect::<Vec<_>>();
     let mut frames = tokio::time::interval(std::time::Duration::from_millis(100));
     tokio::pin!(pulls);
     let failures = loop {

@@ -15,7 +15,6 @@ use scheduler::model::service::{
 };
 use scheduler::model::task::{HealthStatus, TaskState};
 use scheduler::status::{ContainerStatus, ServicePhase, ServiceStatus, StackStatus};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::Outcome;
 use super::exec::{exit_code, refused, with_values};
@@ -28,7 +27,7 @@ use crate::follow::{self, Verdict, stack_path};
 use crate::output;
 use crate::progress::{Differ, Intent};
 use crate::project::Context;
-use crate::session::{self, Terminal};
+use crate::session::{self, DetachKeys, Ended, Input, Terminal};
 
 mod arguments;
 
@@ -65,6 +64,9 @@ pub(crate) struct Args {
     /// Do not use a terminal
     #[arg(short = 'T', long = "no-tty", alias = "no-TTY")]
     no_tty: bool,
+    /// Keys that end the conversation and leave the container running [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<DetachKeys>,
     /// User to run as
     #[arg(short, long)]
     user: Option<String>,
@@ -275,11 +277,15 @@ impl Args {
             .await
             .map_err(refused)?;
         let resize = container_path(created, "/resize");
-        let talk = session::talk(client, connection, terminal, &resize);
-        let forward = forward_signals(client, created);
-        tokio::select! {
+        let input = Input::Forwarded(self.detach_keys.clone().unwrap_or_else(DetachKeys::usual));
+        let talk = session::talk(client, connection, terminal, input, &resize);
+        let forward = session::forward_signals(client, &created.id);
+        let talked = tokio::select! {
             talked = talk => talked?,
             failed = forward => return Err(failed),
+        };
+        if talked == Ended::Detached {
+            return Ok(ExitCode::SUCCESS);
         }
         finish(client, created, ended).await
     }
@@ -295,34 +301,7 @@ async fn finish(
             let code = waited?.map_or(1, |it| it.status_code);
             Ok(exit_code(i32::try_from(code).unwrap_or(1)))
         }
-        failed = forward_signals(client, created) => Err(failed),
-    }
-}
-
-/// Passes on what would have ended us. Returns only when signals cannot be had.
-async fn forward_signals(client: &Client, created: &RunCreated) -> Failure {
-    let listen = || -> std::io::Result<_> {
-        Ok((
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::hangup())?,
-            signal(SignalKind::quit())?,
-        ))
-    };
-    let (mut interrupt, mut terminate, mut hangup, mut quit) = match listen() {
-        Ok(signals) => signals,
-        Err(error) => return error.into(),
-    };
-    loop {
-        let name = tokio::select! {
-            _ = interrupt.recv() => "SIGINT",
-            _ = terminate.recv() => "SIGTERM",
-            _ = hangup.recv() => "SIGHUP",
-            _ = quit.recv() => "SIGQUIT",
-        };
-        let path = url(&container_path(created, "/kill"), &[("signal", name)]);
-        // It may have ended just now; the wait tells.
-        let _ = client.order(Method::POST, &path).await;
+        failed = session::forward_signals(client, &created.id) => Err(failed),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `wait`: blocks until the containers of services have ended.
 
-use futures::future::try_join_all;
+use futures::future::{select_all, try_join_all};
 
 use super::Outcome;
 use super::exec::exit_code;
@@ -13,6 +13,9 @@ use crate::project::Context;
 /// Wait until the containers of services have ended, and print their exit codes
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Bring the project down as soon as the first container has ended
+    #[arg(long)]
+    down_project: bool,
     #[arg(required = true)]
     services: Vec<String>,
 }
@@ -40,6 +43,13 @@ impl Args {
                 Ok::<_, Failure>(code)
             }
         };
+        if self.down_project {
+            let waits = containers.iter().map(|it| Box::pin(wait(it)));
+            let first = async { select_all(waits).await.0 };
+            let code = deploy::interruptible(first).await?;
+            super::down::Args::default().run(context).await?;
+            return Ok(exit_code(i32::try_from(code).unwrap_or(1)));
+        }
         let codes = deploy::interruptible(try_join_all(containers.iter().map(wait))).await?;
         Ok(exit_code(
             codes

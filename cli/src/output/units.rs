@@ -27,24 +27,35 @@ pub(crate) fn duration(elapsed: Duration) -> String {
 
 /// `7.83MB`: thousands, three digits that count.
 pub(crate) fn decimal_size(bytes: u64) -> String {
-    const BASE: f64 = 1000.0;
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    size(bytes, 1000.0, UNITS, 3)
+}
+
+/// `7.832MiB`: powers of 1024, four digits that count.
+pub(crate) fn binary_size(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    size(bytes, 1024.0, UNITS, 4)
+}
+
+fn size(bytes: u64, base: f64, units: [&str; 7], digits: usize) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let mut value = bytes as f64;
     let mut unit = 0;
-    while value >= BASE && unit + 1 < UNITS.len() {
-        value /= BASE;
+    while value >= base && unit + 1 < units.len() {
+        value /= base;
         unit += 1;
     }
-    let decimals = match value {
-        value if value < 10.0 => 2,
-        value if value < 100.0 => 1,
-        _ => 0,
+    let whole = match value {
+        value if value < 10.0 => 1,
+        value if value < 100.0 => 2,
+        value if value < 1000.0 => 3,
+        _ => 4,
     };
+    let decimals = digits.saturating_sub(whole);
     let digits = format!("{value:.decimals$}");
     let digits = match digits.contains('.') {
         true => digits.trim_end_matches('0').trim_end_matches('.'),
         false => &digits,
     };
-    format!("{digits}{}", UNITS.get(unit).copied().unwrap_or_default())
+    format!("{digits}{}", units.get(unit).copied().unwrap_or_default())
 }

@@ -11,6 +11,9 @@ use scheduler::status::{
 use super::{Event, Kind};
 use crate::follow::{Awaited, Past};
 
+/// The id of what the node itself has to say.
+const NODE: &str = "Node";
+
 /// What the command is about; decides which words are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Intent {
@@ -114,6 +117,7 @@ impl Differ {
             events.extend(containers.filter_map(|it| self.container(now, service, it)));
         }
         events.extend(self.leaving(now));
+        events.extend(self.trouble(now));
         events.extend(self.removed(now));
         events.retain(|event| self.is_news(event));
         events
@@ -132,10 +136,10 @@ impl Differ {
         let leaving = now.leaving_networks.iter();
         let mut present = ids(now);
         present.extend(leaving.map(|it| format!("Network {it}")));
-        let spoken_of = self
-            .said
-            .keys()
-            .filter(|id| !id.starts_with("Image ") && !id.starts_with("Service "));
+        let spoken_of = self.said.keys();
+        let spoken_of = spoken_of.filter(|id| {
+            !id.starts_with("Image ") && !id.starts_with("Service ") && *id != NODE
+        });
         let all: BTreeSet<&String> = self.known.iter().chain(spoken_of).collect();
         let gone = all
             .into_iter()
@@ -153,6 +157,22 @@ impl Differ {
             .map(|it| format!("Network {it}"));
         ids.filter(|id| self.known.contains(id))
             .map(|id| event(id, "Removing", Kind::Working, ""))
+    }
+
+    /// What the node cannot do for now, all in one line: it may come and go.
+    fn trouble(&self, now: &StackStatus) -> Option<Event> {
+        match now.troubles.is_empty() {
+            false => Some(event(
+                NODE.to_owned(),
+                "Retrying",
+                Kind::Warning,
+                &now.troubles.join("; "),
+            )),
+            true if self.said.contains_key(NODE) => {
+                Some(event(NODE.to_owned(), "Recovered", Kind::Done, ""))
+            }
+            true => None,
+        }
     }
 
     /// Pulls that were spoken of and are over. Why one failed is told by its containers.

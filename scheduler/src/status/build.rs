@@ -53,6 +53,7 @@ pub fn of(state: &State, stack: &str) -> StackStatus {
             .collect(),
         pulls: Vec::new(),
         leaving_networks: Vec::new(),
+        troubles: Vec::new(),
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::api::Context;
 use crate::api::reply;
+use crate::host::Subject;
 
 /// Changes within this time make one picture.
 const TOGETHER: Duration = Duration::from_millis(10);
@@ -39,12 +40,42 @@ pub(super) async fn picture(context: &Context, state: &State, name: &str) -> Sta
         leaving_networks: context
             .networks
             .others(|id| state.networks.contains_key(id)),
+        troubles: troubles(context, state, name),
         ..status::of(state, name)
     }
 }
 
+/// What this node cannot do for the stack, and for networks that nobody has any more.
+fn troubles(context: &Context, state: &State, stack: &str) -> Vec<String> {
+    let of = |subject: &Subject| match subject {
+        Subject::Container(id) => {
+            let task = state.container(id)?;
+            let service = state.services.get(&task.service)?;
+            let is_ours = service.stack.as_deref() == Some(stack);
+            is_ours.then(|| format!("container {}", task.name))
+        }
+        Subject::Volume(name) => {
+            let volume = state.volumes.get(name)?;
+            let is_ours = volume.stack.as_deref() == Some(stack);
+            is_ours.then(|| format!("volume {name}"))
+        }
+        Subject::Network(id) => match state.networks.get(id) {
+            Some(network) if network.stack.as_deref() != Some(stack) => None,
+            Some(network) => Some(format!("network {}", network.spec.name)),
+            None => Some("a network that is removed".to_owned()),
+        },
+    };
+    let told = context.troubles.borrow();
+    let told = told
+        .iter()
+        .filter_map(|(subject, error)| Some((of(subject)?, error)));
+    told.map(|(subject, error)| format!("{subject}: {error}"))
+        .collect()
+}
+
 async fn tell(context: Arc<Context>, name: String, sender: mpsc::Sender<Bytes>) {
     let mut states = context.watch();
+    let mut troubles = context.troubles.clone();
     let mut told: Option<(StackStatus, Instant)> = None;
     loop {
         let state = states.borrow_and_update().clone();
@@ -59,11 +90,13 @@ async fn tell(context: Arc<Context>, name: String, sender: mpsc::Sender<Bytes>) 
         }
         let wake = match &told {
             _ if !picture.leaving_networks.is_empty() => Some(now + TOGETHER),
+            _ if !picture.troubles.is_empty() => Some(now + REVISION_INTERVAL),
             _ if !picture.pulls.is_empty() => Some(now + PULL_INTERVAL),
             Some((last, at)) if last.revision < picture.revision => Some(*at + REVISION_INTERVAL),
             _ => None,
         };
         tokio::select! {
+            Ok(()) = troubles.changed() => {}
             changed = states.changed() => match changed {
                 Ok(()) => tokio::time::sleep(TOGETHER).await,
                 Err(_) => return,
@@ -80,6 +113,7 @@ fn is_news(told: Option<&(StackStatus, Instant)>, picture: &StackStatus, now: In
         return true;
     };
     let same = last.leaving_networks == picture.leaving_networks
+        && last.troubles == picture.troubles
         && (&last.services, &last.networks, &last.volumes, &last.pulls)
             == (
                 &picture.services,
