@@ -77,7 +77,7 @@ pub(crate) async fn talk(
         (Terminal::Yes, Input::Forwarded(keys)) => Some(keys),
         (Terminal::No | Terminal::Remote, Input::Forwarded(_)) => Some(DetachKeys::default()),
     };
-    let (detach, mut detached) = oneshot::channel();
+    let (detach, typed) = oneshot::channel();
     match keys {
         Some(keys) => drop(tokio::spawn(forward_input(writer, keys, detach))),
         // The half is kept: its end would be the end of input.
@@ -92,9 +92,16 @@ pub(crate) async fn talk(
     }
     let mut frames = Frames::default();
     let mut buffer = vec![0; 32 * 1024];
+    let detached = async {
+        // The end of input is not a wish to leave: what the process still says is waited for.
+        if typed.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::pin!(detached);
     let ended = loop {
         tokio::select! {
-            Ok(()) = &mut detached => break Ended::Detached,
+            () = &mut detached => break Ended::Detached,
             count = reader.read(&mut buffer) => {
                 let count = match count {
                     Ok(0) => break Ended::Closed,
