@@ -175,6 +175,10 @@ impl Volumes {
             let path = volumes.root.join(&name);
             mounts::unmount_below(&path)?;
             let removing = volumes.root.join(format!("{REMOVING}{name}"));
+            // An attempt that failed half way is no success the next time.
+            if removing.exists() {
+                delete(&removing)?;
+            }
             match fs::rename(&path, &removing) {
                 Ok(()) => delete(&removing),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -91,6 +91,16 @@ fn a_removal_that_was_interrupted_is_finished() {
 }
 
 #[test]
+fn a_removal_that_failed_half_way_is_taken_up_when_it_is_asked_for_again() {
+    alone(|root| async move {
+        let volumes = Volumes::open(&root).unwrap();
+        tree(&root, &[(".removing-data/_data/file", "x")]);
+        volumes.remove("data").await.unwrap();
+        assert!(!root.join(".removing-data").exists());
+    });
+}
+
+#[test]
 fn names_and_options_that_cannot_be_are_refused() {
     alone(|root| async move {
         let volumes = Volumes::open(&root.join("volumes")).unwrap();
