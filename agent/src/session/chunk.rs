@@ -101,7 +101,7 @@ impl Cutter {
     }
 
     /// The next chunk with its header; `None` when nothing is left.
-    pub fn next(&mut self) -> Option<Vec<u8>> {
+    pub fn cut(&mut self) -> Option<Vec<u8>> {
         let urgent = self.urgent.busy;
         let (rest, lane) = match urgent {
             true => (&mut self.urgent, 0),

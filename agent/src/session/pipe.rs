@@ -120,7 +120,7 @@ async fn write<W: AsyncWrite + Unpin, Out: Serialize + Send + 'static>(
         if !begun {
             return;
         }
-        let Some(chunk) = cutter.next() else { continue };
+        let Some(chunk) = cutter.cut() else { continue };
         let written = async {
             to.write_all(&chunk).await?;
             to.flush().await

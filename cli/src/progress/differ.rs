@@ -137,9 +137,8 @@ impl Differ {
         let mut present = ids(now);
         present.extend(leaving.map(|it| format!("Network {it}")));
         let spoken_of = self.said.keys();
-        let spoken_of = spoken_of.filter(|id| {
-            !id.starts_with("Image ") && !id.starts_with("Service ") && *id != NODE
-        });
+        let spoken_of = spoken_of
+            .filter(|id| !id.starts_with("Image ") && !id.starts_with("Service ") && *id != NODE);
         let all: BTreeSet<&String> = self.known.iter().chain(spoken_of).collect();
         let gone = all
             .into_iter()

@@ -16,7 +16,7 @@ fn check(size: usize, chunks: usize) {
     cutter.begin(Lane::Bulk, frame.clone()).unwrap();
     let mut count = 0;
     let mut got = None;
-    while let Some(chunk) = cutter.next() {
+    while let Some(chunk) = cutter.cut() {
         count += 1;
         got = read(&chunk, &mut assembler);
     }
@@ -37,15 +37,15 @@ fn what_is_urgent_waits_for_one_chunk_at_most() {
     let mut cutter = Cutter::default();
     let mut assembler = Assembler::default();
     cutter.begin(Lane::Bulk, vec![7; 3 * CHUNK]).unwrap();
-    assert_eq!(read(&cutter.next().unwrap(), &mut assembler), None);
+    assert_eq!(read(&cutter.cut().unwrap(), &mut assembler), None);
     assert!(!cutter.is_free(Lane::Bulk) && cutter.is_free(Lane::Urgent));
     cutter.begin(Lane::Urgent, b"beat".to_vec()).unwrap();
-    let beat = read(&cutter.next().unwrap(), &mut assembler);
+    let beat = read(&cutter.cut().unwrap(), &mut assembler);
     assert_eq!(beat, Some(b"beat".to_vec()));
-    assert_eq!(read(&cutter.next().unwrap(), &mut assembler), None);
-    let bulk = read(&cutter.next().unwrap(), &mut assembler);
+    assert_eq!(read(&cutter.cut().unwrap(), &mut assembler), None);
+    let bulk = read(&cutter.cut().unwrap(), &mut assembler);
     assert_eq!(bulk, Some(vec![7; 3 * CHUNK]));
-    assert_eq!(cutter.next(), None);
+    assert_eq!(cutter.cut(), None);
     assert!(cutter.is_free(Lane::Bulk));
 }
 
