@@ -12,44 +12,45 @@ fn the_help_lists_every_command() {
     Usage: wharfie [OPTIONS] <COMMAND>
 
     Commands:
-      up       Create and start containers
-      down     Stop and remove containers and networks
-      ps       List containers
-      logs     View output from containers
-      exec     Execute a command in a running container
-      run      Run a one-off command on a service
-      attach   Attach to the standard streams of a running container
-      cp       Copy files between containers and this host: one of the two is SERVICE:PATH
-      create   Create containers without starting them
-      start    Start containers that exist
-      stop     Stop containers without removing them
-      restart  Restart containers; changes in the file are not applied
-      kill     Kill containers, or send them a signal
-      pause    Pause the processes of containers
-      unpause  Let the processes of paused containers go on
-      rm       Remove stopped containers
-      scale    Change the number of containers of services
-      pull     Pull the images of services
-      config   Parse, resolve and print the Compose file in canonical form
-      check    Find mistakes in the Compose file, and what was probably not meant
-      ls       List the stacks that are running
-      images   List the images of the containers
-      port     Print the address that a port is published on
-      top      Show the running processes
-      stats    Show what containers use, again and again
-      wait     Wait until the containers of services have ended, and print their exit codes
-      events   Receive events of the containers
-      export   Write the files of a container as a tar archive
-      image    Manage images
-      volume   Manage volumes
-      network  Manage networks
-      cluster  Manage the cluster
-      join     Make this host a node of a cluster
-      leave    Take this host out of its cluster
-      node     Manage the nodes of the cluster
-      agent    Run a node in the foreground
-      version  Show the version
-      help     Print this message or the help of the given subcommand(s)
+      up        Create and start containers
+      down      Stop and remove containers and networks
+      ps        List containers
+      logs      View output from containers
+      exec      Execute a command in a running container
+      run       Run a one-off command on a service
+      attach    Attach to the standard streams of a running container
+      cp        Copy files between containers and this host: one of the two is SERVICE:PATH
+      create    Create containers without starting them
+      start     Start containers that exist
+      stop      Stop containers without removing them
+      restart   Restart containers; changes in the file are not applied
+      kill      Kill containers, or send them a signal
+      pause     Pause the processes of containers
+      unpause   Let the processes of paused containers go on
+      rm        Remove stopped containers
+      rollback  Go back to the version before; the file is left as it is
+      scale     Change the number of containers of services
+      pull      Pull the images of services
+      config    Parse, resolve and print the Compose file in canonical form
+      check     Find mistakes in the Compose file, and what was probably not meant
+      ls        List the stacks that are running
+      images    List the images of the containers
+      port      Print the address that a port is published on
+      top       Show the running processes
+      stats     Show what containers use, again and again
+      wait      Wait until the containers of services have ended, and print their exit codes
+      events    Receive events of the containers
+      export    Write the files of a container as a tar archive
+      image     Manage images
+      volume    Manage volumes
+      network   Manage networks
+      cluster   Manage the cluster
+      join      Make this host a node of a cluster
+      leave     Take this host out of its cluster
+      node      Manage the nodes of the cluster
+      agent     Run a node in the foreground
+      version   Show the version
+      help      Print this message or the help of the given subcommand(s)
 
     Options:
       -f, --file <PATH>               Compose file; may be repeated, `-` is standard input

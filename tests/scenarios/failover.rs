@@ -94,7 +94,7 @@ fn a_leader_that_dies_is_followed_by_another_and_no_node_is_given_up() {
         if ran.code == 0 {
             Ok(())
         } else {
-            Err(ran.to_string())
+            Err(format!("{ran}\n{}", cluster.host(other).agent_log()))
         }
     });
     eprintln!("a command is carried out {took:?} after the leader died");

@@ -139,9 +139,10 @@ impl Cluster {
     /// Plugs a host into the switch, and names it.
     fn connect(&self, index: usize) {
         let host = &self.hosts[index];
+        // The cable of a machine that lost its power goes with its namespace, a little later.
         self.switch
             .shell(&format!(
-                "ip link add port{index} type veth peer name cable0 netns {} \
+                "ip link del port{index} 2>/dev/null; ip link add port{index} type veth peer name cable0 netns {} \
                  && ip link set port{index} master switch up",
                 host.anchor.id()
             ))

@@ -130,7 +130,11 @@ fn manager(standing: &Standing, own: &NodeId, row: &Node) -> Option<ManagerStatu
         true => row.id == *own || standing.reached.contains(&number),
         false => row.status == NodeStatus::Ready,
     };
-    Some(match (standing.leader == Some(number), reached, member) {
+    // Until the change is through, the voters of before decide.
+    let members = &standing.members;
+    let votes = members.voters.contains(&number)
+        && (!members.is_joint() || members.outgoing.contains(&number));
+    Some(match (standing.leader == Some(number), reached, votes) {
         (true, _, _) => ManagerStatus::Leader,
         (false, false, _) => ManagerStatus::Unreachable,
         (false, true, false) => ManagerStatus::CatchingUp,

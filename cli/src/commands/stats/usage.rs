@@ -164,7 +164,7 @@ mod tests {
                 "blkio_stats": {"io_service_bytes_recursive": [{"op": "read", "value": 4096}, {"op": "Write", "value": 5}]},
                 "networks": {"eth0": {"rx_bytes": 1000, "tx_bytes": 1}, "eth1": {"rx_bytes": 500, "tx_bytes": 0}},
             }),
-            "50.00% 2MiB / 64MiB 3.13% 1.5kB / 1B 4.1kB / 5B 4",
+            "50.00% 2MiB / 64MiB 3.12% 1.5kB / 1B 4.1kB / 5B 4",
         );
     }
 
