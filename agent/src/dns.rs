@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use scheduler::assignment::AssignedNetwork;
 use scheduler::model::id::{ContainerId, NetworkId};
@@ -35,6 +36,10 @@ mod table;
 mod upstream;
 
 pub use hosts::resolv_conf;
+
+/// Together a second.
+const BINDS: u32 = 100;
+const BETWEEN_BINDS: Duration = Duration::from_millis(10);
 
 /// What one container may ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +102,7 @@ impl Dns {
         }
         let failed = |source| DnsError::Listen { pid, source };
         let namespace = NetworkNamespace::of(pid).map_err(failed)?;
-        let sockets = namespace.run(server::Sockets::bind).await.map_err(failed)?;
+        let sockets = bind(&namespace).await.map_err(failed)?;
         let server = Server::start(sockets, view, Arc::clone(self));
         self.servers().insert(container.clone(), server);
         Ok(())
@@ -118,6 +123,20 @@ impl Dns {
     fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Binds in the namespace. A process that is just being forked holds copies of our closed sockets
+/// until it becomes another program: that is waited for.
+async fn bind(namespace: &NetworkNamespace) -> io::Result<server::Sockets> {
+    for _ in 0..BINDS {
+        match namespace.run(server::Sockets::bind).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                tokio::time::sleep(BETWEEN_BINDS).await;
+            }
+            result => return result,
+        }
+    }
+    namespace.run(server::Sockets::bind).await
 }
 
 /// Why a container has no name server.

@@ -223,6 +223,19 @@ fn without_an_upstream_that_answers_the_server_says_so() {
     });
 }
 
+/// Another test may be forking, with copies of our sockets, until its child is another program.
+fn patiently(bind: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    for _ in 0..1000 {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
+    bind()
+}
+
 #[test]
 fn a_stopped_server_leaves_the_namespace() {
     on_a_host(|| async {
@@ -235,13 +248,11 @@ fn a_stopped_server_leaves_the_namespace() {
             dns.stop(&container.1).await;
             // The address is free again: nothing of ours is left there.
             container
-                .run(|| UdpSocket::bind("127.0.0.11:53").map(drop))
+                .run(|| patiently(|| UdpSocket::bind("127.0.0.11:53").map(drop)))
                 .await
                 .unwrap();
-            container
-                .run(|| std::net::TcpListener::bind("127.0.0.11:53").map(drop))
-                .await
-                .unwrap();
+            let listen = || std::net::TcpListener::bind("127.0.0.11:53").map(drop);
+            container.run(move || patiently(listen)).await.unwrap();
         }
     });
 }
