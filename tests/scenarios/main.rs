@@ -21,6 +21,7 @@ mod process;
 mod registry;
 mod resolver;
 mod restarts;
+mod spread;
 mod storage;
 mod tools;
 mod traffic;

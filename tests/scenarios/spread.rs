@@ -1,0 +1,64 @@
+//! One stack on several hosts: its containers reach each other, and every host answers for it.
+
+use std::collections::BTreeSet;
+
+use crate::support::cluster::{Cluster, secs};
+
+const STACK: &str = r#"
+services:
+  web:
+    image: busybox:1.35
+    init: true
+    command: ["sh", "-c", "mkdir -p /w && hostname > /w/index.html && exec httpd -f -p 80 -h /w"]
+    ports: ["8080:80"]
+    deploy: {replicas: 2, placement: {constraints: ["node.hostname != node0"]}}
+  client:
+    image: busybox:1.35
+    init: true
+    command: sleep 1000000
+    deploy: {placement: {constraints: ["node.hostname == node0"]}}
+"#;
+
+#[test]
+fn containers_reach_each_other_across_hosts_and_every_host_answers_on_a_published_port() {
+    let cluster = Cluster::of(1, 2);
+    cluster
+        .host(0)
+        .compose("app", STACK, "up -d --wait")
+        .succeeds();
+
+    // Each of the two runs one, and answers with it; the first host has none, and asks them in turn.
+    let ask = |index: usize| {
+        let (answer, _) = cluster.within(secs(60), "the published port is answered", || {
+            let ran = cluster
+                .host(index)
+                .shell("curl -sf --max-time 5 http://127.0.0.1:8080");
+            match ran.code {
+                0 => Ok(ran.stdout),
+                _ => Err(ran.to_string()),
+            }
+        });
+        answer
+    };
+    let (second, third) = (ask(1), ask(2));
+    assert_ne!(second, third);
+    let both = BTreeSet::from([second, third]);
+    let answers: BTreeSet<String> = (0..6).map(|_| ask(0)).collect();
+    assert_eq!(answers, both);
+
+    // By the service's name, from a container on a third host.
+    let found: BTreeSet<String> = (0..6)
+        .map(|_| {
+            let ran = cluster
+                .host(0)
+                .wharfie("-p app exec -T client timeout 30 wget -qO- http://web");
+            ran.succeeds().stdout
+        })
+        .collect();
+    assert_eq!(found, both);
+
+    cluster.host(0).wharfie("-p app down").succeeds();
+    for index in 0..3 {
+        cluster.host(index).leaves_nothing();
+    }
+}
