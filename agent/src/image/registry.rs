@@ -610,15 +610,23 @@ fn error_code(body: &[u8]) -> (String, String) {
 fn is_untrusted(error: &reqwest::Error) -> bool {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        // What an I/O error wraps is not its source.
-        let inner = error.downcast_ref::<std::io::Error>();
-        let inner = inner.and_then(|error| error.get_ref()?.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::InvalidCertificate(_)) = inner.or(error.downcast_ref()) {
+        if says_untrusted(error) {
             return true;
         }
         cause = error.source();
     }
     false
+}
+
+/// What an I/O error wraps is not its source, and may be another I/O error.
+fn says_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+        return true;
+    }
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    wrapped.is_some_and(|inner| says_untrusted(inner))
 }
 
 /// An error with its causes, and without the URL, which may carry a signature.

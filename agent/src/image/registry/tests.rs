@@ -38,3 +38,11 @@ fn errors_of_registries_are_one_short_line() {
     assert_eq!(error_code(b"").1, "no reason given");
     assert_eq!(error_code(&[b'x'; 5_000]).1.len(), 200);
 }
+
+#[test]
+fn a_certificate_that_proves_nothing_is_found_however_deep_it_lies() {
+    let invalid = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+    let deep = std::io::Error::other(std::io::Error::other(invalid));
+    assert!(says_untrusted(&deep));
+    assert!(!says_untrusted(&std::io::Error::other("reset")));
+}
