@@ -7,8 +7,12 @@ use std::path::Path;
 use ipnet::Ipv4Net;
 use scheduler::model::node::NodeDescription;
 
-/// Looks at this machine. What cannot be found out is left at its default.
-pub(crate) fn of_this_machine() -> NodeDescription {
+/// Looks at this machine, and adds what people say of it: labels, and countable things by kind.
+/// What cannot be found out is left at its default.
+pub(crate) fn of_this_machine(
+    engine_labels: &BTreeMap<String, String>,
+    generic_resources: &BTreeMap<String, u64>,
+) -> NodeDescription {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     NodeDescription {
         hostname: read("/proc/sys/kernel/hostname").trim().to_owned(),
@@ -16,8 +20,8 @@ pub(crate) fn of_this_machine() -> NodeDescription {
         os: "linux".to_owned(),
         cpu_millis: std::thread::available_parallelism().map_or(1, usize::from) as u64 * 1000,
         memory: memory(&read("/proc/meminfo")),
-        engine_labels: BTreeMap::new(),
-        generic_resources: BTreeMap::new(),
+        engine_labels: engine_labels.clone(),
+        generic_resources: generic_resources.clone(),
         host_routes: routes(&read("/proc/net/route")),
     }
 }

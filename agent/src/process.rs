@@ -6,6 +6,7 @@
 
 mod decider;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
 use scheduler::model::id::NodeId;
+use scheduler::model::node::NodeDescription;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -56,6 +58,16 @@ pub struct Config {
     pub advertise_addr: Option<String>,
     /// Registries, `host` or `host:port`, that are spoken to in clear.
     pub insecure_registries: Vec<String>,
+    /// What constraints call `engine.labels.NAME`.
+    pub labels: BTreeMap<String, String>,
+    /// Countable things of this machine by kind, which services may reserve.
+    pub generic_resources: BTreeMap<String, u64>,
+}
+
+impl Config {
+    fn description(&self) -> NodeDescription {
+        description::of_this_machine(&self.labels, &self.generic_resources)
+    }
 }
 
 /// Why a node has ended without an error.
@@ -129,7 +141,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, R
     let (troubles, troubled) = watch::channel(node::Troubles::new());
     let parts = |manager| api::Parts {
         node: node.clone(),
-        description: description::of_this_machine(),
+        description: config.description(),
         root: config.data_root.clone(),
         manager,
         membership: membership.clone(),
@@ -164,7 +176,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, R
     let (reruns, counted) = watch::channel(remembered.reruns.clone());
     let attending = tokio::spawn(session::attend(session::Attendance {
         node: node.clone(),
-        description: description::of_this_machine(),
+        description: config.description(),
         managers: membership.managers(),
         peers: membership.peers().clone(),
         own: leader,
@@ -218,7 +230,7 @@ fn open_membership(
         listen: config.listen_addr.clone(),
         advertise: config.advertise_addr.clone(),
     };
-    let description = description::of_this_machine();
+    let description = config.description();
     Ok(Membership::open(&told, node.clone(), description, key)?)
 }
 

@@ -16,7 +16,6 @@ use super::{Config, RunError};
 use crate::clock::wall_time;
 use crate::cluster::transition::{self, Transition};
 use crate::cluster::{self, MemberLinks, Membership};
-use crate::description;
 use crate::manager::worker::{self, Statuses};
 use crate::manager::{self, Manager, ManagerHandle, forward};
 use crate::peer::{Admission, RoleNeeded, Router};
@@ -44,7 +43,7 @@ impl Decider {
         seen: watch::Receiver<Statuses>,
     ) -> Result<Self, RunError> {
         let decider = match membership.role() {
-            Some(Role::Worker) => Self::worker(membership, known.clone(), seen).await?,
+            Some(Role::Worker) => Self::worker(config, membership, known.clone(), seen).await?,
             Some(Role::Manager) | None => Self::manager(config, membership, cleared).await?,
         };
         let own = decider.leader.as_ref().map(|_| decider.handle.clone());
@@ -53,11 +52,12 @@ impl Decider {
     }
 
     async fn worker(
+        config: &Config,
         membership: &Arc<Membership>,
         known: watch::Receiver<Arc<Assignment>>,
         seen: watch::Receiver<Statuses>,
     ) -> Result<Self, RunError> {
-        let handle = worker::start(own_row(membership), known.clone(), seen);
+        let handle = worker::start(own_row(config, membership), known.clone(), seen);
         membership
             .serve(Admission::Worker(known), Router::new())
             .await?;
@@ -75,7 +75,7 @@ impl Decider {
         let node = membership.node();
         let manager = start_manager(config, membership, cleared).await?;
         let handle = manager.forwarding(node.clone(), membership.peers().clone());
-        register(membership, &handle).await?;
+        register(config, membership, &handle).await?;
         let leader = Leader::new(handle.clone());
         let router = cluster::routes(Router::new(), &handle);
         let router = cluster::raft_routes(router, node, &handle)
@@ -96,11 +96,11 @@ impl Decider {
 }
 
 /// As far as a worker knows itself.
-fn own_row(membership: &Membership) -> Node {
+fn own_row(config: &Config, membership: &Membership) -> Node {
     let identity = membership.identities().borrow().clone();
     Node {
         id: membership.node().clone(),
-        description: description::of_this_machine(),
+        description: config.description(),
         labels: Default::default(),
         availability: Availability::Active,
         role: Role::Worker,
@@ -142,11 +142,15 @@ async fn start_manager(
 }
 
 /// Says who this node is. In a cluster there may be nobody to say it to yet.
-async fn register(membership: &Arc<Membership>, manager: &ManagerHandle) -> Result<(), RunError> {
+async fn register(
+    config: &Config,
+    membership: &Arc<Membership>,
+    manager: &ManagerHandle,
+) -> Result<(), RunError> {
     if membership.role().is_none() {
         let register = Command::RegisterNode {
             node: membership.node().clone(),
-            description: description::of_this_machine(),
+            description: config.description(),
         };
         let registered = manager.command(register).await;
         return registered.map(drop).map_err(RunError::Register);

@@ -43,6 +43,12 @@ pub(crate) struct Args {
     /// Registry to speak to in clear, HOST or HOST:PORT; may be repeated
     #[arg(long = "insecure-registry", value_name = "REGISTRY")]
     pub(crate) insecure_registries: Vec<String>,
+    /// Label of this node, for constraints on `engine.labels.KEY`; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair::<String>)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Countable things of this node, which services may reserve, e.g. `gpu=2`; may be repeated
+    #[arg(long = "node-generic-resource", value_name = "KIND=COUNT", value_parser = pair::<u64>)]
+    pub(crate) generic_resources: Vec<(String, u64)>,
     /// error, warn, info, debug or trace, for all or for a module
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub(crate) log_level: String,
@@ -65,6 +71,8 @@ impl Args {
             listen_addr: self.listen_addr,
             advertise_addr: self.advertise_addr,
             insecure_registries: self.insecure_registries,
+            labels: self.labels.into_iter().collect(),
+            generic_resources: self.generic_resources.into_iter().collect(),
         };
         agent::process::log_to_stderr(&self.log_level).map_err(Failure::from)?;
         let shutdown = CancellationToken::new();
@@ -87,6 +95,18 @@ impl Args {
         };
         self.hosts.iter().map(path).collect()
     }
+}
+
+/// `KEY=VALUE`.
+fn pair<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<(String, T), String> {
+    let (key, value) = text.split_once('=').ok_or("there is no `=` in it")?;
+    if key.is_empty() {
+        return Err("there is nothing before the `=`".to_owned());
+    }
+    let value = value
+        .parse()
+        .map_err(|error: T::Err| format!("`{value}`: {error}"))?;
+    Ok((key.to_owned(), value))
 }
 
 /// Runs this program again in this process, with the arguments it had. Returns only when it cannot.
