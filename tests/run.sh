@@ -3,6 +3,9 @@
 #
 #   tests/run.sh [FILTER]      only the tests whose names contain FILTER
 #
+# Property tests try the same cases in each run, so that a change fails for what it changed;
+# PROPTEST_RNG_SEED=N tries others.
+#
 # At the end stands what failed, with its output; the whole is in target/tests.log. After
 # WHARFIE_TESTS_LIMIT seconds (3600) what still runs is killed, and has failed. The tests run in a pid namespace
 # of their own, so that nothing outlives them, whatever happens.
@@ -13,6 +16,7 @@ cd "$(dirname "$0")/.."
 
 limit=${WHARFIE_TESTS_LIMIT:-3600}
 began=$(date +%s)
+export PROPTEST_RNG_SEED="${PROPTEST_RNG_SEED:-1}"
 mkdir -p target
 # Two runs in one checkout have a log each.
 log=$(mktemp target/tests.XXXXXX)

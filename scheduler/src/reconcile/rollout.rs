@@ -14,6 +14,7 @@ mod slots;
 mod verdict;
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use self::progress::{Progress, progress};
@@ -23,6 +24,7 @@ use super::gate::{self, Gate};
 use super::place::{self, Objection};
 use super::slot;
 use crate::model::container::NetworkMode;
+use crate::model::id::ContainerId;
 use crate::model::service::{Service, UpdateOrder};
 use crate::model::task::{DesiredState, Task, TaskState, WaitsFor};
 use crate::model::time::Timestamp;
@@ -70,10 +72,16 @@ pub(super) fn judge(draft: &mut Draft<'_>) -> Option<Timestamp> {
 
 /// Whether the service has anything but settled containers of its current version.
 fn is_moving(state: &State, service: &Service) -> bool {
+    let mut slots: BTreeMap<u32, &ContainerId> = BTreeMap::new();
     state.service_tasks(&service.id).any(|task| {
-        task.desired <= DesiredState::Running && place::displaced(state, service, task).is_some()
+        let stays = task.desired <= DesiredState::Running;
+        stays && place::displaced(state, service, task).is_some()
             || task.version != service.version && task.desired != DesiredState::Remove
             || task.desired == DesiredState::Ready && !service.halted.contains(&task.slot)
+            // One took the place of the other, which may have no reason to leave any more.
+            || stays
+                && slot::is_live(task)
+                && *slots.entry(task.slot).or_insert(&task.container) != &task.container
     })
 }
 

@@ -463,3 +463,16 @@ fn a_service_on_each_node_goes_node_by_node() {
     fleet.run(60);
     assert_eq!(shown(&fleet), "1:v2 2:v2 3:v2 | completed");
 }
+
+#[test]
+fn a_node_that_is_used_again_before_its_container_has_moved_keeps_no_second_one() {
+    let service = "web v1 x3 one-by-one start-first restart always";
+    let mut fleet = Fleet::new("n1\nn2\nn3");
+    fleet.up(service);
+    fleet.run(60);
+    fleet.drain("n1");
+    fleet.settle();
+    fleet.node("n1", |node| node.availability = Availability::Active);
+    fleet.run(600);
+    assert_eq!(fleet.serving("web"), "1:v1 2:v1 3:v1");
+}
