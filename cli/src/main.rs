@@ -27,8 +27,6 @@ mod terminal;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::args::Cli;
 use crate::commands::refused::Missing;
 use crate::commands::{Command, Outcome};
@@ -40,7 +38,7 @@ fn main() -> ExitCode {
     if agent::container::shim::is_shim() {
         return agent::container::shim::run();
     }
-    let Cli { global, command } = Cli::parse_from(without_compose(std::env::args_os()));
+    let Cli { global, command } = Cli::parse_with_dotenv(without_compose(std::env::args_os()));
     let colour = project::colour(global.ansi, output::stderr_is_terminal());
     let outcome = run(global, command);
     terminal::restore();

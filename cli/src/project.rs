@@ -76,12 +76,14 @@ pub(crate) fn no_such_service<'a>(
     }
 }
 
-/// Whether what is odd in the files is told. A command that only looks at what exists does not
+/// How what is wrong or odd in the files is told. A command that only looks at what exists does not
 /// repeat what `up` has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Warnings {
     Shown,
     Hidden,
+    /// Together with the errors, as JSON for editors.
+    Json,
 }
 
 /// The disk, for the loader.
@@ -114,6 +116,15 @@ impl Context {
             environment,
             directory,
         })
+    }
+
+    /// What the `.env` files set of the variables that stand for options (`COMPOSE_…`), and the
+    /// environment does not. A file that cannot be read is told of by whoever loads the project.
+    pub(crate) fn options_of_dotenv(&self) -> BTreeMap<String, String> {
+        let mut variables = self.with_dotenv(&self.base_directory()).unwrap_or_default();
+        variables
+            .retain(|name, _| name.starts_with("COMPOSE_") && !self.environment.contains_key(name));
+        variables
     }
 
     /// Colours on standard output.
@@ -201,14 +212,22 @@ impl Context {
             Colour::Off => Color::Plain,
         };
         let project = compose::load(&options, &Disk).map_err(|failure| {
+            if warnings == Warnings::Json {
+                output::note(as_json(&[failure.warnings, failure.errors].concat()));
+                return Failure::silent(1);
+            }
             if !failure.warnings.is_empty() && warnings == Warnings::Shown {
                 output::note(render_all(&failure.warnings, style));
             }
             output::note(failure.render(style));
             Failure::silent(1)
         })?;
-        if !project.warnings.is_empty() && warnings == Warnings::Shown && !self.is_quiet() {
-            output::note(render_all(&project.warnings, style));
+        if !project.warnings.is_empty() && !self.is_quiet() {
+            match warnings {
+                Warnings::Shown => output::note(render_all(&project.warnings, style)),
+                Warnings::Json => output::note(as_json(&project.warnings)),
+                Warnings::Hidden => {}
+            }
         }
         Ok(project)
     }
@@ -467,6 +486,12 @@ fn source(path: PathBuf) -> Result<Source, Failure> {
         path,
         text: Some(text),
     })
+}
+
+/// Diagnostics for editors, without a newline at the end.
+fn as_json(found: &[Diagnostic]) -> String {
+    let json = compose::to_json(found).unwrap_or_else(|error| error.to_string());
+    json.trim_end().to_owned()
 }
 
 /// Colours as asked for; `auto` is on a terminal that does not refuse them.

@@ -91,3 +91,30 @@ fn the_word_compose_may_stand_in_front() {
         "web\n",
     );
 }
+
+/// The problems that are told as JSON, and the exit code.
+fn problems(place: &Place, arguments: &str) -> (Option<i32>, serde_json::Value) {
+    let output = place.start(arguments).wait_with_output().unwrap();
+    let found = serde_json::from_slice(&output.stderr).unwrap();
+    (output.status.code(), found)
+}
+
+#[test]
+fn problems_are_json_when_the_file_is_asked_for_as_json() {
+    let place = Place::with("services: {web: {image: x, cpu_count: 1}}");
+    let place = place.file("bad.yaml", "services: {web: {imge: x}}");
+    let (code, found) = problems(&place, "config --format json");
+    assert_eq!((code, &found[0]["code"]), (Some(0), &"windows-only".into()));
+    let (code, found) = problems(&place, "-f bad.yaml config --format json");
+    assert_eq!((code, &found[0]["fix"]), (Some(1), &"image".into()));
+}
+
+#[test]
+fn options_may_stand_in_the_env_file_below_the_environment() {
+    let place = Place::with(SHOP).file(".env", "COMPOSE_PROFILES=storage\nCOMPOSE_ANSI=loud");
+    let said = place.run("config --services");
+    assert!(said.contains("invalid value 'loud' for '--ansi"), "{said}");
+    check(&place, "--ansi never config --services", "db\nweb\n");
+    let place = place.env("COMPOSE_ANSI", "never");
+    check(&place, "config --services", "db\nweb\n");
+}

@@ -18,6 +18,7 @@ use crate::project::{Context, Warnings, no_such_service};
 /// Parse, resolve and print the Compose file in canonical form
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// What is printed; with `json`, problems are told in JSON as well, on standard error
     #[arg(long, value_enum, default_value = "yaml")]
     format: Format,
     /// Check only, print nothing
@@ -89,7 +90,11 @@ enum Format {
 
 impl Args {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let mut project = context.load(&self.names, self.steps(), Warnings::Shown)?;
+        let warnings = match self.format {
+            Format::Yaml => Warnings::Shown,
+            Format::Json => Warnings::Json,
+        };
+        let mut project = context.load(&self.names, self.steps(), warnings)?;
         let known = keys(&project.canonical, "services");
         if let Some(unknown) = self.names.iter().find(|it| !known.contains(it)) {
             return Err(no_such_service(unknown, known.iter()));

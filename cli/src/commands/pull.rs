@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use futures::StreamExt;
+use scheduler::model::container::{ContainerSpec, PullPolicy};
 
 use super::Outcome;
 use crate::connect::{ApiError, Client, credentials, url};
@@ -57,8 +58,7 @@ impl Args {
         images.sort_unstable();
         images.dedup();
         if self.policy == Policy::Missing {
-            let present: Vec<Image> = client.get("/images/json").await?;
-            images.retain(|image| !present.iter().any(|it| has_tag(it, image)));
+            retain_missing(&client, &mut images).await?;
         }
         let mut progress = match self.quiet {
             true => Progress::Quiet,
@@ -78,6 +78,49 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         Err(Failure::new(failures.join("\n")))
+    }
+}
+
+/// Leaves out what the node has.
+async fn retain_missing(client: &Client, images: &mut Vec<&str>) -> Result<(), Failure> {
+    let present: Vec<Image> = client.get("/images/json").await?;
+    images.retain(|image| !present.iter().any(|it| has_tag(it, image)));
+    Ok(())
+}
+
+/// Fetches what the services need, so many images at a time. A node that is left to it fetches
+/// what each container needs when it needs it.
+pub(super) async fn ahead<'a>(
+    context: &Context,
+    client: &Client,
+    services: impl Iterator<Item = &'a ContainerSpec>,
+    asked: Option<PullPolicy>,
+    quiet: bool,
+) -> Result<(), Failure> {
+    let (mut missing, mut images) = (Vec::new(), Vec::new());
+    for it in services.filter(|it| !it.image.is_empty()) {
+        match asked.unwrap_or(it.pull_policy) {
+            PullPolicy::Never => {}
+            PullPolicy::Missing => missing.push(it.image.as_str()),
+            PullPolicy::Always => images.push(it.image.as_str()),
+        }
+    }
+    retain_missing(client, &mut missing).await?;
+    images.append(&mut missing);
+    images.sort_unstable();
+    images.dedup();
+    if images.is_empty() {
+        return Ok(());
+    }
+    let mut progress = match quiet {
+        true => Progress::Quiet,
+        false => context.progress("Pulling"),
+    };
+    let pulls = pull_all(client, &images, context.parallel(), &mut progress);
+    let failures = deploy::interruptible(pulls).await?;
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(failures.join("\n"))),
     }
 }
 

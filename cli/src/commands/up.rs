@@ -12,7 +12,7 @@ use scheduler::model::container::PullPolicy;
 use scheduler::model::stack::Stack;
 use scheduler::status::StackStatus;
 
-use super::Outcome;
+use super::{Outcome, pull};
 use crate::connect::Client;
 use crate::deploy::{self, with_dependencies};
 use crate::error::Failure;
@@ -155,14 +155,20 @@ impl Args {
         let project = context.load_with(&self.services)?;
         self.check(&project.stack)?;
         let client = context.node().await?;
+        let scope = match self.no_deps && !self.services.is_empty() {
+            true => self.services.clone(),
+            false => with_dependencies(&project.stack, &self.services),
+        };
+        if context.parallel() != usize::MAX {
+            let services = scope.iter().filter_map(|it| project.stack.services.get(it));
+            let containers = services.map(|it| it.container.as_ref());
+            let asked = self.pull.and_then(Pull::policy);
+            pull::ahead(context, &client, containers, asked, self.quiet_pull).await?;
+        }
         let before = follow::status(&client, &project.name).await?;
         let request = self.request(project.stack);
         let path = stack_path(&project.name, "");
         let accepted = deploy::ask(&client, Method::PUT, &path, &request).await?;
-        let scope = match self.no_deps && !self.services.is_empty() {
-            true => self.services.clone(),
-            false => with_dependencies(&request.stack, &self.services),
-        };
         Ok(Deployed {
             client,
             stack: request.stack,

@@ -298,10 +298,19 @@ fn is_worth_printing(name: &str, tree: &Tree) -> bool {
         }
         Tree::Int(0) => matches!(
             name,
-            "replicas" | "scale" | "retries" | "soft" | "hard" | "parallelism" | "max_attempts"
+            "count"
+                | "replicas"
+                | "scale"
+                | "retries"
+                | "soft"
+                | "hard"
+                | "parallelism"
+                | "max_attempts"
         ),
         Tree::Float(value) => *value != 0.0,
         Tree::Text(text) if text == "0s" => name != "delay" && name != "monitor",
+        // The whole content, which may be nothing.
+        Tree::Text(_) if name == "content" => true,
         Tree::Text(text) => !(text.is_empty() || text == "0" && is_size(name)),
         Tree::Int(_) => true,
     }

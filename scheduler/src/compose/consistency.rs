@@ -46,6 +46,7 @@ pub(super) fn check(model: &Node, selection: &Selection, problems: &mut Problems
         service.kernel_names();
         service.build(&services);
         service.devices();
+        service.parts();
         service.watch();
         for section in SECTIONS {
             service.references(model, section);

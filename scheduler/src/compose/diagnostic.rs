@@ -15,6 +15,7 @@
 //! them while the files are read; nothing stops at the first. Editors get the same as JSON.
 
 mod json;
+mod origin;
 mod place;
 mod problems;
 
@@ -52,6 +53,8 @@ pub struct Diagnostic {
     label: Option<String>,
     /// Where something else stands that matters here, and what it is.
     related: Option<(Place, String)>,
+    /// Who brought the text into the project, nearest first: `include`, `extends`.
+    trail: Vec<(Place, String)>,
 }
 
 impl Diagnostic {
@@ -66,6 +69,7 @@ impl Diagnostic {
             place,
             label: None,
             related: None,
+            trail: Vec::new(),
         }
     }
 
@@ -132,7 +136,8 @@ impl Diagnostic {
             }
             None => report.push(Group::with_title(title)),
         }
-        if let Some((other, label)) = elsewhere {
+        let trail = self.trail.iter().map(|(place, label)| (place, label));
+        for (other, label) in elsewhere.into_iter().chain(trail) {
             let snippet = other
                 .snippet()
                 .annotation(AnnotationKind::Primary.span(other.range()));

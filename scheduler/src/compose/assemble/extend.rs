@@ -20,6 +20,8 @@ struct Base<'a> {
     /// Interpolated, perhaps not yet checked.
     services: &'a Map,
     name: &'a str,
+    /// Where it is named, and by which service.
+    named: Option<(Span, &'a str)>,
 }
 
 impl Assembler<'_> {
@@ -42,6 +44,7 @@ impl Assembler<'_> {
                 directory: &scope.directory,
                 services: &services,
                 name,
+                named: None,
             };
             let extended = self.extended(&base, scope, &mut Vec::new());
             if let (Some(node), Some(services)) = (extended, document.get_mut("services")) {
@@ -62,6 +65,9 @@ impl Assembler<'_> {
         chain: &mut Vec<String>,
     ) -> Option<Node> {
         let entry = base.services.get(base.name)?;
+        if let Some((named, by)) = base.named {
+            self.problems.add_extended(entry.node.span, named, by);
+        }
         let path = vec!["services".to_owned(), base.name.to_owned()];
         let mut node = self.check(&SERVICE, entry.node.clone(), base.directory, scope, path);
         let Some(extends) = node.remove("extends") else {
@@ -109,7 +115,8 @@ impl Assembler<'_> {
                 self.missing_base(name, span, of.file, of.services);
                 return None;
             }
-            return self.extended(&Base { name, ..*of }, scope, chain);
+            let named = Some((span, of.name));
+            return self.extended(&Base { name, named, ..*of }, scope, chain);
         };
         let file = self.located(file);
         let services = self.services_of(&file, at, scope)?;
@@ -124,6 +131,7 @@ impl Assembler<'_> {
                 directory,
                 services: &services,
                 name,
+                named: Some((span, of.name)),
             },
             scope,
             chain,

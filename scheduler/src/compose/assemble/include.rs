@@ -57,7 +57,11 @@ impl Assembler<'_> {
         let depth = self.including.len();
         self.including
             .extend(sources.iter().map(|it| it.path.clone()));
+        let before = self.problems.source_count();
         let parsed = self.parse(&sources);
+        for file in before..self.problems.source_count() {
+            self.problems.add_included(file, entry.span);
+        }
         let mut model = self.assemble(parsed, &inner);
         self.including.truncate(depth);
         if self.steps.resolve_environment && self.steps.interpolate {

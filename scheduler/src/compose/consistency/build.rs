@@ -54,6 +54,50 @@ impl Service<'_> {
         }
     }
 
+    /// What only makes sense with another key beside it.
+    pub(super) fn parts(&mut self) {
+        if let Some(provider) = self.node.get("provider")
+            && provider.get_str("type").is_none_or(str::is_empty)
+        {
+            let title = format!("`provider` of service `{}` has no `type`", self.name);
+            self.problems.error(provider.span, title);
+        }
+        for key in ["post_start", "pre_stop", "pre_start"] {
+            for hook in self.node.get(key).map(Node::items).unwrap_or_default() {
+                if hook.get("command").is_none_or(|it| it.items().is_empty()) {
+                    let title = format!(
+                        "an entry of `{key}` of service `{}` has no `command`",
+                        self.name
+                    );
+                    self.problems.error(hook.span, title);
+                }
+            }
+        }
+        let limits = self
+            .node
+            .get("blkio_config")
+            .into_iter()
+            .flat_map(Node::entries);
+        for (key, entry) in limits.filter(|(key, _)| key.contains("device")) {
+            let amount = if key == "weight_device" {
+                "weight"
+            } else {
+                "rate"
+            };
+            for item in entry.node.items() {
+                for wanted in ["path", amount] {
+                    if item.get(wanted).is_none() {
+                        let title = format!(
+                            "an entry of `{key}` of service `{}` has no `{wanted}`",
+                            self.name
+                        );
+                        self.problems.error(item.span, title);
+                    }
+                }
+            }
+        }
+    }
+
     /// A device is counted or named, not both.
     pub(super) fn devices(&mut self) {
         let gpus = self.node.get("gpus");

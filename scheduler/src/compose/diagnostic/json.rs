@@ -11,7 +11,7 @@
 //! | `message` | what is wrong, one line |
 //! | `hint` | what to do about it, or null |
 //! | `fix` | the text that should stand in the place of `range`, or null if that is not certain |
-//! | `related` | other places that matter: `{file, range, message}` |
+//! | `related` | other places that matter, and those that brought the text into the project: `{file, range, message}` |
 //!
 //! Keys may be added; none will change its meaning.
 
@@ -68,7 +68,8 @@ impl From<&Place> for Range {
 
 impl<'a> From<&'a Diagnostic> for Problem<'a> {
     fn from(it: &'a Diagnostic) -> Self {
-        let related = it.related.iter().map(|(place, label)| Related {
+        let related = it.related.iter().chain(&it.trail);
+        let related = related.map(|(place, label)| Related {
             file: file(place),
             range: place.into(),
             message: label,

@@ -44,6 +44,11 @@ impl Place {
         start..trimmed.max(start)
     }
 
+    /// Whether it is the same text, perhaps of another time the file was read.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.source.path == other.source.path && self.range() == other.range()
+    }
+
     /// Line and column of the first character, both from one.
     pub(super) fn start(&self) -> (usize, usize) {
         position(&self.source.text, self.range().start)

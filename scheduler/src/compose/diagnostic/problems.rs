@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::origin::Origins;
 use super::place::Place;
 use super::{Diagnostic, Severity, SourceText, Span};
 use crate::compose::Purpose;
@@ -20,6 +21,7 @@ pub(in crate::compose) struct Problems {
     allowances: Allowances,
     /// Values that are not what is written, because variables were filled in.
     filled: BTreeMap<Span, String>,
+    origins: Origins,
 }
 
 impl Problems {
@@ -37,6 +39,21 @@ impl Problems {
             text: text.to_owned(),
         }));
         u32::try_from(self.sources.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// How many files have been read; the next one gets this number.
+    pub(in crate::compose) fn source_count(&self) -> u32 {
+        u32::try_from(self.sources.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Remembers by what a file was included.
+    pub(in crate::compose) fn add_included(&mut self, file: u32, named: Span) {
+        self.origins.included(file, named);
+    }
+
+    /// Remembers where a service is named as the base of another.
+    pub(in crate::compose) fn add_extended(&mut self, body: Span, named: Span, by: &str) {
+        self.origins.extended(body, named, by);
     }
 
     /// Takes note of what a document allows with `x-wharfie`.
@@ -148,6 +165,8 @@ impl Problems {
             mut found,
             allowances,
             filled,
+            sources,
+            origins,
             ..
         } = self;
         found.retain(|it| match it.rule {
@@ -165,6 +184,21 @@ impl Problems {
             if let Some(value) = value.filter(|_| it.rule.is_none()) {
                 it.label = Some(format!("this is `{value}` here"));
             }
+        }
+        let place = |span: Span| {
+            let source = Arc::clone(sources.get(span.file as usize)?);
+            Some(Place { span, source })
+        };
+        for it in &mut found {
+            let Some(at) = it.place.clone() else {
+                continue;
+            };
+            let trail = origins.trail(at.span, &it.title).into_iter();
+            it.trail = trail
+                .filter_map(|(span, words)| Some((place(span)?, words)))
+                // A file that includes itself is read twice.
+                .filter(|(place, _)| !place.is_same(&at))
+                .collect();
         }
         found.sort_by(|a, b| {
             let key = |it: &Diagnostic| (it.place.as_ref().map(|it| it.span), it.severity);

@@ -229,3 +229,20 @@ fn expressions_that_stay_are_read_again() {
     again.options.steps.interpolate = false;
     assert_eq!(again.project().canonical.to_yaml(), printed);
 }
+
+/// What is left out would be a source, or a number, that is missing when the output is read again.
+#[test]
+fn nothing_that_says_something_is_left_out() {
+    let text = "\
+services: {a: {image: x, network_mode: none, configs: [c], gpus: [{driver: d, count: 0}]}}
+configs: {c: {content: ''}}
+";
+    let mut case = Case::new(text);
+    case.options.steps.purpose = crate::compose::Purpose::Show;
+    let printed = case.project().canonical.to_yaml();
+    assert!(printed.contains("        count: 0\n"), "{printed}");
+    assert!(printed.contains("    content: \"\"\n"), "{printed}");
+    let mut again = Case::new(&printed);
+    again.options.steps.purpose = crate::compose::Purpose::Show;
+    assert_eq!(again.project().canonical.to_yaml(), printed);
+}

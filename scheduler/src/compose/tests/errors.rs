@@ -248,3 +248,85 @@ fn build_needs_an_image_to_use_instead() {
     };
     assert!(warning.to_string().contains("image `web` is used as it is"));
 }
+
+#[test]
+fn a_problem_of_a_service_that_was_extended_says_by_which() {
+    let failure = Case::new(
+        "=== compose.yaml\nservices:\n  web:\n    extends: {file: base.yaml, service: common}\n\
+         === base.yaml\nservices:\n  common:\n    image: x\n    volumes: ['data:/d']\n",
+    )
+    .load()
+    .unwrap_err();
+    insta::assert_snapshot!(failure, @"
+    error: service `web` uses the volume `data`, which is not declared
+     --> /shop/base.yaml:4:15
+      |
+    4 |     volumes: ['data:/d']
+      |               ^^^^^^^^^
+      |
+    note: extended by service `web` here
+     --> /shop/compose.yaml:3:41
+      |
+    3 |     extends: {file: base.yaml, service: common}
+      |                                         ^^^^^^
+    help: declare it under the top-level `volumes:`
+    ");
+    // The base has no such problem of its own: that of the other service is told with its name.
+    let failure = Case::new(
+        "services:\n  common: {image: x, network_mode: host}\n  web:\n    \
+         extends: common\n    networks: [a]\nnetworks: {a: }\n",
+    )
+    .load()
+    .unwrap_err();
+    insta::assert_snapshot!(failure, @"
+    error: service `web` has both `network_mode` and `networks`
+     --> /shop/compose.yaml:2:36
+      |
+    2 |   common: {image: x, network_mode: host}
+      |                                    ^^^^
+    ...
+    5 |     networks: [a]
+      |     -------- `networks` stands here
+      |
+    note: extended by service `web` here
+     --> /shop/compose.yaml:4:14
+      |
+    4 |     extends: common
+      |              ^^^^^^
+    help: remove one of them
+    ");
+}
+
+#[test]
+fn a_problem_of_an_included_file_says_from_where_and_so_does_its_json() {
+    let failure = Case::new(
+        "=== compose.yaml\ninclude:\n  - one.yaml\nservices: {web: {image: x}}\n\
+         === one.yaml\ninclude: [two.yaml]\n\
+         === two.yaml\nservices: {db: {imge: x}}\n",
+    )
+    .load()
+    .unwrap_err();
+    insta::assert_snapshot!(failure, @"
+    error: unknown key `imge` in service `db`
+     --> /shop/two.yaml:1:17
+      |
+    1 | services: {db: {imge: x}}
+      |                 ^^^^
+      |
+    note: included from here
+     --> /shop/one.yaml:1:11
+      |
+    1 | include: [two.yaml]
+      |           ^^^^^^^^
+    note: included from here
+     --> /shop/compose.yaml:2:5
+      |
+    2 |   - one.yaml
+      |     ^^^^^^^^
+    help: did you mean `image`?
+    ");
+    let json = crate::compose::to_json(&failure.errors).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[0]["related"][1]["file"], "/shop/compose.yaml");
+    assert_eq!(json[0]["related"][1]["message"], "included from here");
+}

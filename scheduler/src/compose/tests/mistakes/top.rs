@@ -210,6 +210,11 @@ fn a_mistake_is_shown_in_the_file_where_it_was_made() {
     4 |     restart: sometimes
       |              ^^^^^^^^^
       |
+    note: extended by service `web` here
+     --> compose.yaml:3:41
+      |
+    3 |     extends: {file: base.yaml, service: base}
+      |                                         ^^^^
     help: write `"no"`, `always`, `unless-stopped`, `on-failure` or `on-failure:3`
     "#);
     assert_snapshot!(shown("=== compose.yaml\ninclude: [db/compose.yaml]\nservices:\n  web: {image: nginx}\n=== db/compose.yaml\nservices:\n  db:\n    image: postgres\n    networks: [back]\n"), @"
@@ -219,6 +224,11 @@ fn a_mistake_is_shown_in_the_file_where_it_was_made() {
     4 |     networks: [back]
       |                ^^^^
       |
+    note: included from here
+     --> compose.yaml:1:11
+      |
+    1 | include: [db/compose.yaml]
+      |           ^^^^^^^^^^^^^^^
     help: declare it under the top-level `networks:`
     ");
     assert_snapshot!(shown("=== compose.yaml\nservices:\n  a: {image: x, container_name: one}\n=== compose.override.yaml\nservices:\n  b: {image: y, container_name: one}\n"), @"
