@@ -106,16 +106,26 @@ impl Host {
 
     /// A socket of this process in the host's network namespace.
     pub(crate) fn udp_socket(&self, address: &str) -> std::net::UdpSocket {
+        let address = address.to_owned();
+        self.inside(move || std::net::UdpSocket::bind(address).expect("the address is free"))
+    }
+
+    /// The same, for a server of the test.
+    pub(crate) fn tcp_listener(&self, address: &str) -> std::net::TcpListener {
+        let address = address.to_owned();
+        self.inside(move || std::net::TcpListener::bind(address).expect("the address is free"))
+    }
+
+    /// Runs on a thread that has entered the network namespace: the test's stays where it is.
+    fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let namespace =
             fs::File::open(format!("/proc/{}/ns/net", self.anchor.id())).expect("the anchor lives");
-        let address = address.to_owned();
-        // A thread of its own enters the namespace: the test's stays where it is.
-        let bound = std::thread::spawn(move || {
+        let entered = std::thread::spawn(move || {
             nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)
                 .expect("it can be entered");
-            std::net::UdpSocket::bind(address).expect("the address is free")
+            work()
         });
-        bound.join().expect("the thread ends")
+        entered.join().expect("the thread ends")
     }
 
     /// Gives the host an `/etc/resolv.conf` of its own.

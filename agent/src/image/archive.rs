@@ -153,15 +153,9 @@ impl Images {
         if self.has_layer(diff_id) {
             return Ok(());
         }
-        let path = self.store.blob_path(&blob.digest);
         // Two images of one archive may share a file, so it is linked and not moved.
-        match std::fs::hard_link(&file.path, &path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed("write", &path, error).into());
-            }
-            Ok(()) | Err(_) => {}
-        }
-        self.unpack_layer(blob.clone(), *diff_id, &diff_id.short(), progress)
+        let link = self.store.link(&file.path)?;
+        self.unpack_layer(link, blob.clone(), *diff_id, &diff_id.short(), progress)
             .await
     }
 

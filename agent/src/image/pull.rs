@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::try_join_all;
+use tempfile::TempPath;
 
 use super::catalogue::{ImageRecord, LayerRecord};
 use super::config::{ConfigError, ImageConfig};
@@ -164,14 +165,14 @@ impl Images {
             .await?;
         drop(permit);
         progress.layer(&id, LayerState::Downloaded);
-        self.store.keep(file, &blob.digest)?;
-        self.unpack_layer(blob.clone(), *diff_id, &id, progress)
+        self.unpack_layer(file, blob.clone(), *diff_id, &id, progress)
             .await
     }
 
-    /// Unpacks a blob of the store.
+    /// Unpacks a blob, and makes it one of the store's if its content is the layer that was promised.
     pub(super) async fn unpack_layer(
         &self,
+        file: TempPath,
         blob: Descriptor,
         diff_id: Digest,
         id: &str,
@@ -191,17 +192,18 @@ impl Images {
         let digest = blob.digest;
         let (counting, shown, total) = (progress.clone(), id.to_owned(), blob.size);
         let unpacked = blocking(move || {
-            let path = store.blob_path(&digest);
-            let file = std::fs::File::open(&path)
-                .map_err(|error| super::store::failed("read", &path, error))?;
+            let opened = std::fs::File::open(&file)
+                .map_err(|error| super::store::failed("read", &file, error))?;
             let reader = Counting {
-                inner: file,
+                inner: opened,
                 count: 0,
                 tell: |current| {
                     counting.layer(&shown, LayerState::Extracting { current, total });
                 },
             };
-            Ok(store.unpack(reader, &digest, Some(&diff_id), limits, &flag)?)
+            let unpacked = store.unpack(reader, &digest, Some(&diff_id), limits, &flag)?;
+            store.keep(file, &digest)?;
+            Ok(unpacked)
         })
         .await?;
         drop(permit);

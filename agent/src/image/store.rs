@@ -109,6 +109,15 @@ impl Store {
         NamedTempFile::new_in(&tmp).map_err(|error| failed("write to", &tmp, error))
     }
 
+    /// A second name for a temporary file, which vanishes like [`Store::temporary`]'s.
+    pub(crate) fn link(&self, file: &Path) -> Result<TempPath, StoreError> {
+        let tmp = self.root.join("tmp");
+        tempfile::Builder::new()
+            .make_in(&tmp, |path| fs::hard_link(file, path))
+            .map(NamedTempFile::into_temp_path)
+            .map_err(|error| failed("write to", &tmp, error))
+    }
+
     /// Makes a blob of a file whose content was found to have this digest.
     pub(crate) fn keep(&self, file: TempPath, digest: &Digest) -> Result<(), StoreError> {
         let path = self.blob_path(digest);
