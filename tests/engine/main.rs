@@ -6,6 +6,7 @@
 
 mod confinement;
 mod life;
+mod oracle;
 mod races;
 mod streams;
 mod support;

@@ -358,7 +358,8 @@ fn busybox(layer: &Path) {
     for name in [
         "sh", "cat", "echo", "ls", "sleep", "true", "id", "mknod", "dd", "grep", "tty", "stty",
         "env", "kill", "hostname", "readlink", "touch", "mount", "ps", "pwd", "seq", "head",
-        "mkdir", "stat", "wc", "tail", "ulimit", "unshare", "tr", "awk", "yes", "chmod",
+        "mkdir", "stat", "wc", "tail", "ulimit", "unshare", "tr", "awk", "yes", "chmod", "chown",
+        "find", "sort", "rm",
     ] {
         symlink("busybox", layer.join("bin").join(name)).unwrap();
     }

@@ -76,6 +76,7 @@ impl Inhabited<'_> {
             | CloneFlags::CLONE_NEWCGROUP;
         kernel::join_namespaces(self.pidfd, all.bits()).during("join the container", "")?;
         setsid().during("make a session", "")?;
+        runtime::leave_keyring()?;
         let root = RootDir::open_host(Path::new("/")).during("open", "/")?;
         let program = self.program(request, &root, &mut confinement)?;
         match streams {

@@ -349,10 +349,35 @@ pub(super) fn replace_program(
     Errno::last()
 }
 
-/// Sets a signal back to its default (the Rust runtime ignores SIGPIPE, and that would be inherited).
+/// Sets all signals back to their defaults: what is ignored stays so in the program (execve(2)).
+///
+/// The Rust runtime ignores SIGPIPE. glibc's posix_spawn(3) ignores the two signals that it keeps for
+/// itself, 32 and 33, in whoever was started by it, and its signal(3) does not let us change that.
 pub(super) fn default_signals() {
-    for signal in 1..=64 {
-        // SAFETY: SIG_DFL is valid for each; SIGKILL, SIGSTOP and libc's own two refuse, harmlessly.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // Handler (SIG_DFL is 0), flags, restorer and mask, as the kernel takes them.
+    const DEFAULT: [u64; 4] = [0; 4];
+    for signal in 1..=64_i32 {
+        // SAFETY: the structure is valid, of the size that the kernel reads, and outlives the call;
+        // SIGKILL and SIGSTOP refuse, harmlessly.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                8_usize,
+            )
+        };
     }
+}
+
+/// Leaves the session keyring for a new one, which has no name.
+///
+/// Source: keyctl_join_session_keyring(3).
+pub(super) fn new_keyring() -> nix::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    let anonymous = std::ptr::null::<libc::c_char>();
+    // SAFETY: without a name the kernel reads nothing of ours.
+    let joined = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, anonymous) };
+    Errno::result(joined).map(drop)
 }

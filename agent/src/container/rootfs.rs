@@ -293,14 +293,18 @@ pub(super) fn make_devices(
         };
         node.make(root, device.path())?;
     }
-    for (path, to) in [
+    // Not every kernel has it.
+    let core = Path::new("/proc/kcore")
+        .exists()
+        .then_some(("/dev/core", "/proc/kcore"));
+    let links = [
         ("/dev/fd", "/proc/self/fd"),
         ("/dev/stdin", "/proc/self/fd/0"),
         ("/dev/stdout", "/proc/self/fd/1"),
         ("/dev/stderr", "/proc/self/fd/2"),
-        ("/dev/core", "/proc/kcore"),
         ("/dev/ptmx", "pts/ptmx"),
-    ] {
+    ];
+    for (path, to) in links.into_iter().chain(core) {
         let (directory, name) = root.parent(Path::new(path)).during("make link", path)?;
         match symlinkat(to, &directory, name) {
             Ok(()) | Err(Errno::EEXIST) => {}
@@ -347,7 +351,7 @@ pub(super) fn mask(root: &RootDir, paths: &[String]) -> Result<(), Failure> {
     if paths.is_empty() {
         return Ok(());
     }
-    let null = host_null()?;
+    let null = null_device(root)?;
     let mut empty: Option<OwnedFd> = None;
     for path in paths {
         let path = Path::new(path);
@@ -371,7 +375,7 @@ pub(super) fn mask(root: &RootDir, paths: &[String]) -> Result<(), Failure> {
             Some("tmpfs"),
             proc_path(&target).as_str(),
             Some("tmpfs"),
-            MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+            MsFlags::MS_RDONLY,
             Some(options),
         )
         .during("mask", path)?;
@@ -380,14 +384,23 @@ pub(super) fn mask(root: &RootDir, paths: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The host's null device; checked, because what is bound from it must hide.
-fn host_null() -> Result<OwnedFd, Failure> {
+/// The container's null device, or the host's where `/dev` is somebody else's and has none.
+///
+/// What was found is checked by its descriptor, because what is bound from it must hide
+/// (CVE-2025-31133).
+fn null_device(root: &RootDir) -> Result<OwnedFd, Failure> {
     let path = Path::new("/dev/null");
+    let is_null = |fd: &OwnedFd| {
+        fstat(fd).is_ok_and(|stat| {
+            SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR
+                && stat.st_rdev == makedev(1, 3)
+        })
+    };
+    if let Some(own) = root.find(path).ok().filter(is_null) {
+        return Ok(own);
+    }
     let null = open_path(path)?;
-    let stat = fstat(&null).during("look at", path)?;
-    let is_null = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR
-        && stat.st_rdev == makedev(1, 3);
-    if is_null {
+    if is_null(&null) {
         return Ok(null);
     }
     Err(Failure::refused("use", path, "it is not the null device"))

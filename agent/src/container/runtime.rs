@@ -113,6 +113,7 @@ impl Launch<'_> {
         entry.enter().during("enter cgroup", "")?;
         namespaces.enter()?;
         setsid().during("make a session", "")?;
+        leave_keyring()?;
         let mut warnings = self.confinement.limit()?;
         let root = self.build_root(namespaces)?;
         let terminal = self.connect(streams, &root, progress)?;
@@ -316,6 +317,17 @@ pub(super) fn become_or_tell(progress: &OwnedFd, work: impl FnOnce() -> Result<(
 pub(super) fn reset_signals() -> Result<(), Failure> {
     kernel::default_signals();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).during("unblock signals", "")
+}
+
+/// Takes the keys of whoever started the engine out of reach: keyrings belong to no namespace.
+///
+/// The new ring's name says nothing, so that no other container can join it.
+pub(super) fn leave_keyring() -> Result<(), Failure> {
+    match kernel::new_keyring() {
+        // The kernel has no keys, or a filter around the engine forbids them to all that is in it.
+        Ok(()) | Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
+        Err(errno) => Err(errno).during("make a keyring", ""),
+    }
 }
 
 /// Sends the engine's end of a terminal to the shim.
