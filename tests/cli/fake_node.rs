@@ -7,11 +7,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Answers by `METHOD /path` (without the query); anything else is 404. With ` after METHOD /path`
 /// the answer is for the time after such a request; it must stand before the one without.
 pub(crate) struct FakeNode {
     asked: Arc<Mutex<Vec<String>>>,
+    /// Taken by the test while no answer is to be given.
+    turn: Arc<Mutex<()>>,
 }
 
 type Script = Vec<(&'static str, Vec<String>)>;
@@ -22,15 +25,31 @@ impl FakeNode {
     pub(crate) fn start(socket: &Path, script: Script) -> Self {
         let listener = UnixListener::bind(socket).unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
+        let turn = Arc::new(Mutex::new(()));
         let (script, seen) = (Arc::new(Mutex::new(script)), asked.clone());
+        let for_answers = turn.clone();
         // The thread ends with the test's process: it blocks in accept.
         thread::spawn(move || {
             for connection in listener.incoming() {
-                let (script, seen) = (script.clone(), seen.clone());
-                thread::spawn(move || serve(connection.unwrap(), &script, &seen));
+                let (script, seen, turn) = (script.clone(), seen.clone(), for_answers.clone());
+                thread::spawn(move || serve(connection.unwrap(), &script, &seen, &turn));
             }
         });
-        Self { asked }
+        Self { asked, turn }
+    }
+
+    /// Lets every request that changes something wait for its answer until the guard is dropped.
+    pub(crate) fn hold(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.turn.lock().unwrap()
+    }
+
+    /// Waits until it has been asked for this.
+    pub(crate) fn waits_for(&self, request: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.asked().iter().any(|it| it.starts_with(request)) {
+            assert!(Instant::now() < deadline, "{request} is not asked");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The requests so far, with their bodies.
@@ -39,7 +58,12 @@ impl FakeNode {
     }
 }
 
-fn serve(connection: UnixStream, script: &Mutex<Script>, seen: &Mutex<Vec<String>>) {
+fn serve(
+    connection: UnixStream,
+    script: &Mutex<Script>,
+    seen: &Mutex<Vec<String>>,
+    turn: &Mutex<()>,
+) {
     let mut reader = BufReader::new(connection.try_clone().unwrap());
     let mut head = String::new();
     // A probe connects and leaves.
@@ -65,6 +89,7 @@ fn serve(connection: UnixStream, script: &Mutex<Script>, seen: &Mutex<Vec<String
     seen.lock()
         .unwrap()
         .push(format!("{request} {}", String::from_utf8(body).unwrap()));
+    let _turn = (!request.starts_with("GET ")).then(|| turn.lock().unwrap());
     let answer = answer(&mut script.lock().unwrap(), &key, &seen.lock().unwrap());
     let (status, text) = match answer.as_deref().map(|it| (it.strip_prefix('!'), it)) {
         Some((Some(refusal), _)) => ("409 Conflict", refusal.to_owned()),

@@ -9,6 +9,7 @@ mod config;
 mod errors;
 mod fake_node;
 mod help;
+mod interrupts;
 mod no_node;
 mod refused;
 mod stack;

@@ -131,6 +131,28 @@ pub(super) fn parse_scale(text: &str) -> Result<(String, u32), String> {
     parsed.ok_or_else(|| "expected SERVICE=NUM".to_owned())
 }
 
+/// A deployment that the node does not know of yet.
+struct Prepared {
+    client: Client,
+    request: DeployRequest,
+    scope: Vec<String>,
+    before: StackStatus,
+}
+
+impl Prepared {
+    async fn send(self) -> Result<Deployed, Failure> {
+        let path = stack_path(&self.request.stack.name, "");
+        let accepted = deploy::ask(&self.client, Method::PUT, &path, &self.request).await?;
+        Ok(Deployed {
+            client: self.client,
+            stack: self.request.stack,
+            scope: self.scope,
+            revision: accepted.revision,
+            before: self.before,
+        })
+    }
+}
+
 /// A deployment that the node has accepted.
 struct Deployed {
     client: Client,
@@ -143,15 +165,15 @@ struct Deployed {
 
 impl Args {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let began = jiff::Timestamp::now();
-        let deployed = self.deploy(context).await?;
         if self.detach || self.wait || self.no_start {
+            let deployed = self.prepare(context).await?.send().await?;
             return self.wait_for(context, &deployed).await;
         }
-        attached::run(&self, context, deployed, began).await
+        attached::run(&self, context).await
     }
 
-    async fn deploy(&self, context: &Context) -> Result<Deployed, Failure> {
+    /// All up to the request, which alone changes something.
+    async fn prepare(&self, context: &Context) -> Result<Prepared, Failure> {
         let project = context.load_with(&self.services)?;
         self.check(&project.stack)?;
         let client = context.node().await?;
@@ -166,14 +188,10 @@ impl Args {
             pull::ahead(context, &client, containers, asked, self.quiet_pull).await?;
         }
         let before = follow::status(&client, &project.name).await?;
-        let request = self.request(project.stack);
-        let path = stack_path(&project.name, "");
-        let accepted = deploy::ask(&client, Method::PUT, &path, &request).await?;
-        Ok(Deployed {
+        Ok(Prepared {
             client,
-            stack: request.stack,
+            request: self.request(project.stack),
             scope,
-            revision: accepted.revision,
             before,
         })
     }

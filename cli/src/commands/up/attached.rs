@@ -1,7 +1,9 @@
 //! An `up` that stays: progress until the containers exist, then their output until they have ended.
 //!
 //! The first Ctrl-C (or SIGTERM) stops the stack and waits for it, the second kills it. Either way
-//! the exit code is 130, unless --exit-code-from or an --abort option says otherwise.
+//! the exit code is 130, unless --exit-code-from or an --abort option says otherwise. One that comes
+//! before the node was asked ends the command alone; one that comes while the node is being asked waits
+//! for its answer, because what it takes on is what has to be stopped.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -14,7 +16,7 @@ use scheduler::model::task::{DesiredState, TaskState};
 use scheduler::status::{ContainerStatus, ServicePhase, ServiceStatus, StackStatus};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Args, Deployed};
+use super::{Args, Deployed, Prepared};
 use crate::commands::Outcome;
 use crate::deploy;
 use crate::error::{Failure, INTERRUPTED};
@@ -27,15 +29,17 @@ use crate::project::Context;
 /// How long to wait before a broken watch is opened again.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
-pub(super) async fn run(
-    args: &Args,
-    context: &Context,
-    deployed: Deployed,
-    began: jiff::Timestamp,
-) -> Outcome {
+pub(super) async fn run(args: &Args, context: &Context) -> Outcome {
+    let began = jiff::Timestamp::now();
+    let mut interrupts = Interrupts::listen()?;
+    let prepared = tokio::select! {
+        prepared = args.prepare(context) => prepared?,
+        () = interrupts.next() => return Err(Failure::silent(INTERRUPTED)),
+    };
+    let deployed = accepted(prepared, &mut interrupts).await?;
     let mut differ = args.differ(&deployed, Intent::Up);
     let mut progress = context.progress("Running");
-    let goal = |stack: &StackStatus| prepared(stack, &deployed.scope);
+    let goal = |stack: &StackStatus| readiness(stack, &deployed.scope);
     let converge = follow::converge(
         &deployed.client,
         &deployed.stack.name,
@@ -44,14 +48,13 @@ pub(super) async fn run(
         &mut progress,
         goal,
     );
-    let mut interrupts = signal(SignalKind::interrupt())?;
-    let mut terminations = signal(SignalKind::terminate())?;
     let status = tokio::select! {
+        biased;
+        () = interrupts.pending_or_next() => None,
         converged = converge => match converged? {
             (Verdict::Reached | Verdict::NotYet, status) => Some(status),
             (failed, status) => return deploy::finish(&deployed.client, &failed, &status).await,
         },
-        () = either(&mut interrupts, &mut terminations) => None,
     };
     let style = Style {
         colour: if args.no_color {
@@ -88,11 +91,11 @@ pub(super) async fn run(
         // Interrupted on the way: what has come up so far goes down again.
         None => session.interrupt().await?,
     }
-    session.run(interrupts, terminations).await
+    session.run(interrupts).await
 }
 
 /// Everything exists, waits for something else, or has failed: from here on the logs are the progress.
-fn prepared(stack: &StackStatus, scope: &[String]) -> Verdict {
+fn readiness(stack: &StackStatus, scope: &[String]) -> Verdict {
     if let failed @ Verdict::Failed(_) = follow::reached(stack, scope, Want::Started)
         && stack
             .services
@@ -147,7 +150,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn run(&mut self, mut interrupts: Signal, mut terminations: Signal) -> Outcome {
+    async fn run(&mut self, mut interrupts: Interrupts) -> Outcome {
         let mut pictures = follow::watch(&self.deployed.client, &self.deployed.stack.name).await?;
         loop {
             tokio::select! {
@@ -160,7 +163,7 @@ impl Session<'_> {
                     }
                 },
                 Some(message) = self.attachments.next() => self.print(message),
-                () = either(&mut interrupts, &mut terminations) => self.interrupt().await?,
+                () = interrupts.next() => self.interrupt().await?,
             }
             self.tell_ends();
             if self.is_over() {
@@ -401,9 +404,50 @@ fn exit_code(code: Option<i32>) -> u8 {
     code.map_or(1, |code| u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-async fn either(first: &mut Signal, second: &mut Signal) {
-    tokio::select! {
-        _ = first.recv() => {}
-        _ = second.recv() => {}
+/// Ctrl-C and SIGTERM, from the moment that this is made.
+struct Interrupts {
+    interrupts: Signal,
+    terminations: Signal,
+    /// One that came while the node was asked, and has yet to be acted upon.
+    pending: bool,
+}
+
+impl Interrupts {
+    fn listen() -> Result<Self, Failure> {
+        Ok(Self {
+            interrupts: signal(SignalKind::interrupt())?,
+            terminations: signal(SignalKind::terminate())?,
+            pending: false,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupts.recv() => {}
+            _ = self.terminations.recv() => {}
+        }
+    }
+
+    async fn pending_or_next(&mut self) {
+        if !std::mem::take(&mut self.pending) {
+            self.next().await;
+        }
+    }
+}
+
+/// Asks the node, and hears its answer also after one Ctrl-C; after a second one nobody waits.
+async fn accepted(prepared: Prepared, interrupts: &mut Interrupts) -> Result<Deployed, Failure> {
+    let mut sending = std::pin::pin!(prepared.send());
+    loop {
+        tokio::select! {
+            deployed = &mut sending => return deployed,
+            () = interrupts.next() => {
+                if interrupts.pending {
+                    return Err(Failure::silent(INTERRUPTED));
+                }
+                interrupts.pending = true;
+                output::note("\nWaiting for the node's answer, to stop what it starts... press Ctrl+C again to leave it to that");
+            }
+        }
     }
 }
