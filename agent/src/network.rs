@@ -134,6 +134,8 @@ pub struct Networks {
     nftables: Nftables,
     leaving: Leaving,
     known: Mutex<Known>,
+    /// Held while ports are tried for services, so that nobody takes the trial for somebody else's port.
+    binding: Mutex<()>,
 }
 
 /// What is on this host, as the records say, and what dies with this process.
@@ -179,6 +181,7 @@ impl Networks {
             nftables,
             leaving: Leaving::new(),
             known: Mutex::new(known),
+            binding: Mutex::default(),
         }))
     }
 
@@ -429,6 +432,7 @@ impl Networks {
     /// Fails with [`NetworkError::PortInUse`] when one of the ports could not be bound now. A port
     /// that is held for its service is no hindrance.
     pub async fn check_ports(&self, ports: &[PublishedPort]) -> Result<(), NetworkError> {
+        let _binding = self.binding();
         let ours = |port: &&PublishedPort| self.known().shared.has(port);
         let mut others = ports.iter().filter(|port| !ours(port));
         others.try_for_each(|port| self.hold(port).map(drop))
@@ -483,6 +487,10 @@ impl Networks {
     /// Containers that have something here; those that do not run any more are to be disconnected.
     pub fn containers(&self) -> Vec<ContainerId> {
         self.known().containers.keys().cloned().collect()
+    }
+
+    fn binding(&self) -> MutexGuard<'_, ()> {
+        self.binding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -54,15 +54,23 @@ impl Networks {
         if self.known().shared.ports == ports && self.has_all(ports) {
             return Ok(());
         }
-        let mut held = std::mem::take(&mut self.known().shared.held);
-        held.retain(|held, _| ports.iter().any(|port| key(port) == *held));
+        self.bind(ports);
+        self.change(|known| known.shared.ports = ports.to_vec())
+            .await
+    }
+
+    /// Holds these ports and no other, as far as they are free.
+    fn bind(&self, ports: &[SharedPort]) {
+        let _binding = self.binding();
+        let is_wanted = |held: &Key| ports.iter().any(|port| key(port) == *held);
+        self.known().shared.held.retain(|held, _| is_wanted(held));
         for port in ports {
-            if held.contains_key(&key(port)) {
+            if self.known().shared.held.contains_key(&key(port)) {
                 continue;
             }
             match self.hold(&as_published(port)) {
                 Ok(socket) => {
-                    held.insert(key(port), socket);
+                    self.known().shared.held.insert(key(port), socket);
                 }
                 // A container that began while it was the only one: its own rule goes on.
                 Err(NetworkError::PortInUse {
@@ -74,11 +82,6 @@ impl Networks {
                 }
             }
         }
-        self.change(|known| {
-            known.shared.ports = ports.to_vec();
-            known.shared.held = held;
-        })
-        .await
     }
 
     fn has_all(&self, ports: &[SharedPort]) -> bool {

@@ -164,7 +164,7 @@ fn assigned(state: &State, service: &Service, task: &Task) -> Option<AssignedTas
         labels: labels(state, service, spec, task),
         desired: task.desired,
         stop: task.stop.clone(),
-        shares_ports: service.shares_ports(),
+        shares_ports: overlay::shares_ports(state, service),
         interfaces: interfaces(state, &spec.container, &task.attachments),
         joins: joins(state, service, &spec.container, task),
         replaces: task.replaces.clone(),

@@ -65,14 +65,19 @@ fn is_there(task: &Task) -> bool {
     is_on_node(task) && !task.status.state.is_terminal()
 }
 
-/// The ports that one node answers on for services. A port of a service with one container is
-/// answered by that container on its own node, and for it on all others.
+/// Whether the nodes answer on the ports of a service for its containers. In a cluster they do for
+/// every service: its only container may be on any node, and may move. One that began before there
+/// was a cluster keeps its port, and its node leaves that to it.
+pub(super) fn shares_ports(state: &State, service: &Service) -> bool {
+    let in_cluster = state.cluster.is_some() || is_spread(state);
+    !service.is_standalone() && (in_cluster || service.shares_ports())
+}
+
+/// The ports that one node answers on for services.
 pub(super) fn published(state: &State, node: &NodeId) -> Vec<SharedPort> {
-    let spread = is_spread(state);
     let services = state.services.values();
-    let services = services.filter(|service| {
-        !service.is_standalone() && service.removal.is_none() && (spread || service.shares_ports())
-    });
+    let services =
+        services.filter(|service| service.removal.is_none() && shares_ports(state, service));
     let mut published: Vec<SharedPort> = services
         .flat_map(|service| of_service(state, service, node))
         .collect();
@@ -89,10 +94,6 @@ fn of_service(state: &State, service: &Service, node: &NodeId) -> Vec<SharedPort
         return Vec::new();
     };
     let (here, elsewhere) = backends(state, service, network, node);
-    // Its only container answers for itself.
-    if !service.shares_ports() && !here.is_empty() {
-        return Vec::new();
-    }
     let backends = if here.is_empty() { elsewhere } else { here };
     let shared = |port: &PublishedPort| {
         Some(SharedPort {
