@@ -8,6 +8,8 @@
 //! | `/…`, `/v1.N/…` | [`docker`]: the Docker Engine API's shapes, one version for all |
 //! | `/x/…` | [`x`]: stacks, their status and a watch |
 //!
+//! What needs the host of a container that is on another node goes there: [`relay`].
+//!
 //! Docker's JSON lives in [`docker`] only; everything else speaks the scheduler's words. Handlers
 //! keep nothing between requests but what [`Context`] holds: everything they say is read off the
 //! state and the drivers.
@@ -25,6 +27,7 @@ mod filters;
 mod frame;
 mod listen;
 mod query;
+pub mod relay;
 mod reply;
 mod route;
 mod server;
@@ -36,8 +39,11 @@ pub use error::EngineError;
 pub use listen::{ListenError, listen};
 
 /// Serves the sockets until told to stop; connections get a moment to end.
-pub async fn serve(context: Context, listeners: Vec<UnixListener>, shutdown: CancellationToken) {
-    let context = Arc::new(context);
+pub async fn serve(
+    context: Arc<Context>,
+    listeners: Vec<UnixListener>,
+    shutdown: CancellationToken,
+) {
     let events = tokio::spawn(
         context
             .events

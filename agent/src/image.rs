@@ -44,7 +44,7 @@ mod store;
 pub(crate) mod tarball;
 
 pub use archive::ArchiveError;
-pub use config::ImageConfig;
+pub use config::{Defaults, ImageConfig};
 pub use credentials::Credentials;
 pub use digest::Digest;
 pub use error::{ErrorKind, ImageError};

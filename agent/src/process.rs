@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api;
+use crate::api::relay::Door;
 use crate::clock::Clock;
 use crate::cluster::{self, ClusterError, Membership, transition};
 use crate::container::Containers;
@@ -40,7 +41,7 @@ use crate::secret::Secrets;
 use crate::session;
 use crate::volume::Volumes;
 
-use self::decider::Decider;
+use self::decider::{Decider, Told};
 
 /// How a node is run. The names are dockerd's.
 #[derive(Clone, Debug)]
@@ -160,11 +161,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, R
     let (assign, assigned) = watch::channel(Arc::default());
     let kept = ledger::keep(ledger.clone(), remembered.assignment.clone(), assigned);
     let (statuses, seen) = watch::channel(Arc::default());
+    let door = Door::default();
+    let told_of = Told {
+        known: kept.known,
+        seen,
+    };
     let Decider {
         handle: manager,
         leader,
-    } = Decider::open(&config, &membership, cleared, kept.known, seen).await?;
-    let context = api::Context::new(parts(manager.clone()));
+    } = Decider::open(&config, &membership, cleared, told_of, &door).await?;
+    let context = Arc::new(api::Context::new(parts(manager.clone())));
+    door.open(&context);
 
     let mut listeners = Vec::new();
     for path in &config.listen {

@@ -45,6 +45,7 @@ mod up;
 mod version;
 mod volume;
 mod wait;
+mod why;
 
 /// The exit code, or why there is none to be proud of.
 pub(crate) type Outcome = Result<ExitCode, Failure>;
@@ -79,6 +80,7 @@ pub(crate) enum Command {
     Top(top::Args),
     Stats(stats::Args),
     Wait(wait::Args),
+    Why(why::Args),
     Events(events::Args),
     Export(export::Args),
     Image(image::Args),
@@ -125,6 +127,7 @@ impl Command {
             Self::Port(args) => args.run(context).await,
             Self::Top(args) => args.run(context).await,
             Self::Wait(args) => args.run(context).await,
+            Self::Why(args) => args.run(context).await,
             Self::Events(args) => args.run(context).await,
             Self::Image(args) => args.run(context).await,
             Self::Volume(args) => args.run(context).await,

@@ -23,6 +23,9 @@ pub(crate) struct Container {
     pub(crate) id: String,
     #[serde(deserialize_with = "null_is_default")]
     pub(crate) names: Vec<String>,
+    /// Host name of the node that it is on; empty until it has one.
+    #[serde(deserialize_with = "null_is_default")]
+    pub(crate) node: String,
     pub(crate) image: String,
     #[serde(rename = "ImageID")]
     pub(crate) image_id: String,
@@ -234,6 +237,10 @@ pub(crate) async fn running(
             Failure::new(format!("service \"{service}\" is not running"))
                 .hint(format!("Did you mean `{meant}`?"))
         }
+        (None, _) if is_known => Failure::new(format!("service \"{service}\" is not running"))
+            .hint(format!(
+                "`wharfie why {service}` says why; `wharfie up -d {service}` starts it."
+            )),
         (None, _) => Failure::new(format!("service \"{service}\" is not running"))
             .hint(format!("Start it with `wharfie up -d {service}`.")),
         (Some(number), _) => Failure::new(format!(

@@ -12,6 +12,7 @@
 //! | [`report`] | what a node says about its containers |
 //! | [`assignment`] | what must one node run, and what must it know to do so |
 //! | [`status`] | what has become of a stack, for people |
+//! | [`why`] | why a service does not run, and where it could |
 //!
 //! This crate never reads a clock, a file, a socket or the environment, and draws no random
 //! numbers: time, file contents and seeds come in as arguments, so that every decision can be
@@ -28,3 +29,4 @@ pub mod reconcile;
 pub mod report;
 pub mod state;
 pub mod status;
+pub mod why;

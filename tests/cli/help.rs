@@ -39,6 +39,7 @@ fn the_help_lists_every_command() {
       top       Show the running processes
       stats     Show what containers use, again and again
       wait      Wait until the containers of services have ended, and print their exit codes
+      why       Show why a service does not run, and where it could
       events    Receive events of the containers
       export    Write the files of a container as a tar archive
       image     Manage images

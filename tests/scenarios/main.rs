@@ -25,3 +25,4 @@ mod spread;
 mod storage;
 mod tools;
 mod traffic;
+mod view;

@@ -4,13 +4,14 @@ use std::sync::{Mutex, PoisonError};
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{Method, Request};
+use axum::http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{Dialect, EngineError};
 use super::query::Params;
+use super::relay::Origin;
 
 /// Largest JSON body: a stack with its secrets and configs inside is far below it.
 const JSON_LIMIT: usize = 64 << 20;
@@ -67,6 +68,20 @@ impl Call {
 
     pub(crate) fn method(&self) -> &Method {
         &self.parts.method
+    }
+
+    /// What stands after the `?`, as it was written.
+    pub(super) fn query(&self) -> Option<&str> {
+        self.parts.uri.query()
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        let marked = self.parts.extensions.get().copied();
+        marked.unwrap_or(Origin::Socket)
     }
 
     /// A header as text; absent when it is not text.

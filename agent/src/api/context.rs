@@ -56,9 +56,9 @@ impl std::ops::Deref for Context {
 impl Context {
     pub fn new(parts: Parts) -> Self {
         Self {
+            execs: Execs::on(&parts.node),
             parts,
             events: Arc::default(),
-            execs: Execs::default(),
         }
     }
 

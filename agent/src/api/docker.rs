@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`system`], [`events`], [`swarm`] | ping, version, info, df; the event stream; "not a manager" |
 //! | [`containers`], [`lifecycle`] | list, inspect, create; start, stop, kill, rename, remove |
+//! | [`facts`] | what only the host of a container knows of it |
 //! | [`attach`], [`exec`], [`logs`], [`wait`], [`process`] | streams; exit codes; top and stats |
 //! | [`images`], [`volumes`], [`networks`], [`prune`] | the rest of what `docker` manages |
 //!
@@ -17,6 +18,7 @@ pub(super) mod containers;
 pub(super) mod create;
 pub(super) mod events;
 pub(crate) mod exec;
+pub(crate) mod facts;
 pub(super) mod images;
 pub(super) mod inspect;
 pub(super) mod lifecycle;

@@ -13,7 +13,7 @@ use super::docker::{
 };
 use super::error::EngineError;
 use super::reply::Answer;
-use super::x;
+use super::{relay, x};
 
 /// Finds the handler of a request and runs it.
 pub(super) async fn route(context: Arc<Context>, mut call: Call) -> Answer {
@@ -22,12 +22,7 @@ pub(super) async fn route(context: Arc<Context>, mut call: Call) -> Answer {
     let method = call.method().as_str().to_owned();
     match path.as_slice() {
         ["containers", rest @ ..] => container(context, call, &method, rest).await,
-        ["exec", id, rest @ ..] => match (method.as_str(), rest) {
-            ("POST", ["start"]) => exec::start(context, call, id).await,
-            ("POST", ["resize"]) => exec::resize(&context, &call, id).await,
-            ("GET", ["json"]) => exec::inspect(&context, id),
-            _ => Err(EngineError::NoRoute),
-        },
+        ["exec", id, deed] => program(context, call, &method, id, deed).await,
         ["images", rest @ ..] => image(context, call, &method, rest).await,
         ["volumes", rest @ ..] => match (method.as_str(), rest) {
             ("GET", []) => volumes::list(&context, &call).await,
@@ -51,7 +46,26 @@ pub(super) async fn route(context: Arc<Context>, mut call: Call) -> Answer {
     }
 }
 
+async fn program(context: Arc<Context>, call: Call, method: &str, id: &str, deed: &str) -> Answer {
+    if let Some(place) = relay::of_exec(&context, &call, id)? {
+        let path = format!("/exec/{id}/{deed}");
+        return relay::pass(&context, call, place, &path).await;
+    }
+    match (method, deed) {
+        ("POST", "start") => exec::start(context, call, id).await,
+        ("POST", "resize") => exec::resize(&context, &call, id).await,
+        ("GET", "json") => exec::inspect(&context, id),
+        _ => Err(EngineError::NoRoute),
+    }
+}
+
 async fn container(context: Arc<Context>, mut call: Call, method: &str, path: &[&str]) -> Answer {
+    if let [id, deed] = path
+        && let Some((place, id)) = relay::of_container(&context, &call, id, deed)?
+    {
+        let path = format!("/containers/{id}/{deed}");
+        return relay::pass(&context, call, place, &path).await;
+    }
     match (method, path) {
         ("GET", ["json"]) => containers::list(&context, &call).await,
         ("POST", ["create"]) => containers::create(&context, call).await,

@@ -7,8 +7,10 @@
 //! | `POST /x/stacks/{name}/down` | [`DownRequest`] → [`Accepted`] |
 //! | `POST /x/stacks/{name}/{start,stop,restart,kill,rm,rollback}` | [`ServicesRequest`] → [`Accepted`] |
 //! | `POST /x/stacks/{name}/run` | [`RunRequest`] → [`RunCreated`]; then Docker's attach, wait, start |
+//! | `GET /x/host/containers` | → what only this host knows of its containers, for managers |
 //! | `GET /x/stacks` | → [`StackSummary`]s |
 //! | `GET /x/stacks/{name}` | → [`StackStatus`](scheduler::status::StackStatus) |
+//! | `GET /x/stacks/{name}/why/{service}` | → [`Why`](scheduler::why::Why) |
 //! | `GET /x/stacks/{name}/watch` | → a `StackStatus` a line, now and whenever it has changed |
 
 pub mod cluster;
@@ -27,8 +29,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Context;
 use super::call::Call;
-use super::docker::lookup;
 use super::docker::phase::{Frozen, Phase};
+use super::docker::{facts, lookup};
 use super::error::EngineError;
 use super::reply::{self, Answer};
 
@@ -47,11 +49,25 @@ pub(super) async fn route(
             reply::json(&picture)
         }
         ("GET", ["stacks", name, "watch"]) => Ok(watch::watch(context, name)),
+        ("GET", ["stacks", name, "why", service]) => why(&context, name, service),
         ("POST", ["stacks", name, "down"]) => verbs::down(&context, call, name).await,
         ("POST", ["stacks", name, "run"]) => run::run(&context, call, name).await,
         ("POST", ["stacks", name, verb]) => verbs::verb(&context, call, name, verb).await,
+        ("GET", ["host", "containers"]) => facts::host(&context).await,
         (_, ["cluster" | "nodes", ..]) => cluster::route(&context, call, method, path).await,
         _ => Err(EngineError::NoRoute),
+    }
+}
+
+/// `GET /x/stacks/{name}/why/{service}`
+fn why(context: &Context, stack: &str, service: &str) -> Answer {
+    cluster::as_manager(context)?;
+    let state = context.state();
+    match scheduler::why::of(&state, stack, service) {
+        Some(why) => reply::json(&why),
+        None => Err(EngineError::NotFound(format!(
+            "stack {stack} has no service {service}"
+        ))),
     }
 }
 

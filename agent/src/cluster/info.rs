@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use scheduler::control_plane::Standing;
-use scheduler::model::id::NodeId;
+use scheduler::model::id::{ContainerId, NodeId};
 use scheduler::model::node::{Availability, Node, NodeStatus, Role};
-use scheduler::model::task::TaskState;
+use scheduler::model::task::{DesiredState, Task, TaskState};
 use scheduler::raft::number_of;
 use scheduler::state::State;
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,25 @@ impl ManagerStatus {
             Self::CatchingUp => "Catching up",
         }
     }
+}
+
+/// A container of a node, as `node ps` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// The container's.
+    pub id: String,
+    pub name: String,
+    pub stack: Option<String>,
+    pub service: String,
+    pub image: String,
+    pub node: String,
+    pub state: TaskState,
+    pub desired: DesiredState,
+    /// RFC 3339.
+    pub since: String,
+    /// Why it is in this state.
+    pub reason: String,
+    pub exit_code: Option<i32>,
 }
 
 /// `GET /x/cluster`
@@ -117,6 +136,34 @@ pub fn node(state: &State, standing: &Standing, own: &NodeId, row: &Node) -> Nod
         engine_version: env!("CARGO_PKG_VERSION").to_owned(),
         running: running.count(),
     }
+}
+
+/// The last run of each container of a node, by the names of the containers.
+pub fn tasks(state: &State, node: &Node) -> Vec<TaskView> {
+    let mut last: BTreeMap<&ContainerId, &Task> = BTreeMap::new();
+    for task in state.node_tasks(&node.id) {
+        last.insert(&task.container, task);
+    }
+    let view = |task: &Task| {
+        let service = state.service_of(task)?;
+        let spec = service.versions.get(&task.version).unwrap_or(&service.spec);
+        Some(TaskView {
+            id: task.container.to_string(),
+            name: task.name.clone(),
+            stack: service.stack.clone(),
+            service: service.spec.name.clone(),
+            image: spec.container.image.clone(),
+            node: node.name().to_owned(),
+            state: task.status.state,
+            desired: task.desired,
+            since: crate::api::time::rfc3339(task.status.at),
+            reason: task.status.reason.clone(),
+            exit_code: task.status.exit_code,
+        })
+    };
+    let mut views: Vec<TaskView> = last.into_values().filter_map(view).collect();
+    views.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
+    views
 }
 
 /// The leader knows whom it reaches; on the others the row must do.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use scheduler::model::container::{HealthTest, Healthcheck};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use super::digest::{Digest, DigestError};
@@ -36,7 +36,8 @@ pub struct ImageConfig {
 }
 
 /// What a container gets where its spec says nothing.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Defaults {
     /// `user`, `uid`, `user:group` or `uid:gid`; empty is root.
     pub user: String,

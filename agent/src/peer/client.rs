@@ -92,6 +92,21 @@ impl Peers {
         done.map_err(|_| PeerError::TimedOut { address, limit })?
     }
 
+    /// The same, for an answer that may take as long as it takes: only the connection has its limits,
+    /// and whoever asks watches the other side. A request that asks for another protocol may be
+    /// answered with 101.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::request`].
+    pub async fn carry(
+        &self,
+        to: &PeerAddress,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, PeerError> {
+        self.exchange(to, with_host(request)).await
+    }
+
     /// Asks with JSON and reads JSON, within 30 s altogether.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use scheduler::model::node::{Availability, Node, NodeStatus, Role};
 use tokio::sync::watch;
 
 use super::{Config, RunError};
+use crate::api::relay::{self, Door};
 use crate::clock::wall_time;
 use crate::cluster::transition::{self, Transition};
 use crate::cluster::{self, MemberLinks, Membership};
@@ -20,6 +21,12 @@ use crate::manager::worker::{self, Statuses};
 use crate::manager::{self, Manager, ManagerHandle, forward};
 use crate::peer::{Admission, RoleNeeded, Router};
 use crate::session::{self, Leader};
+
+/// What this node was told last, in this run or an earlier one, and what has become of it.
+pub(super) struct Told {
+    pub(super) known: watch::Receiver<Arc<Assignment>>,
+    pub(super) seen: watch::Receiver<Statuses>,
+}
 
 /// See the module.
 pub(super) struct Decider {
@@ -29,8 +36,7 @@ pub(super) struct Decider {
 }
 
 impl Decider {
-    /// `known` is what this node was told last, in this run or an earlier one; `seen` is what has
-    /// become of it.
+    /// Requests that managers carry here come in by the door.
     ///
     /// # Errors
     ///
@@ -39,12 +45,16 @@ impl Decider {
         config: &Config,
         membership: &Arc<Membership>,
         cleared: Option<Transition>,
-        known: watch::Receiver<Arc<Assignment>>,
-        seen: watch::Receiver<Statuses>,
+        told: Told,
+        door: &Door,
     ) -> Result<Self, RunError> {
+        let known = told.known.clone();
+        let router = Router::new().route(relay::PREFIX, RoleNeeded::Manager, door.handler());
         let decider = match membership.role() {
-            Some(Role::Worker) => Self::worker(config, membership, known.clone(), seen).await?,
-            Some(Role::Manager) | None => Self::manager(config, membership, cleared).await?,
+            Some(Role::Worker) => Self::worker(config, membership, told, router).await?,
+            Some(Role::Manager) | None => {
+                Self::manager(config, membership, cleared, router).await?
+            }
         };
         let own = decider.leader.as_ref().map(|_| decider.handle.clone());
         tokio::spawn(cluster::follow(membership.clone(), own, known));
@@ -54,13 +64,12 @@ impl Decider {
     async fn worker(
         config: &Config,
         membership: &Arc<Membership>,
-        known: watch::Receiver<Arc<Assignment>>,
-        seen: watch::Receiver<Statuses>,
+        told: Told,
+        router: Router,
     ) -> Result<Self, RunError> {
+        let Told { known, seen } = told;
         let handle = worker::start(own_row(config, membership), known.clone(), seen);
-        membership
-            .serve(Admission::Worker(known), Router::new())
-            .await?;
+        membership.serve(Admission::Worker(known), router).await?;
         Ok(Self {
             handle,
             leader: None,
@@ -71,13 +80,14 @@ impl Decider {
         config: &Config,
         membership: &Arc<Membership>,
         cleared: Option<Transition>,
+        router: Router,
     ) -> Result<Self, RunError> {
         let node = membership.node();
         let manager = start_manager(config, membership, cleared).await?;
         let handle = manager.forwarding(node.clone(), membership.peers().clone());
         register(config, membership, &handle).await?;
         let leader = Leader::new(handle.clone());
-        let router = cluster::routes(Router::new(), &handle);
+        let router = cluster::routes(router, &handle);
         let router = cluster::raft_routes(router, node, &handle)
             .route(session::PATH, RoleNeeded::Member, leader.handler())
             .route(

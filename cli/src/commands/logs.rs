@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 use jiff::Timestamp;
 use scheduler::model::id::ContainerId;
 
@@ -13,7 +13,7 @@ use crate::docker::{self, Container};
 use crate::error::{Failure, INTERRUPTED};
 use crate::follow;
 use crate::log::{self, Attachments, Message, Prefix, Printer, Query, Reader, Style, Timestamps};
-use crate::output::Colour;
+use crate::output::{self, Colour};
 use crate::project::Context;
 
 /// How long to wait before a broken watch is opened again.
@@ -169,7 +169,12 @@ impl Args {
     }
 }
 
-/// Prints what is there, and returns the time of the last line of each container.
+/// Prints what is there, and returns the time of the last line of each container. What cannot be
+/// read (its node may be down) is said and left out.
+///
+/// # Errors
+///
+/// Fails when nothing at all can be read.
 async fn print_backlog(
     client: &Client,
     containers: &[Container],
@@ -184,12 +189,27 @@ async fn print_backlog(
             Ok::<_, ApiError>(((name, lines), last))
         }
     };
-    let (logs, last): (Vec<_>, Vec<_>) = try_join_all(containers.iter().map(read))
-        .await?
-        .into_iter()
-        .unzip();
+    let read: Vec<_> = join_all(containers.iter().map(read)).await;
+    let (mut logs, mut last, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    for result in read {
+        match result {
+            Ok((log, end)) => {
+                logs.push(log);
+                last.extend(end);
+            }
+            Err(error) => failed.push(error),
+        }
+    }
+    if logs.is_empty()
+        && let Some(error) = failed.pop()
+    {
+        return Err(error);
+    }
     for (name, line) in log::merge(logs) {
         printer.print(&name, &line);
     }
-    Ok(last.into_iter().flatten().collect())
+    failed
+        .iter()
+        .for_each(|error| output::note(format!("warning: {error}")));
+    Ok(last)
 }

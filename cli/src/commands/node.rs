@@ -1,5 +1,7 @@
 //! `node`: the hosts of the cluster, with Swarm's columns and words.
 
+mod ps;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
@@ -43,6 +45,8 @@ enum Command {
         #[arg(default_value = "self")]
         nodes: Vec<String>,
     },
+    /// List the containers of nodes
+    Ps(ps::Args),
     /// Change a node
     Update {
         /// Whether it gets containers: drain also takes away those it has
@@ -103,6 +107,7 @@ impl Args {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Inspect { nodes } => inspect_all(&client, "/x/nodes", &nodes).await,
+            Command::Ps(args) => args.run(&client).await,
             Command::Update {
                 availability,
                 role,

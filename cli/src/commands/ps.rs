@@ -4,16 +4,19 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use agent::cluster::info::ClusterInfo;
 use jiff::Timestamp;
 
 use super::Outcome;
 use super::ls::Format;
+use crate::connect::Client;
 use crate::docker::{self, Container};
 use crate::follow;
 use crate::output::{self, Table, ellipsis};
 use crate::project::{Context, Warnings};
 use scheduler::compose::{Purpose, Steps};
-use scheduler::status::StackStatus;
+use scheduler::model::task::TaskState;
+use scheduler::status::{ContainerStatus, StackStatus};
 
 mod json;
 mod ports;
@@ -115,11 +118,15 @@ impl Args {
                     .as_ref()
                     .is_none_or(|known| known.contains(it.service()))
         });
-        self.print(&found);
+        let nodes = match &client {
+            Some(client) if self.is_for_people() => nodes(client).await,
+            _ => Nodes::One,
+        };
+        self.print(&found, nodes);
         if let Some(client) = &client
             && self.is_for_people()
         {
-            updates(&follow::status(client, &project.name).await?);
+            remarks(&follow::status(client, &project.name).await?);
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -150,7 +157,7 @@ impl Args {
         in_state && is_named
     }
 
-    fn print(&self, containers: &[Container]) {
+    fn print(&self, containers: &[Container], nodes: Nodes) {
         if self.quiet {
             containers.iter().for_each(|it| output::line(&it.id));
         } else if self.services {
@@ -161,38 +168,73 @@ impl Args {
                 .iter()
                 .for_each(|it| output::line(json::object(it, self.no_trunc).to_string()));
         } else {
-            output::result(table(containers, Timestamp::now(), self.no_trunc));
+            output::result(table(containers, nodes, Timestamp::now(), self.no_trunc));
         }
     }
 }
 
-/// Says of each service how its update goes, or how it ended if not well: `web: 2 of 5 updated`.
-fn updates(stack: &StackStatus) {
+/// Says of each service how its update goes, or how it ended if not well (`web: 2 of 5 updated`),
+/// and of each container that has no place why (`app-web-2: no node can run it: 2 down`).
+fn remarks(stack: &StackStatus) {
     for service in &stack.services {
         if let Some(rollout) = &service.rollout {
             output::note(format!("{}: {}", service.name, rollout.text));
         }
+        let mut unplaced = service.containers.iter();
+        let is_unplaced = |it: &&ContainerStatus| it.state == TaskState::Pending;
+        if let Some(first) = unplaced.find(is_unplaced) {
+            let more = match unplaced.filter(is_unplaced).count() {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            output::note(format!("{}{more}: {}", first.name, first.reason));
+        }
     }
 }
 
-const HEADER: [&str; 7] = [
-    "NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS",
+/// Whether it needs saying where a container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nodes {
+    One,
+    Several,
+}
+
+/// A worker knows of no other node, and shows what it has itself.
+async fn nodes(client: &Client) -> Nodes {
+    match client.get::<ClusterInfo>("/x/cluster").await {
+        Ok(info) if info.node_count.is_some_and(|count| count > 1) => Nodes::Several,
+        Ok(_) | Err(_) => Nodes::One,
+    }
+}
+
+const HEADER: [&str; 8] = [
+    "NAME", "IMAGE", "COMMAND", "SERVICE", "NODE", "CREATED", "STATUS", "PORTS",
 ];
+const NODE_COLUMN: usize = 4;
 /// Characters of the command that Docker shows.
 const COMMAND_WIDTH: usize = 20;
 
-fn table(containers: &[Container], now: Timestamp, whole: bool) -> String {
-    let mut table = Table::new(10, &HEADER);
+fn table(containers: &[Container], nodes: Nodes, now: Timestamp, whole: bool) -> String {
+    let mut header = HEADER.to_vec();
+    if nodes == Nodes::One {
+        header.remove(NODE_COLUMN);
+    }
+    let mut table = Table::new(10, &header);
     for it in containers {
-        table.row(vec![
+        let mut row = vec![
             it.name().to_owned(),
             it.image.clone(),
             command(it, whole),
             it.service().to_owned(),
+            it.node.clone(),
             format!("{} ago", age(it.created, now)),
             it.status.clone(),
             ports::show(&it.ports),
-        ]);
+        ];
+        if nodes == Nodes::One {
+            row.remove(NODE_COLUMN);
+        }
+        table.row(row);
     }
     table.render()
 }

@@ -2,6 +2,7 @@
 
 mod usage;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use futures::future::join_all;
@@ -10,7 +11,7 @@ use serde_json::json;
 use self::usage::{Stats, Usage};
 use super::Outcome;
 use super::ls::Format;
-use crate::connect::Client;
+use crate::connect::{ApiError, Client};
 use crate::docker::{self, Container};
 use crate::output::{self, Table};
 use crate::project::Context;
@@ -33,6 +34,8 @@ pub(crate) struct Args {
     services: Vec<String>,
 }
 
+/// The container has gone.
+const NOT_FOUND: u16 = 404;
 /// Moves to the upper left, and clears what is below.
 const CLEAR: &str = "\x1b[H\x1b[J";
 
@@ -40,12 +43,23 @@ impl Args {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let project = context.project_name()?;
         let client = context.client();
+        let mut told = BTreeSet::new();
         loop {
             let mut found = docker::of_services(&client, &project, &self.services).await?;
             found.retain(|it| self.all || matches!(it.state.as_str(), "running" | "paused"));
             // The node takes a second for each, and so it is a picture a second.
             let rows = join_all(found.iter().map(|it| self.row(&client, it))).await;
-            let rows: Vec<_> = rows.into_iter().flatten().collect();
+            let mut shown = Vec::new();
+            for row in rows {
+                match row {
+                    Ok(row) => shown.extend(row),
+                    Err(error) if told.insert(error.to_string()) => {
+                        output::note(format!("warning: {error}"));
+                    }
+                    Err(_) => {}
+                }
+            }
+            let rows = shown;
             if !self.no_stream && output::stdout_is_terminal() {
                 output::result(CLEAR);
             }
@@ -63,18 +77,22 @@ impl Args {
     }
 
     /// `None` when the container has gone meanwhile.
-    async fn row(&self, client: &Client, container: &Container) -> Option<Row> {
+    async fn row(&self, client: &Client, container: &Container) -> Result<Option<Row>, ApiError> {
         let path = format!("/containers/{}/stats?stream=0", container.id);
-        let stats: Stats = client.get(&path).await.ok()?;
+        let stats: Stats = match client.get(&path).await {
+            Ok(stats) => stats,
+            Err(error) if error.status() == Some(NOT_FOUND) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let id = match self.no_trunc {
             true => container.id.clone(),
             false => container.id.chars().take(12).collect(),
         };
-        Some(Row {
+        Ok(Some(Row {
             id,
             name: container.name().to_owned(),
             usage: Usage::of(&stats),
-        })
+        }))
     }
 }
 

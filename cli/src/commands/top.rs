@@ -26,9 +26,16 @@ impl Args {
         containers.retain(|it| it.is_running() && is_named(it.service()));
         let mut table: Option<Table> = None;
         for container in &containers {
-            let top: Processes = client
-                .get(&format!("/containers/{}/top", container.id))
-                .await?;
+            let path = format!("/containers/{}/top", container.id);
+            let top: Processes = match client.get(&path).await {
+                Ok(top) => top,
+                // What cannot be reached does not hide the rest.
+                Err(error) if containers.len() > 1 => {
+                    output::note(format!("warning: {error}"));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             let table = table.get_or_insert_with(|| {
                 let header: Vec<_> = ["SERVICE", "#"]
                     .into_iter()

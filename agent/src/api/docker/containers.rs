@@ -1,7 +1,5 @@
 //! `GET /containers/json`, `GET /containers/{id}/json`, `POST /containers/create`.
 
-use std::collections::BTreeMap;
-
 use axum::http::StatusCode;
 use scheduler::control_plane::{Command, Reply};
 use scheduler::model::container::MountSource;
@@ -11,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::config::CreateBody;
 use super::create::{Surroundings, bad, service};
+use super::facts::{self, Facts};
 use super::inspect::{self, View};
 use super::lookup::{self, Found};
 use super::phase::{Frozen, Phase, health_word};
@@ -42,18 +41,20 @@ pub(in crate::api) async fn list(context: &Context, call: &Call) -> Answer {
         || filters.has("exited")
         || limit.is_some_and(|limit| limit > 0);
     let state = context.state();
-    let anonymous = anonymous_volumes(context).await;
+    let containers = lookup::containers(&state);
+    let facts = facts::of(context, &state, &containers).await;
+    let unknown = Facts::default();
     let mut rows = Vec::new();
-    for found in lookup::containers(&state) {
-        let phase = phase(context, &state, &found).await;
+    for found in &containers {
+        let facts = facts.get(&found.id).unwrap_or(&unknown);
+        let phase = phase_of(&state, found, facts.frozen);
         if (!all && !phase.is_alive() && phase != Phase::Restarting)
             || !names.pass(&format!("/{}", found.task.name)) && !names.pass(&found.task.name)
-            || !passes(context, &filters, &state, &found, phase)
+            || !passes(context, &filters, &view(&state, found, facts, phase))
         {
             continue;
         }
-        let view = view(context, &state, &found, phase, &anonymous);
-        rows.push(inspect::summary(&view.borrowed()));
+        rows.push(inspect::summary(&view(&state, found, facts, phase)));
         if limit.is_some_and(|limit| limit > 0 && rows.len() >= limit) {
             break;
         }
@@ -73,37 +74,46 @@ pub(in crate::api) async fn list(context: &Context, call: &Call) -> Answer {
 pub(in crate::api) async fn inspect(context: &Context, id: &str) -> Answer {
     let state = context.state();
     let found = lookup::container(&state, id)?;
-    let phase = phase(context, &state, &found).await;
-    let anonymous = anonymous_volumes(context).await;
-    let view = view(context, &state, &found, phase, &anonymous);
-    reply::json(&inspect::inspect(&view.borrowed()))
+    let facts = facts::of_one(context, &state, &found).await;
+    let phase = phase_of(&state, &found, facts.frozen);
+    reply::json(&inspect::inspect(&view(&state, &found, &facts, phase)))
+}
+
+fn view<'a>(state: &'a State, found: &'a Found, facts: &'a Facts, phase: Phase) -> View<'a> {
+    View {
+        state,
+        found,
+        facts,
+        phase,
+        now: wall_time(),
+    }
 }
 
 /// Docker's state of a container, asking its host whether it is frozen.
 pub(in crate::api) async fn phase(context: &Context, state: &State, found: &Found) -> Phase {
-    let runs = || state.container_tasks(&found.id).map(AsRef::as_ref);
-    let phase = Phase::of(runs(), Frozen::No);
-    if phase == Phase::Running
-        && context
-            .containers
-            .is_paused(&found.id)
-            .await
-            .unwrap_or(false)
-    {
-        return Phase::of(runs(), Frozen::Yes);
+    match phase_of(state, found, Frozen::No) {
+        Phase::Running => {
+            let facts = facts::of_one(context, state, found).await;
+            phase_of(state, found, facts.frozen)
+        }
+        phase => phase,
     }
-    phase
 }
 
-fn passes(
-    context: &Context,
-    filters: &Filters,
-    state: &State,
-    found: &Found,
-    phase: Phase,
-) -> bool {
+fn phase_of(state: &State, found: &Found, frozen: Frozen) -> Phase {
+    let runs = state.container_tasks(&found.id).map(AsRef::as_ref);
+    Phase::of(runs, frozen)
+}
+
+fn passes(context: &Context, filters: &Filters, view: &View<'_>) -> bool {
+    let View {
+        state,
+        found,
+        phase,
+        ..
+    } = *view;
     let spec = &found.spec().container;
-    let image = context.images.resolve(&spec.image).ok();
+    let image = view.facts.image.as_ref();
     let task = &found.task;
     let ended = found
         .ended(state)
@@ -131,11 +141,9 @@ fn passes(
     };
     let of_image = |wanted: &str| {
         spec.image == wanted
-            || image.as_ref().is_some_and(|image| {
-                context
-                    .images
-                    .resolve(wanted)
-                    .is_ok_and(|other| other.id == image.id)
+            || image.is_some_and(|image| {
+                let other = context.images.resolve(wanted);
+                other.is_ok_and(|other| other.id.to_string() == image.id)
             })
     };
     let publishes = |wanted: &str| {
@@ -147,7 +155,7 @@ fn passes(
             .iter()
             .any(|published| port == Some(published.target))
     };
-    filters.labels(&inspect::labels(state, found, image.as_deref()))
+    filters.labels(&inspect::labels(state, found, image))
         && filters.any("id", |wanted| found.id.as_str().starts_with(wanted))
         && filters.any("status", |wanted| phase.word() == wanted)
         && filters.any("exited", |wanted| {
@@ -177,81 +185,6 @@ fn compares(
             lookup::created_at(state, found).cmp(&lookup::created_at(state, &other)) == expected
         })
     })
-}
-
-/// Names of anonymous volumes, by container and target.
-type Anonymous = BTreeMap<String, BTreeMap<String, String>>;
-
-async fn anonymous_volumes(context: &Context) -> Anonymous {
-    let mut by_container = Anonymous::new();
-    for (name, volume) in context.volumes.list().await.unwrap_or_default() {
-        if let Some(owner) = volume.anonymous {
-            by_container
-                .entry(owner.container.to_string())
-                .or_default()
-                .insert(owner.target, name);
-        }
-    }
-    by_container
-}
-
-/// A [`View`] and what it borrows from.
-struct Owned<'a> {
-    context: &'a Context,
-    state: &'a State,
-    found: &'a Found,
-    phase: Phase,
-    image: Option<std::sync::Arc<crate::image::Image>>,
-    directory: String,
-    log_path: String,
-    anonymous: BTreeMap<String, String>,
-    volume_path: Box<dyn Fn(&str) -> String + 'a>,
-}
-
-fn view<'a>(
-    context: &'a Context,
-    state: &'a State,
-    found: &'a Found,
-    phase: Phase,
-    anonymous: &Anonymous,
-) -> Owned<'a> {
-    let image_id = found.task.status.image_id.as_deref();
-    let wanted = image_id.unwrap_or(&found.spec().container.image);
-    Owned {
-        context,
-        state,
-        found,
-        phase,
-        image: context.images.resolve(wanted).ok(),
-        directory: context
-            .containers
-            .directory(&found.id)
-            .display()
-            .to_string(),
-        log_path: context.containers.log_path(&found.id).display().to_string(),
-        anonymous: anonymous
-            .get(found.id.as_str())
-            .cloned()
-            .unwrap_or_default(),
-        volume_path: Box::new(|name| context.volumes.data_path(name).display().to_string()),
-    }
-}
-
-impl Owned<'_> {
-    fn borrowed(&self) -> View<'_> {
-        View {
-            state: self.state,
-            found: self.found,
-            image: self.image.as_deref(),
-            phase: self.phase,
-            now: wall_time(),
-            directory: &self.directory,
-            log_path: &self.log_path,
-            volume_path: &*self.volume_path,
-            anonymous: &self.anonymous,
-            execs: self.context.execs.of(&self.found.id),
-        }
-    }
 }
 
 /// `POST /containers/create`

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use scheduler::model::id::ContainerId;
+use scheduler::model::id::{ContainerId, NodeId};
 use scheduler::model::task::TaskState;
 use serde::Deserialize;
 use serde_json::json;
@@ -30,9 +30,20 @@ use crate::container::{ContainerError, ExecControl, ExecRequest, ExecSession};
 /// How long an exec that has ended can still be asked about.
 const MEMORY: Duration = Duration::from_secs(300);
 
+/// Hex digits of an identifier that nobody can guess; the node's own identifier follows.
+const SECRET_DIGITS: usize = 32;
+
 /// All that were created and are not forgotten.
-#[derive(Default)]
-pub(crate) struct Execs(Mutex<BTreeMap<String, Exec>>);
+pub(crate) struct Execs {
+    node: NodeId,
+    all: Mutex<BTreeMap<String, Exec>>,
+}
+
+/// The node on which a program was created: whatever manager is asked about it finds it again.
+pub(crate) fn node_of(id: &str) -> Option<NodeId> {
+    let node = id.get(SECRET_DIGITS..)?;
+    (!node.is_empty()).then(|| NodeId::new(node))
+}
 
 #[derive(Clone)]
 struct Exec {
@@ -57,8 +68,16 @@ enum Progress {
 }
 
 impl Execs {
+    /// None yet, on this node.
+    pub(crate) fn on(node: &NodeId) -> Self {
+        Self {
+            node: node.clone(),
+            all: Mutex::default(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Exec>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Identifiers of those that run in a container.
@@ -79,7 +98,8 @@ impl Execs {
             Progress::Ended { at, .. } => at.elapsed() < MEMORY,
             Progress::Created | Progress::Running { .. } => true,
         });
-        let id = hex::encode(rand::random::<[u8; 32]>());
+        let secret = hex::encode(rand::random::<[u8; SECRET_DIGITS / 2]>());
+        let id = format!("{secret}{}", self.node);
         execs.insert(id.clone(), exec);
         id
     }

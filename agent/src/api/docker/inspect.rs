@@ -8,6 +8,7 @@ use scheduler::model::container::{
     ContainerSpec, HealthTest, Healthcheck, HostAddress, LogDriver, NamespaceMode, NetworkMode,
     SeccompProfile,
 };
+use scheduler::model::node::Node;
 use scheduler::model::service::{RestartCondition, RestartPolicy, ServiceMode};
 use scheduler::model::time::Timestamp;
 use scheduler::state::State;
@@ -17,27 +18,19 @@ use super::config::{
     Config, DeviceMapping, Empty, HealthConfig, HostConfig, LogConfig, Ulimit, Words,
 };
 use super::create::{DEFAULT_NETWORK, OWN_RUNTIME};
+use super::facts::{Facts, ImageFacts};
 use super::lookup::{Found, created_at};
 use super::phase::{Phase, health_word};
 use super::{mounts, ports};
 use crate::api::time::{rfc3339, rfc3339_or_never, unix_seconds};
-use crate::image::Image;
 
 /// Everything that is known about one container.
 pub(crate) struct View<'a> {
     pub(crate) state: &'a State,
     pub(crate) found: &'a Found,
-    /// `None` when the image has been removed since.
-    pub(crate) image: Option<&'a Image>,
+    pub(crate) facts: &'a Facts,
     pub(crate) phase: Phase,
     pub(crate) now: Timestamp,
-    /// The container's directory on this host.
-    pub(crate) directory: &'a str,
-    pub(crate) log_path: &'a str,
-    pub(crate) volume_path: &'a dyn Fn(&str) -> String,
-    /// Mounts that have no name in the spec: their volumes, by target.
-    pub(crate) anonymous: &'a BTreeMap<String, String>,
-    pub(crate) execs: Vec<String>,
 }
 
 /// The whole of it.
@@ -58,18 +51,22 @@ pub(crate) fn inspect(view: &View<'_>) -> Value {
         "Args": words.get(1..).unwrap_or_default(),
         "State": state(view),
         "Image": image_id(view),
-        "ResolvConfPath": format!("{}/resolv.conf", view.directory),
-        "HostnamePath": format!("{}/hostname", view.directory),
-        "HostsPath": format!("{}/hosts", view.directory),
-        "LogPath": view.log_path,
+        "ResolvConfPath": format!("{}/resolv.conf", view.facts.directory),
+        "HostnamePath": format!("{}/hostname", view.facts.directory),
+        "HostsPath": format!("{}/hosts", view.facts.directory),
+        "LogPath": view.facts.log_path,
         "Name": format!("/{}", task.name),
+        "Node": node(view).map(|node| json!({
+            "ID": node.id.as_str(),
+            "Name": node.description.hostname,
+        })),
         "RestartCount": task.restarts,
         "Driver": "overlay2",
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
-        "ExecIDs": if view.execs.is_empty() { Value::Null } else { json!(view.execs) },
+        "ExecIDs": if view.facts.execs.is_empty() { Value::Null } else { json!(view.facts.execs) },
         "HostConfig": host_config(view),
         "GraphDriver": { "Data": null, "Name": "overlay2" },
         "Mounts": mount_rows(view),
@@ -97,18 +94,25 @@ pub(crate) fn summary(view: &View<'_>) -> Value {
     json!({
         "Id": view.found.id.as_str(),
         "Names": [format!("/{}", task.name)],
+        "Node": node(view).map(|node| node.description.hostname.as_str()),
         "Image": spec.image,
         "ImageID": image_id(view),
         "Command": words.collect::<Vec<_>>().join(" "),
         "Created": unix_seconds(created_at(view.state, view.found)),
         "Ports": ports,
-        "Labels": labels(view.state, view.found, view.image),
+        "Labels": labels(view.state, view.found, view.facts.image.as_ref()),
         "State": view.phase.word(),
         "Status": view.phase.sentence(task, ended, view.now),
         "HostConfig": { "NetworkMode": network_mode(spec) },
         "NetworkSettings": { "Networks": networks(view, spec) },
         "Mounts": mount_rows(view),
     })
+}
+
+/// Where it is, or was; `None` until a place is found.
+fn node<'a>(view: &View<'a>) -> Option<&'a Node> {
+    let id = view.found.task.node.as_ref()?;
+    view.state.nodes.get(id).map(AsRef::as_ref)
 }
 
 fn container_spec<'a>(view: &View<'a>) -> &'a ContainerSpec {
@@ -118,7 +122,7 @@ fn container_spec<'a>(view: &View<'a>) -> &'a ContainerSpec {
 fn image_id(view: &View<'_>) -> String {
     let recorded = view.found.task.status.image_id.clone();
     recorded
-        .or_else(|| view.image.map(|image| image.id.to_string()))
+        .or_else(|| view.facts.image.as_ref().map(|image| image.id.clone()))
         .unwrap_or_default()
 }
 
@@ -126,10 +130,10 @@ fn image_id(view: &View<'_>) -> String {
 pub(crate) fn labels(
     state: &State,
     found: &Found,
-    image: Option<&Image>,
+    image: Option<&ImageFacts>,
 ) -> BTreeMap<String, String> {
     let mut labels = image
-        .map(|image| image.config.defaults.labels.clone())
+        .map(|image| image.defaults.labels.clone())
         .unwrap_or_default();
     labels.extend(scheduler::assignment::build::labels(
         state,
@@ -181,9 +185,9 @@ fn state(view: &View<'_>) -> Value {
 
 fn config(view: &View<'_>) -> Config {
     let spec = container_spec(view);
-    let defaults = view
-        .image
-        .map(|image| image.config.defaults.clone())
+    let image = view.facts.image.as_ref();
+    let defaults = image
+        .map(|image| image.defaults.clone())
         .unwrap_or_default();
     let words = |words: Option<Vec<String>>| words.filter(|words| !words.is_empty()).map(Words);
     let inherited_cmd = if spec.entrypoint.is_some() {
@@ -197,6 +201,7 @@ fn config(view: &View<'_>) -> Config {
         .iter()
         .map(|port| format!("{}/{}", port.target, port.protocol.as_str()));
     let volumes: BTreeMap<_, _> = view
+        .facts
         .anonymous
         .keys()
         .map(|target| (target.clone(), Empty {}))
@@ -231,7 +236,7 @@ fn config(view: &View<'_>) -> Config {
         entrypoint: words(spec.entrypoint.clone().or(defaults.entrypoint)),
         mac_address: String::new(),
         on_build: None,
-        labels: Some(labels(view.state, view.found, view.image)),
+        labels: Some(labels(view.state, view.found, view.facts.image.as_ref())),
         stop_signal: spec
             .stop_signal
             .clone()
@@ -477,15 +482,17 @@ fn security_options(spec: &ContainerSpec) -> Vec<String> {
 
 fn mount_rows(view: &View<'_>) -> Vec<Value> {
     let spec = container_spec(view);
+    let paths = &view.facts.volume_paths;
+    let volume_path = |name: &str| paths.get(name).cloned().unwrap_or_default();
     let named = spec
         .mounts
         .iter()
-        .filter_map(|mount| mounts::row(mount, view.volume_path));
-    let anonymous = view.anonymous.iter().map(|(target, name)| {
+        .filter_map(|mount| mounts::row(mount, &volume_path));
+    let anonymous = view.facts.anonymous.iter().map(|(target, name)| {
         json!({
             "Type": "volume",
             "Name": name,
-            "Source": (view.volume_path)(name),
+            "Source": volume_path(name),
             "Destination": target,
             "Driver": "local",
             "Mode": "",

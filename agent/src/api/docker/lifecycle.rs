@@ -17,10 +17,10 @@ use super::containers::phase;
 use super::create::bad;
 use super::lookup::{self, Found};
 use super::phase::Phase;
-use crate::api::Context;
 use crate::api::call::Call;
 use crate::api::error::EngineError;
 use crate::api::reply::{self, Answer};
+use crate::api::{Context, relay};
 use crate::container::spec::parse_signal;
 
 /// `POST /containers/{id}/start`
@@ -52,11 +52,22 @@ pub(in crate::api) async fn stop(context: &Context, call: &Call, id: &str) -> An
     let found = lookup::container(&state, id)?;
     match phase(context, &state, &found).await {
         Phase::Running | Phase::Restarting => {}
-        Phase::Paused => context.containers.unpause(&found.id).await?,
+        Phase::Paused => thaw(context, &state, &found).await?,
         Phase::Created | Phase::Exited | Phase::Removing => return Err(EngineError::NotModified),
     }
     end(context, &found, order).await?;
     reply::empty(StatusCode::NO_CONTENT)
+}
+
+/// Processes that are frozen hear no signal.
+async fn thaw(context: &Context, state: &State, found: &Found) -> Result<(), EngineError> {
+    match relay::elsewhere(context, state, found)? {
+        None => Ok(context.containers.unpause(&found.id).await?),
+        Some(place) => {
+            let path = format!("/containers/{}/unpause", found.id);
+            relay::tell(context, &place, &path).await
+        }
+    }
 }
 
 /// `POST /containers/{id}/restart?t=&signal=`

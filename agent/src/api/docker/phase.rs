@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use scheduler::model::task::{DesiredState, HealthStatus, Task, TaskState};
 use scheduler::model::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::api::time::human;
 
@@ -19,8 +20,10 @@ pub(crate) enum Phase {
 }
 
 /// Whether the processes of a running container are frozen; only its host knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Frozen {
+    #[default]
     No,
     Yes,
 }

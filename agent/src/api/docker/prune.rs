@@ -5,10 +5,8 @@ use scheduler::model::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::create::{DEFAULT_NETWORK, bad};
-use super::phase::Phase;
-use super::{
-    containers as all, images as img, inspect, lifecycle, lookup, networks as net, volumes as vol,
-};
+use super::phase::{Frozen, Phase};
+use super::{images as img, inspect, lifecycle, lookup, networks as net, volumes as vol};
 use crate::api::Context;
 use crate::api::call::Call;
 use crate::api::error::EngineError;
@@ -44,7 +42,9 @@ pub(in crate::api) async fn containers(context: &Context, call: &Call) -> Answer
     let state = context.state();
     let mut deleted = Vec::new();
     for found in lookup::containers(&state) {
-        let phase = all::phase(context, &state, &found).await;
+        let runs = state.container_tasks(&found.id).map(AsRef::as_ref);
+        // Whether one that runs is frozen makes no difference.
+        let phase = Phase::of(runs, Frozen::No);
         // The containers of a service belong to it: they would only come back.
         if found.service.is_standalone()
             && matches!(phase, Phase::Created | Phase::Exited)

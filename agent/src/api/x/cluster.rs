@@ -9,6 +9,7 @@
 //! | `POST /x/cluster/recover` | → nothing; the node starts again |
 //! | `POST /x/cluster/tokens` | [`TokensRequest`] → [`Tokens`] |
 //! | `GET /x/nodes`, `GET /x/nodes/{node}` | → [`NodeView`]s |
+//! | `GET /x/nodes/{node}/tasks` | → [`TaskView`]s |
 //! | `POST /x/nodes/{node}` | [`NodeUpdate`] → [`NodeView`] |
 //! | `DELETE /x/nodes/{node}?force=1` | → [`NodeRemoved`] |
 
@@ -23,7 +24,7 @@ use crate::api::call::Call;
 use crate::api::error::EngineError;
 use crate::api::reply::{self, Answer};
 use crate::api::time;
-use crate::cluster::info::{self, ClusterInfo, NodeView};
+use crate::cluster::info::{self, ClusterInfo, NodeView, TaskView};
 use crate::cluster::{self, ClusterError, InitRequest, JoinRequest, Tokens};
 use crate::identity::{digest_of_pem, new_secret};
 
@@ -64,6 +65,7 @@ pub(super) async fn route(context: &Context, call: Call, method: &str, path: &[&
         ("POST", ["cluster", "tokens"]) => tokens(context, call).await,
         ("GET", ["nodes"]) => reply::json(&nodes(context)?),
         ("GET", ["nodes", name]) => reply::json(&one(context, name)?),
+        ("GET", ["nodes", name, "tasks"]) => reply::json(&tasks(context, name)?),
         ("POST", ["nodes", name]) => update(context, call, name).await,
         ("DELETE", ["nodes", name]) => remove(context, &call, name).await,
         _ => Err(EngineError::NoRoute),
@@ -71,7 +73,7 @@ pub(super) async fn route(context: &Context, call: Call, method: &str, path: &[&
 }
 
 /// What a worker cannot say, a manager must be asked for.
-fn as_manager(context: &Context) -> Result<(), EngineError> {
+pub(super) fn as_manager(context: &Context) -> Result<(), EngineError> {
     match context.membership.role() {
         Some(Role::Worker) => Err(context.membership.ask_a_manager().into()),
         Some(Role::Manager) | None => Ok(()),
@@ -188,6 +190,13 @@ fn one(context: &Context, name: &str) -> Result<NodeView, EngineError> {
     let state = context.state();
     let row = find_node(&state, name)?;
     Ok(info::node(&state, &standing, &context.node, row))
+}
+
+fn tasks(context: &Context, name: &str) -> Result<Vec<TaskView>, EngineError> {
+    as_manager(context)?;
+    let state = context.state();
+    let row = find_node(&state, own(context, name))?;
+    Ok(info::tasks(&state, row))
 }
 
 fn own<'a>(context: &'a Context, name: &'a str) -> &'a str {

@@ -2,13 +2,15 @@
 
 use scheduler::control_plane::Refusal;
 use scheduler::control_plane::command::{Command, Dependents, RunningContainers, Volumes};
-use scheduler::model::task::TaskState;
+use scheduler::model::task::{Task, TaskState};
+use scheduler::state::State;
 
 use super::{Accepted, DownRequest, ServicesRequest};
-use crate::api::Context;
 use crate::api::call::Call;
+use crate::api::docker::lookup;
 use crate::api::error::EngineError;
 use crate::api::reply::{self, Answer};
+use crate::api::{Context, relay};
 use crate::container::spec::parse_signal;
 
 /// `POST /x/stacks/{name}/down`
@@ -105,15 +107,36 @@ async fn kill(context: &Context, name: &str, request: ServicesRequest) -> Answer
 async fn send(context: &Context, stack: &str, services: &[String], signal: i32) -> Answer {
     let state = context.state();
     let wanted = |name: &String| services.is_empty() || services.contains(name);
+    let mut failed = None;
     for service in state.stack_services(stack) {
         for task in state.service_tasks(&service.id) {
             if wanted(&service.spec.name) && task.status.state == TaskState::Running {
-                context.containers.signal(&task.container, signal).await?;
+                let sent = signal_one(context, &state, task, signal).await;
+                failed = failed.or(sent.err());
             }
         }
+    }
+    if let Some(error) = failed {
+        return Err(error);
     }
     reply::json(&Accepted {
         revision: state.version,
         warnings: Vec::new(),
     })
+}
+
+async fn signal_one(
+    context: &Context,
+    state: &State,
+    task: &Task,
+    signal: i32,
+) -> Result<(), EngineError> {
+    let found = lookup::container(state, task.container.as_str())?;
+    match relay::elsewhere(context, state, &found)? {
+        None => Ok(context.containers.signal(&found.id, signal).await?),
+        Some(place) => {
+            let path = format!("/containers/{}/kill?signal={signal}", found.id);
+            relay::tell(context, &place, &path).await
+        }
+    }
 }

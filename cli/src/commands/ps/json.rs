@@ -51,6 +51,7 @@ pub(super) fn object(it: &Container, whole: bool) -> Value {
         "Name": it.name(),
         "Names": it.name(),
         "Networks": networks.join(","),
+        "Node": it.node,
         "Ports": super::ports::show(&it.ports),
         "Project": it.label(PROJECT_LABEL),
         "Publishers": it.ports.iter().map(publisher).collect::<Vec<_>>(),

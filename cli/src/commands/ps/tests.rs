@@ -42,19 +42,31 @@ fn health_and_exit_code_are_read_off_the_status() {
     assert_eq!(json::health("Up 2 seconds"), "");
 }
 
-#[test]
-fn the_table_is_that_of_compose() {
-    let container: Container = serde_json::from_value(serde_json::json!({
-        "Id": "0123456789abcdef", "Names": ["/shop-web-1"], "Image": "nginx:1.27",
+fn container() -> Container {
+    serde_json::from_value(serde_json::json!({
+        "Id": "0123456789abcdef", "Names": ["/shop-web-1"], "Image": "nginx:1.27", "Node": "node2",
         "Command": "/docker-entrypoint.sh nginx -g", "Created": 1000,
         "Ports": [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}],
         "Labels": {"com.docker.compose.service": "web"}, "State": "running",
         "Status": "Up 2 minutes (healthy)", "Mounts": null, "NetworkSettings": null
     }))
-    .unwrap();
+    .unwrap()
+}
+
+#[test]
+fn the_table_is_that_of_compose() {
     let now = Timestamp::from_second(1150).unwrap();
-    insta::assert_snapshot!(table(&[container], now, false), @r#"
+    insta::assert_snapshot!(table(&[container()], Nodes::One, now, false), @r#"
     NAME         IMAGE        COMMAND                  SERVICE   CREATED         STATUS                   PORTS
     shop-web-1   nginx:1.27   "/docker-entrypoint.…"   web       2 minutes ago   Up 2 minutes (healthy)   0.0.0.0:8080->80/tcp
+    "#);
+}
+
+#[test]
+fn with_several_nodes_it_says_where_each_container_is() {
+    let now = Timestamp::from_second(1150).unwrap();
+    insta::assert_snapshot!(table(&[container()], Nodes::Several, now, false), @r#"
+    NAME         IMAGE        COMMAND                  SERVICE   NODE      CREATED         STATUS                   PORTS
+    shop-web-1   nginx:1.27   "/docker-entrypoint.…"   web       node2     2 minutes ago   Up 2 minutes (healthy)   0.0.0.0:8080->80/tcp
     "#);
 }

@@ -1,0 +1,355 @@
+//! A request that needs the host of a container: carried to the node that has it, and the answer back.
+//!
+//!     client ─► manager ── whose host? ── own ─────────────────────► handler ─► drivers
+//!                              └───────── another's ══ mTLS ══► [`Door`] ─► handler ─► drivers there
+//!
+//! Every manager knows the containers of the whole cluster, so what the state can answer is answered
+//! where it is asked, and commands go to the leader anyway. What needs the host itself is carried on:
+//! output, programs, files, terminals, readings. A node is asked once; what was carried to it is not
+//! carried on. Workers know of their own containers only, and ask nobody.
+
+mod door;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use scheduler::model::id::{ContainerId, NodeId};
+use scheduler::model::node::{Node, NodeStatus, Role};
+use scheduler::state::State;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use super::Context;
+use super::call::Call;
+use super::docker::exec;
+use super::docker::lookup::{self, Found};
+use super::error::{EngineError, chain};
+use super::reply::Answer;
+use super::time;
+use crate::container::spec::parse_signal;
+use crate::peer::{PeerAddress, PeerError};
+
+pub use door::Door;
+
+/// Below this, a node serves its own API to managers.
+pub const PREFIX: &str = "/peer/api/";
+
+/// Small answers between nodes: facts about every container of a node.
+const LONGEST: usize = 64 << 20;
+
+/// How a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Socket,
+    /// A manager has carried it here.
+    Manager,
+}
+
+/// Why a container of another node cannot be reached.
+#[derive(Debug, Error)]
+pub enum RelayError {
+    #[error(
+        "node {node} is down since {since}: the container {container} cannot be reached; see `wharfie node ls`"
+    )]
+    Down {
+        node: String,
+        since: String,
+        container: String,
+    },
+    #[error(
+        "node {node} has not said where it listens: the container {container} cannot be reached"
+    )]
+    NoAddress { node: String, container: String },
+    #[error("node {node} does not answer: the container {container} cannot be reached")]
+    Silent {
+        node: String,
+        container: String,
+        source: Box<PeerError>,
+    },
+    #[error("node {node} answered what makes no sense: {reason}")]
+    Nonsense { node: String, reason: String },
+}
+
+impl From<RelayError> for EngineError {
+    fn from(error: RelayError) -> Self {
+        Self::Unavailable(chain(&error))
+    }
+}
+
+/// Where the host of a container is.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    node: Arc<Node>,
+    peer: PeerAddress,
+    /// As people know it.
+    container: String,
+}
+
+impl Place {
+    fn silent(&self, source: PeerError) -> RelayError {
+        RelayError::Silent {
+            node: self.node.description.hostname.clone(),
+            container: self.container.clone(),
+            source: Box::new(source),
+        }
+    }
+}
+
+/// Where a request below `/containers/` must go, if it cannot be answered here.
+///
+/// # Errors
+///
+/// Returns [`RelayError`] when that node is down.
+pub(super) fn of_container(
+    context: &Context,
+    call: &Call,
+    id: &str,
+    deed: &str,
+) -> Result<Option<(Place, ContainerId)>, EngineError> {
+    if !needs_host(call, deed) {
+        return Ok(None);
+    }
+    let state = context.state();
+    // Who does not find it says so in the words that belong to the deed.
+    let Ok(found) = lookup::container(&state, id) else {
+        return Ok(None);
+    };
+    let Some(place) = elsewhere(context, &state, &found)? else {
+        return Ok(None);
+    };
+    match call.origin() {
+        Origin::Socket => Ok(Some((place, found.id))),
+        // It was here when the manager looked.
+        Origin::Manager => Err(EngineError::NoSuchContainer(id.to_owned())),
+    }
+}
+
+/// Where a request below `/exec/` must go: the program's id names its node.
+///
+/// # Errors
+///
+/// Returns [`RelayError`] when that node is down.
+pub(super) fn of_exec(
+    context: &Context,
+    call: &Call,
+    id: &str,
+) -> Result<Option<Place>, EngineError> {
+    let Some(node) = exec::node_of(id).filter(|node| *node != context.node) else {
+        return Ok(None);
+    };
+    let state = context.state();
+    match state.nodes.get(&node) {
+        Some(node) if asks_others(context) && call.origin() == Origin::Socket => {
+            Ok(Some(place(node, "of this program")?))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Where a container is, if not here.
+///
+/// # Errors
+///
+/// Returns [`RelayError`] when that node is down.
+pub(super) fn elsewhere(
+    context: &Context,
+    state: &State,
+    found: &Found,
+) -> Result<Option<Place>, RelayError> {
+    let node = found.task.node.as_ref();
+    let Some(node) = node.filter(|node| **node != context.node) else {
+        return Ok(None);
+    };
+    match state.nodes.get(node) {
+        Some(node) if asks_others(context) => place(node, &found.task.name).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Another node, if it may be asked something.
+pub(super) fn node(context: &Context, state: &State, id: &NodeId) -> Option<Place> {
+    let row = state.nodes.get(id).filter(|row| row.id != context.node)?;
+    if !asks_others(context) {
+        return None;
+    }
+    place(row, "").ok()
+}
+
+fn asks_others(context: &Context) -> bool {
+    context.membership.role() == Some(Role::Manager)
+}
+
+fn place(node: &Arc<Node>, container: &str) -> Result<Place, RelayError> {
+    let hostname = || node.description.hostname.clone();
+    if node.status == NodeStatus::Down {
+        return Err(down(node, container));
+    }
+    let address = node.address.ok_or_else(|| RelayError::NoAddress {
+        node: hostname(),
+        container: container.to_owned(),
+    })?;
+    Ok(Place {
+        node: node.clone(),
+        peer: PeerAddress {
+            node: node.id.clone(),
+            address,
+        },
+        container: container.to_owned(),
+    })
+}
+
+fn down(node: &Node, container: &str) -> RelayError {
+    RelayError::Down {
+        node: node.description.hostname.clone(),
+        since: time::rfc3339_seconds(node.status_since),
+        container: container.to_owned(),
+    }
+}
+
+/// What no state can answer. Everything else about a container is known, or decided, by managers.
+fn needs_host(call: &Call, deed: &str) -> bool {
+    match (call.method().as_str(), deed) {
+        ("GET", "logs" | "top" | "stats" | "archive" | "export")
+        | ("HEAD" | "PUT", "archive")
+        | ("POST", "attach" | "resize" | "exec" | "pause" | "unpause") => true,
+        // The signal that ends it for certain is a wish for the state, any other one is for the process.
+        ("POST", "kill") => {
+            let signal = call.params.get("signal").unwrap_or("KILL");
+            parse_signal(signal).is_ok_and(|signal| signal != nix::libc::SIGKILL)
+        }
+        _ => false,
+    }
+}
+
+/// Carries a request to a node, under this path, and gives its answer back as it comes.
+///
+/// # Errors
+///
+/// Returns [`RelayError`] when the node cannot be reached, or goes down before it answers. A node
+/// that goes down later breaks the answer off.
+pub(super) async fn pass(
+    context: &Arc<Context>,
+    mut call: Call,
+    place: Place,
+    path: &str,
+) -> Answer {
+    let upgrade = call.take_upgrade();
+    let request = carried(&mut call, path)?;
+    let sent = context.membership.peers().carry(&place.peer, request);
+    let mut response = tokio::select! {
+        response = sent => response.map_err(|error| place.silent(error))?,
+        error = stream::gone(context, &place) => return Err(error.into()),
+    };
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    clear(response.headers_mut(), switches);
+    if !switches {
+        return Ok(response.map(|body| stream::body(context.clone(), place, body)));
+    }
+    let Some(upgrade) = upgrade else {
+        return Err(EngineError::BadRequest("nobody asked for a stream".into()));
+    };
+    let there = hyper::upgrade::on(&mut response);
+    tokio::spawn(stream::join(context.clone(), place, upgrade, there));
+    Ok(response.map(|_| Body::empty()))
+}
+
+/// Asks a node for something without a body, and reads its JSON.
+///
+/// # Errors
+///
+/// Returns [`RelayError`], or what the node said.
+pub(super) async fn ask<T: DeserializeOwned>(
+    context: &Context,
+    place: &Place,
+    path: &str,
+) -> Result<T, EngineError> {
+    let bytes = send(context, place, "GET", path).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let node = place.node.description.hostname.clone();
+        let reason = error.to_string();
+        RelayError::Nonsense { node, reason }.into()
+    })
+}
+
+/// Tells a node to do something; what it answers is not looked at, unless it refuses.
+///
+/// # Errors
+///
+/// Returns [`RelayError`], or what the node said.
+pub(super) async fn tell(context: &Context, place: &Place, path: &str) -> Result<(), EngineError> {
+    send(context, place, "POST", path).await.map(drop)
+}
+
+async fn send(
+    context: &Context,
+    place: &Place,
+    method: &str,
+    path: &str,
+) -> Result<axum::body::Bytes, EngineError> {
+    let request = Request::builder().method(method).uri(below(path));
+    let request = request.body(Body::empty());
+    let request = request.map_err(|error| EngineError::internal(&error))?;
+    let exchange = async {
+        let response = context.membership.peers().request(&place.peer, request);
+        let response = response.await.map_err(|error| place.silent(error))?;
+        let status = response.status();
+        Ok::<_, RelayError>((status, whole(place, response.into_body()).await?))
+    };
+    let (status, bytes) = tokio::select! {
+        answer = exchange => answer?,
+        error = stream::gone(context, place) => return Err(error.into()),
+    };
+    if status.is_success() || status == StatusCode::NOT_MODIFIED {
+        return Ok(bytes);
+    }
+    let refused: crate::peer::Refused = serde_json::from_slice(&bytes).unwrap_or_default();
+    Err(EngineError::Hinted {
+        status,
+        message: refused.message,
+        hint: refused.hint,
+    })
+}
+
+async fn whole(place: &Place, body: Incoming) -> Result<axum::body::Bytes, RelayError> {
+    let collected = Limited::new(body, LONGEST).collect().await;
+    let collected = collected.map_err(|error| RelayError::Nonsense {
+        node: place.node.description.hostname.clone(),
+        reason: error.to_string(),
+    })?;
+    Ok(collected.to_bytes())
+}
+
+/// `/containers/…` as the other node's port serves it.
+fn below(path: &str) -> String {
+    format!("{PREFIX}{}", path.trim_start_matches('/'))
+}
+
+/// The request as the client sent it, but for its path and what belongs to the client's connection.
+fn carried(call: &mut Call, path: &str) -> Result<Request<Body>, EngineError> {
+    let query = call.query().map(|it| format!("?{it}")).unwrap_or_default();
+    let mut request = Request::new(call.take_body());
+    *request.method_mut() = call.method().clone();
+    *request.uri_mut() = format!("{}{query}", below(path))
+        .parse()
+        .map_err(|_| EngineError::NoRoute)?;
+    *request.headers_mut() = call.headers().clone();
+    let upgrades = request.headers().contains_key(header::UPGRADE);
+    clear(request.headers_mut(), upgrades);
+    request.headers_mut().remove(header::HOST);
+    Ok(request)
+}
+
+/// Takes away what is said about one connection only (RFC 9110, 7.6.1).
+fn clear(headers: &mut HeaderMap, upgrades: bool) {
+    headers.remove(header::TRANSFER_ENCODING);
+    headers.remove(HeaderName::from_static("keep-alive"));
+    headers.remove(header::EXPECT);
+    if !upgrades {
+        headers.remove(header::CONNECTION);
+        headers.remove(header::UPGRADE);
+    }
+}

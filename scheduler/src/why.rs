@@ -1,0 +1,175 @@
+//! Why a service does not run, and where it could: what it waits for, what each node says, how it failed.
+//!
+//!     wanted, running ─┐
+//!     what waits ──────┤
+//!     each node's word ┼─► [`Why`]
+//!     last failures ───┘
+//!
+//! Nothing is stored for it: the answers are those that the placement would give at this moment.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::id::{ContainerId, NodeId};
+use crate::model::service::Service;
+use crate::model::task::{Task, TaskState};
+use crate::model::time::Timestamp;
+use crate::reconcile::place;
+use crate::reconcile::slot;
+use crate::state::State;
+use crate::status::{self, ServicePhase};
+
+/// Failures that are told of: more of them say the same again.
+const FAILURES: usize = 5;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Why {
+    pub stack: String,
+    pub service: String,
+    /// Containers wanted.
+    pub wanted: u32,
+    pub running: u32,
+    pub phase: ServicePhase,
+    /// Why it is not settled; empty when it is.
+    pub reason: String,
+    /// Containers that are wanted and do not run, by name.
+    pub waiting: Vec<Waiting>,
+    /// What each node says to one container more, by name.
+    pub nodes: Vec<NodeAnswer>,
+    /// Why no node needs to be asked.
+    pub unaskable: Option<String>,
+    /// The latest first.
+    pub failures: Vec<Failure>,
+}
+
+/// A container that does not run yet, or not any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Waiting {
+    pub name: String,
+    pub node: Option<String>,
+    pub state: TaskState,
+    pub since: Timestamp,
+    pub reason: String,
+}
+
+/// A node, and whether it could have one container more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeAnswer {
+    pub node: String,
+    /// `None` when it could.
+    pub objection: Option<String>,
+    /// Containers of the service that run there.
+    pub running: u32,
+}
+
+/// A run that failed, could not begin, or was lost with its node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    pub id: ContainerId,
+    pub name: String,
+    pub node: Option<String>,
+    pub at: Timestamp,
+    /// Absent when it never ran, or nobody knows.
+    pub exit_code: Option<i32>,
+    pub reason: String,
+}
+
+/// What there is to say about a service; `None` when the stack has none of this name.
+pub fn of(state: &State, stack: &str, name: &str) -> Option<Why> {
+    let service = state.service_named(stack, name)?;
+    let summary = status::of(state, stack);
+    let summary = summary.services.into_iter().find(|it| it.name == name)?;
+    let (nodes, unaskable) = nodes(state, service);
+    Some(Why {
+        stack: stack.to_owned(),
+        service: name.to_owned(),
+        wanted: summary.wanted,
+        running: u32::try_from(running(state, service).count()).unwrap_or(u32::MAX),
+        phase: summary.phase,
+        reason: summary.reason,
+        waiting: waiting(state, service),
+        nodes,
+        unaskable,
+        failures: failures(state, service),
+    })
+}
+
+fn running<'a>(state: &'a State, service: &Service) -> impl Iterator<Item = &'a Task> {
+    let tasks = state.service_tasks(&service.id).map(AsRef::as_ref);
+    tasks.filter(|task: &&Task| task.status.state == TaskState::Running)
+}
+
+fn waiting(state: &State, service: &Service) -> Vec<Waiting> {
+    let wanted = slot::active(state, service);
+    let last = state.slots(&service.id);
+    let waits = |task: &&Task| {
+        wanted.contains(&task.slot)
+            && !matches!(task.status.state, TaskState::Running | TaskState::Complete)
+    };
+    let tasks = last.into_values().map(AsRef::as_ref).filter(waits);
+    tasks
+        .map(|task| Waiting {
+            name: task.name.clone(),
+            node: node_name(state, task.node.as_ref()),
+            state: task.status.state,
+            since: task.status.at,
+            reason: task.status.reason.clone(),
+        })
+        .collect()
+}
+
+fn nodes(state: &State, service: &Service) -> (Vec<NodeAnswer>, Option<String>) {
+    let answers = match place::ask_all(state, service) {
+        Ok(answers) => answers,
+        Err(why) => return (Vec::new(), Some(why.to_string())),
+    };
+    let mut here: BTreeMap<&NodeId, u32> = BTreeMap::new();
+    for node in running(state, service).filter_map(|task| task.node.as_ref()) {
+        *here.entry(node).or_default() += 1;
+    }
+    let mut nodes: Vec<NodeAnswer> = answers
+        .into_iter()
+        .map(|(node, objection)| NodeAnswer {
+            running: here.get(&node).copied().unwrap_or_default(),
+            objection: objection.map(|it| it.to_string()),
+            node: node_name(state, Some(&node)).unwrap_or_default(),
+        })
+        .collect();
+    nodes.sort_by(|one, other| one.node.cmp(&other.node));
+    (nodes, None)
+}
+
+fn failures(state: &State, service: &Service) -> Vec<Failure> {
+    let failed = |task: &&Task| {
+        matches!(
+            task.status.state,
+            TaskState::Failed | TaskState::Rejected | TaskState::Orphaned
+        )
+    };
+    let tasks = state.service_tasks(&service.id).map(AsRef::as_ref);
+    let mut failures: Vec<Failure> = tasks
+        .filter(failed)
+        .map(|task: &Task| Failure {
+            id: task.container.clone(),
+            name: task.name.clone(),
+            node: node_name(state, task.node.as_ref()),
+            at: task.status.finished_at.unwrap_or(task.status.at),
+            exit_code: task.status.exit_code,
+            reason: task.status.reason.clone(),
+        })
+        .collect();
+    failures.sort_by_key(|failure| std::cmp::Reverse(failure.at));
+    failures.truncate(FAILURES);
+    failures
+}
+
+fn node_name(state: &State, node: Option<&NodeId>) -> Option<String> {
+    let node = node?;
+    let row = state.nodes.get(node);
+    Some(row.map_or_else(|| node.short().to_owned(), |row| row.name().to_owned()))
+}
+
+#[cfg(test)]
+mod tests;
