@@ -44,6 +44,7 @@ mod top;
 mod up;
 mod version;
 mod volume;
+mod volumes;
 mod wait;
 mod why;
 
@@ -85,6 +86,7 @@ pub(crate) enum Command {
     Export(export::Args),
     Image(image::Args),
     Volume(volume::Args),
+    Volumes(volumes::Args),
     Network(network::Args),
     Cluster(cluster::Args),
     Join(join::Args),
@@ -131,6 +133,7 @@ impl Command {
             Self::Events(args) => args.run(context).await,
             Self::Image(args) => args.run(context).await,
             Self::Volume(args) => args.run(context).await,
+            Self::Volumes(args) => args.run(context).await,
             Self::Network(args) => args.run(context).await,
             Self::Cluster(args) => args.run(context).await,
             Self::Join(args) => args.run(context).await,

@@ -134,6 +134,32 @@ pub(crate) struct Image {
     pub(crate) size: u64,
 }
 
+/// What `GET /images/NAME/json` says on top.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct ImageDetails {
+    os: String,
+    architecture: String,
+    variant: String,
+    pub(crate) metadata: ImageMetadata,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(crate) struct ImageMetadata {
+    pub(crate) last_tag_time: String,
+}
+
+impl ImageDetails {
+    /// `linux/arm64/v8`
+    pub(crate) fn platform(&self) -> String {
+        let parts = [&self.os, &self.architecture, &self.variant];
+        let parts = parts.into_iter().map(String::as_str);
+        let known: Vec<&str> = parts.filter(|it| !it.is_empty()).collect();
+        known.join("/")
+    }
+}
+
 /// A line of a pull, load or import.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]

@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::terminal;
 
+pub(crate) mod template;
 mod units;
 
 pub(crate) use units::{binary_size, decimal_size, duration};
@@ -72,9 +73,10 @@ pub(crate) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// A table as Docker prints it: columns are padded by three spaces, the last one is not padded.
+/// A table as Docker prints it: columns are padded by three spaces (two in `top`), the last one is not padded.
 pub(crate) struct Table {
     min_width: usize,
+    padding: usize,
     rows: Vec<Vec<String>>,
 }
 
@@ -86,8 +88,16 @@ impl Table {
         let header = header.iter().map(|&cell| cell.to_owned()).collect();
         Self {
             min_width,
+            padding: 3,
             rows: vec![header],
         }
+    }
+
+    /// Columns are at least so many spaces apart.
+    #[must_use]
+    pub(crate) fn padded_by(mut self, spaces: usize) -> Self {
+        self.padding = spaces;
+        self
     }
 
     pub(crate) fn row(&mut self, cells: Vec<String>) {
@@ -100,7 +110,7 @@ impl Table {
             .map(|column| {
                 let cells = self.rows.iter().filter_map(|row| row.get(column));
                 let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
-                (widest + 3).max(self.min_width)
+                (widest + self.padding).max(self.min_width)
             })
             .collect();
         let mut text = String::new();

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Outcome;
 use super::image::{repository_and_tag, short_id};
 use super::ls::Format;
-use crate::docker::{self, Image};
+use crate::docker::{self, Container, Image, ImageDetails};
 use crate::output::{self, Table, decimal_size};
 use crate::project::Context;
 
@@ -28,16 +28,32 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let project = context.project_name()?;
-        let (mut containers, images) = match context.existing_node().await? {
-            None => (Vec::new(), Vec::new()),
-            Some(client) => {
-                let images: Vec<Image> = client.get("/images/json").await?;
-                (docker::containers(&client, &project).await?, images)
-            }
+        let Some(client) = context.existing_node().await? else {
+            return self.print(&[], &[], &BTreeMap::new());
         };
+        let images: Vec<Image> = client.get("/images/json").await?;
+        let mut containers = docker::containers(&client, &project).await?;
         containers.retain(|it| {
             self.services.is_empty() || self.services.iter().any(|name| name == it.service())
         });
+        let mut details = BTreeMap::new();
+        for it in &containers {
+            let path = format!("/images/{}/json", it.image_id);
+            if !details.contains_key(it.image_id.as_str())
+                && let Some(found) = client.find::<ImageDetails>(&path).await?
+            {
+                details.insert(it.image_id.as_str(), found);
+            }
+        }
+        self.print(&containers, &images, &details)
+    }
+
+    fn print(
+        &self,
+        containers: &[Container],
+        images: &[Image],
+        details: &BTreeMap<&str, ImageDetails>,
+    ) -> Outcome {
         let images: BTreeMap<_, _> = images.iter().map(|it| (it.id.as_str(), it)).collect();
         if self.quiet {
             let ids: std::collections::BTreeSet<_> =
@@ -50,25 +66,30 @@ impl Args {
             "CONTAINER",
             "REPOSITORY",
             "TAG",
+            "PLATFORM",
             "IMAGE ID",
             "SIZE",
             "CREATED",
         ];
         let mut table = Table::new(20, &header);
         let mut objects = Vec::new();
-        for it in &containers {
+        for it in containers {
             let (repository, tag) = repository_and_tag(&it.image);
             let image = images.get(it.image_id.as_str());
             let size = image.map_or(0, |image| image.size);
             let created = image.map_or(0, |image| image.created);
+            let details = details.get(it.image_id.as_str());
+            let platform = details.map_or_else(String::new, ImageDetails::platform);
             objects.push(json!({
                 "ID": it.image_id, "ContainerName": it.name(), "Repository": repository,
-                "Tag": tag, "Size": size,
+                "Tag": tag, "Platform": platform, "Size": size,
+                "LastTagTime": details.map(|it| it.metadata.last_tag_time.as_str()),
             }));
             table.row(vec![
                 it.name().to_owned(),
                 repository,
                 tag,
+                platform,
                 short_id(&it.image_id).to_owned(),
                 decimal_size(size),
                 format!("{} ago", super::ps::age(created, now)),

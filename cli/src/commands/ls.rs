@@ -36,8 +36,13 @@ impl Args {
             Some(client) => client.get("/x/stacks").await?,
             None => Vec::new(),
         };
-        stacks
-            .retain(|it| self.all || it.containers.get("running").is_some_and(|&count| count > 0));
+        if !self.all {
+            let runs = |state: &str| matches!(state, "running" | "restarting" | "paused");
+            stacks
+                .iter_mut()
+                .for_each(|it| it.containers.retain(|state, _| runs(state)));
+            stacks.retain(|it| it.containers.values().any(|&count| count > 0));
+        }
         if self.quiet {
             stacks.iter().for_each(|it| output::line(&it.name));
             return Ok(ExitCode::SUCCESS);

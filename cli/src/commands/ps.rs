@@ -8,10 +8,11 @@ use agent::cluster::info::ClusterInfo;
 use jiff::Timestamp;
 
 use super::Outcome;
-use super::ls::Format;
 use crate::connect::Client;
 use crate::docker::{self, Container};
+use crate::error::Failure;
 use crate::follow;
+use crate::output::template::{self, RowFormat};
 use crate::output::{self, Table, ellipsis};
 use crate::project::{Context, Warnings};
 use scheduler::compose::{Purpose, Steps};
@@ -39,8 +40,9 @@ pub(crate) struct Args {
     /// The same as --status, written `status=STATE`
     #[arg(long, value_name = "status=STATE", value_parser = parse_filter)]
     filter: Vec<State>,
-    #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    /// `table`, `json`, or a template such as `{{.Name}}` or `table {{.Name}}\t{{.Status}}`
+    #[arg(long, default_value = "table")]
+    format: RowFormat,
     /// Print long texts whole
     #[arg(long)]
     no_trunc: bool,
@@ -122,7 +124,7 @@ impl Args {
             Some(client) if self.is_for_people() => nodes(client).await,
             _ => Nodes::One,
         };
-        self.print(&found, nodes);
+        self.print(&found, nodes)?;
         if let Some(client) = &client
             && self.is_for_people()
         {
@@ -132,7 +134,7 @@ impl Args {
     }
 
     fn is_for_people(&self) -> bool {
-        !self.quiet && !self.services && self.format != Format::Json
+        !self.quiet && !self.services && self.format == RowFormat::Table
     }
 
     fn shows(&self, container: &Container) -> bool {
@@ -157,19 +159,27 @@ impl Args {
         in_state && is_named
     }
 
-    fn print(&self, containers: &[Container], nodes: Nodes) {
-        if self.quiet {
-            containers.iter().for_each(|it| output::line(&it.id));
-        } else if self.services {
-            let services: BTreeSet<_> = containers.iter().map(Container::service).collect();
-            services.into_iter().for_each(output::line);
-        } else if self.format == Format::Json {
-            containers
-                .iter()
-                .for_each(|it| output::line(json::object(it, self.no_trunc).to_string()));
-        } else {
-            output::result(table(containers, nodes, Timestamp::now(), self.no_trunc));
+    fn print(&self, containers: &[Container], nodes: Nodes) -> Result<(), Failure> {
+        let objects = || -> Vec<_> {
+            let objects = containers.iter();
+            objects.map(|it| json::object(it, self.no_trunc)).collect()
+        };
+        match &self.format {
+            _ if self.quiet => containers.iter().for_each(|it| output::line(&it.id)),
+            _ if self.services => {
+                let services: BTreeSet<_> = containers.iter().map(Container::service).collect();
+                services.into_iter().for_each(output::line);
+            }
+            RowFormat::Table => output::result(table(containers, nodes, Timestamp::now(), self.no_trunc)),
+            RowFormat::Json => objects().iter().for_each(|it| output::line(it.to_string())),
+            RowFormat::Lines(wanted) => {
+                output::result(template::lines(wanted, &objects()).map_err(Failure::new)?);
+            }
+            RowFormat::TableOf(wanted) => {
+                output::result(template::table(wanted, &objects()).map_err(Failure::new)?);
+            }
         }
+        Ok(())
     }
 }
 

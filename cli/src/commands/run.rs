@@ -225,7 +225,7 @@ impl Args {
         before: &StackStatus,
         needs: &Needs,
     ) -> Result<(), Failure> {
-        let mut differ = Differ::new(before, Intent::Up);
+        let mut differ = Differ::new(before, Intent::Run);
         if self.quiet_pull {
             differ.hide_pulls();
         }

@@ -48,7 +48,7 @@ impl Args {
         };
         let path = stack_path(&project.name, "");
         let accepted = deploy::ask(&client, Method::PUT, &path, &request).await?;
-        let mut differ = Differ::new(&before, Intent::Up);
+        let mut differ = Differ::new(&before, Intent::Up).only(&scope);
         let mut progress = context.progress("Running");
         let converge = follow::converge(
             &client,

@@ -41,7 +41,7 @@ impl Args {
                     .into_iter()
                     .chain(top.titles.iter().map(String::as_str))
                     .collect();
-                Table::new(5, &header)
+                Table::new(4, &header).padded_by(2)
             });
             for process in top.processes {
                 let mut row = vec![

@@ -21,6 +21,8 @@ pub(crate) enum Intent {
     Up,
     /// `up --wait`: health matters everywhere.
     UpAndWait,
+    /// `run`: what is as it was is not spoken of.
+    Run,
     Restart,
     Stop,
     Kill,
@@ -63,7 +65,7 @@ impl Differ {
                 before,
                 match intent {
                     Intent::UpAndWait => Awaited::All,
-                    Intent::Up | Intent::Restart | Intent::Stop | Intent::Kill => {
+                    Intent::Up | Intent::Run | Intent::Restart | Intent::Stop | Intent::Kill => {
                         Awaited::Dependencies
                     }
                 },
@@ -267,7 +269,7 @@ impl Differ {
         match self.intent {
             Intent::Kill => "Killing",
             Intent::Restart => "Restarting",
-            Intent::Up | Intent::UpAndWait | Intent::Stop => "Stopping",
+            Intent::Up | Intent::UpAndWait | Intent::Run | Intent::Stop => "Stopping",
         }
     }
 
@@ -280,7 +282,10 @@ impl Differ {
     ) -> Option<Event> {
         let id = format!("Container {}", now.name);
         let is_unchanged = before.is_some_and(|it| it.task == now.task && it.state == now.state);
-        let is_about_change = matches!(self.intent, Intent::Restart | Intent::Stop | Intent::Kill);
+        let is_about_change = match self.intent {
+            Intent::Run | Intent::Restart | Intent::Stop | Intent::Kill => true,
+            Intent::Up | Intent::UpAndWait => false,
+        };
         if is_unchanged && is_about_change {
             return None;
         }

@@ -97,7 +97,7 @@ pub(crate) fn summary(view: &View<'_>) -> Value {
         "Node": node(view).map(|node| node.description.hostname.as_str()),
         "Image": spec.image,
         "ImageID": image_id(view),
-        "Command": words.collect::<Vec<_>>().join(" "),
+        "Command": words.map(quoted).collect::<Vec<_>>().join(" "),
         "Created": unix_seconds(created_at(view.state, view.found)),
         "Ports": ports,
         "Labels": labels(view.state, view.found, view.facts.image.as_ref()),
@@ -113,6 +113,14 @@ pub(crate) fn summary(view: &View<'_>) -> Value {
 fn node<'a>(view: &View<'a>) -> Option<&'a Node> {
     let id = view.found.task.node.as_ref()?;
     view.state.nodes.get(id).map(AsRef::as_ref)
+}
+
+/// A word of the command as Docker lists it: in quotes when it has a space.
+fn quoted(word: String) -> String {
+    match word.contains(' ') {
+        true => format!("'{word}'"),
+        false => word,
+    }
 }
 
 fn container_spec<'a>(view: &View<'a>) -> &'a ContainerSpec {
