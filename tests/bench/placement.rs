@@ -6,11 +6,7 @@
 //!
 //! `NODES=…`, `SERVICES=…`, `REPLICAS=…` (comma-separated, one case each) replace the usual cases.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::cast_precision_loss
-)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::cast_precision_loss)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,7 +39,9 @@ struct Case {
 }
 
 fn main() {
-    println!("| nodes | services | replicas | wishes | placements/s | one more service | bytes a task |");
+    println!(
+        "| nodes | services | replicas | wishes | placements/s | one more service | bytes a task |"
+    );
     println!("|---|---|---|---|---|---|---|");
     for case in cases() {
         run(&case);
@@ -95,7 +93,11 @@ fn run(case: &Case) {
     }
     let took = began.elapsed();
     let tasks = manager.placed();
-    assert_eq!(tasks, case.services * case.replicas as usize, "all have a node");
+    assert_eq!(
+        tasks,
+        case.services * case.replicas as usize,
+        "all have a node"
+    );
     let memory = resident().saturating_sub(before) / tasks as u64;
     let one = Instant::now();
     manager.deploy("last", &["one".to_owned()], 1, case.wishes);
@@ -225,7 +227,11 @@ fn spec(name: &str, replicas: u32, wishes: Wishes) -> ServiceSpec {
 
 fn node(number: usize) -> Node {
     let label = |key: &str, value: String| (key.to_owned(), value);
-    let disk = if number.is_multiple_of(4) { "hdd" } else { "ssd" };
+    let disk = if number.is_multiple_of(4) {
+        "hdd"
+    } else {
+        "ssd"
+    };
     Node {
         id: NodeId::new(format!("n{number}")),
         description: NodeDescription {

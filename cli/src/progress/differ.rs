@@ -244,6 +244,7 @@ impl Differ {
                     before.is_some_and(|it| it.task == now.task && it.state.is_terminal());
                 let is_stopping = matches!(self.intent, Intent::Stop | Intent::Kill);
                 match now.state {
+                    _ if was_over && self.intent == Intent::Run => None,
                     // What ended by itself is wanted to stay so; it is not for us to call it stopped.
                     TaskState::Failed | TaskState::Rejected
                         if service.phase == ServicePhase::Failed =>

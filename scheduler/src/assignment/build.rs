@@ -8,6 +8,7 @@ mod labels;
 mod names;
 mod overlay;
 
+pub(crate) use labels::COMPOSE_VERSION;
 pub use labels::labels;
 pub(crate) use overlay::{is_spread, way_in};
 

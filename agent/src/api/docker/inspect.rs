@@ -149,6 +149,9 @@ pub(crate) fn labels(
         found.spec(),
         &found.task,
     ));
+    if let (Some(_), Some(image)) = (&found.service.stack, image) {
+        labels.insert("com.docker.compose.image".to_owned(), image.id.to_string());
+    }
     labels
 }
 

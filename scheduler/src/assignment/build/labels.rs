@@ -11,7 +11,7 @@ use crate::model::task::Task;
 use crate::state::State;
 
 /// The version of Compose whose labels these are, for tools that compare it.
-const COMPOSE_VERSION: &str = "2.40.0";
+pub(crate) const COMPOSE_VERSION: &str = "2.40.3";
 
 /// The labels of a container: its own, and those that wharfie and Compose add.
 pub fn labels(

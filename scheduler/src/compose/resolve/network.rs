@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 
 use super::deploy::mode;
 use super::{Resolver, count, flag, text, text_map, texts};
+use crate::assignment::build::COMPOSE_VERSION;
 use crate::compose::document::Node;
 use crate::compose::lint::Rule;
 use crate::model::container::{NetworkAttachment, NetworkMode};
@@ -18,8 +19,25 @@ impl Resolver<'_> {
         let networks = self.section("networks");
         networks
             .into_iter()
-            .map(|(key, node)| (key, self.network(&node)))
+            .map(|(key, node)| {
+                let mut spec = self.network(&node);
+                if !spec.external {
+                    spec.labels.extend(self.labels("network", &key));
+                }
+                (key, spec)
+            })
             .collect()
+    }
+
+    /// By which tools find what belongs to a project.
+    fn labels(&self, kind: &str, key: &str) -> [(String, String); 3] {
+        let label =
+            |name: &str, value: &str| (format!("com.docker.compose.{name}"), value.to_owned());
+        [
+            label("project", self.context.name),
+            label(kind, key),
+            label("version", COMPOSE_VERSION),
+        ]
     }
 
     fn network(&mut self, node: &Node) -> NetworkSpec {
@@ -115,13 +133,16 @@ impl Resolver<'_> {
                 );
                 self.problems.unsupported(driver_node.span, title);
             }
-            let spec = VolumeSpec {
+            let mut spec = VolumeSpec {
                 name: text(&node, "name").unwrap_or_else(|| key.clone()),
                 driver,
                 driver_opts: text_map(&node, "driver_opts"),
                 labels: text_map(&node, "labels"),
                 external: flag(&node, "external"),
             };
+            if !spec.external {
+                spec.labels.extend(self.labels("volume", &key));
+            }
             volumes.insert(key, spec);
         }
         volumes
