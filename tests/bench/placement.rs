@@ -6,7 +6,12 @@
 //!
 //! `NODES=…`, `SERVICES=…`, `REPLICAS=…` (comma-separated, one case each) replace the usual cases.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::cast_precision_loss)]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    clippy::disallowed_methods
+)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
