@@ -170,7 +170,9 @@ impl Args {
                 let services: BTreeSet<_> = containers.iter().map(Container::service).collect();
                 services.into_iter().for_each(output::line);
             }
-            RowFormat::Table => output::result(table(containers, nodes, Timestamp::now(), self.no_trunc)),
+            RowFormat::Table => {
+                output::result(table(containers, nodes, Timestamp::now(), self.no_trunc))
+            }
             RowFormat::Json => objects().iter().for_each(|it| output::line(it.to_string())),
             RowFormat::Lines(wanted) => {
                 output::result(template::lines(wanted, &objects()).map_err(Failure::new)?);
