@@ -9,7 +9,8 @@
 //! comes in while a write is under way goes into the next batch. The state is published before the
 //! reply to the command that changed it, so that whoever has a reply reads what it did.
 //!
-//! When the disk fails the manager stops deciding and says why; containers go on as they are.
+//! When the disk fails the manager stops deciding and says why; containers go on as they are. While
+//! the disk is full it refuses what it is asked, and goes on when there is room.
 //!
 //! With other members in the group, what it says to them goes through [`peers`], and what they say
 //! comes in through [`ManagerHandle::deliver`].
@@ -179,6 +180,7 @@ impl Manager {
             replies: VecDeque::new(),
             wake: None,
             clock: AdvancingClock::start(),
+            full: None,
             failed: None,
         };
         tokio::spawn(running.run(queue, persisted, notices));
@@ -212,11 +214,14 @@ impl Manager {
         });
         drop(disk);
         let outcome = written.recv().await;
-        // When the channel ends, the directory is free again.
-        while written.recv().await.is_some() {}
+        // When the channel ends, the directory is free again. A full disk is tried again until nobody
+        // listens.
+        while !matches!(outcome, Some(Done::Full { .. })) && written.recv().await.is_some() {}
         match outcome {
             Some(Done::Written { .. }) => Ok(()),
-            Some(Done::Failed { reason }) => Err(ManagerError::NotWritten { reason }),
+            Some(Done::Failed { reason } | Done::Full { reason }) => {
+                Err(ManagerError::NotWritten { reason })
+            }
             Some(Done::Saved { .. }) | None => Err(ManagerError::NotWritten {
                 reason: "the thread that writes has ended".to_owned(),
             }),
@@ -238,7 +243,7 @@ impl ManagerHandle {
     /// # Errors
     ///
     /// Returns why the command was refused; nothing has changed then, except after
-    /// [`Refusal::Unsettled`] and [`Refusal::Stale`], when nobody knows.
+    /// [`Refusal::Unsettled`], [`Refusal::Stale`] and [`Refusal::NoRoom`], when nobody knows.
     pub async fn command(&self, command: Command) -> Result<Answer, Refusal> {
         match &self.forward {
             Some(forward) => forward.carry_out(self, request_id(), command).await,
@@ -357,6 +362,8 @@ struct Loop {
     ready: Vec<u64>,
     wake: Option<Timestamp>,
     clock: AdvancingClock,
+    /// Why nothing can be written for the time being.
+    full: Option<String>,
     /// Why nothing is decided any more.
     failed: Option<String>,
 }
@@ -408,9 +415,9 @@ impl Loop {
     fn request(&mut self, request: Request) {
         match request {
             Request::Command { id, command, reply } => {
-                if let Some(reason) = self.failed.clone() {
+                if let Some(refusal) = self.refusal() {
                     // Whoever asked may have left.
-                    let _ = reply.send(Err(Refusal::Stopped { reason }));
+                    let _ = reply.send(Err(refusal));
                     return;
                 }
                 self.waiting.insert(id.clone(), reply);
@@ -428,9 +435,33 @@ impl Loop {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Written { number } => self.input(Input::Persisted { number }),
+            Done::Written { number } => {
+                self.full = None;
+                self.input(Input::Persisted { number });
+            }
             Done::Saved { index } => self.input(Input::SnapshotSaved { index }),
+            Done::Full { reason } => {
+                self.full = Some(reason);
+                self.refuse_all();
+            }
             Done::Failed { reason } => self.fail(&reason),
+        }
+    }
+
+    /// Why nothing is decided, if so.
+    fn refusal(&self) -> Option<Refusal> {
+        let stopped = self.failed.clone();
+        let stopped = stopped.map(|reason| Refusal::Stopped { reason });
+        stopped.or_else(|| self.full.clone().map(|reason| Refusal::NoRoom { reason }))
+    }
+
+    /// Nobody waits for what cannot be written.
+    fn refuse_all(&mut self) {
+        let Some(refusal) = self.refusal() else {
+            return;
+        };
+        for (_, reply) in std::mem::take(&mut self.waiting) {
+            let _ = reply.send(Err(refusal.clone()));
         }
     }
 
@@ -438,10 +469,7 @@ impl Loop {
     fn fail(&mut self, reason: &str) {
         tracing::error!(reason, "the control plane cannot write and stops deciding");
         self.failed = Some(reason.to_owned());
-        for (_, reply) in std::mem::take(&mut self.waiting) {
-            let reason = reason.to_owned();
-            let _ = reply.send(Err(Refusal::Stopped { reason }));
-        }
+        self.refuse_all();
     }
 
     fn input(&mut self, input: Input) {

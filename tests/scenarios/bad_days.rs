@@ -1,6 +1,6 @@
 //! What goes wrong outside is said in one sentence, and the next command works.
 
-use crate::support::{Host, binary};
+use crate::support::{Host, binary, eventually};
 
 const SLEEP: &str = "    image: busybox:1.35\n    init: true\n    command: sleep 1000000\n";
 
@@ -30,6 +30,111 @@ fn a_full_disk_is_named_and_up_works_when_there_is_room_again() {
     host.compose("app", &file, "up -d").succeeds();
     host.exec("app", "web", "true").succeeds();
     host.compose("app", &file, "down -v").succeeds();
+}
+
+#[test]
+fn when_not_even_decisions_can_be_written_that_is_said_and_all_goes_on_when_there_is_room() {
+    let mut host = Host::bare();
+    let data = host.path("data");
+    std::fs::create_dir_all(&data).unwrap();
+    host.shell(&format!(
+        "mount -t tmpfs -o size=24m none {}",
+        data.display()
+    ))
+    .succeeds();
+    host.start_agent();
+    host.import("busybox", "busybox:1.35", &["--change", r#"CMD ["sh"]"#]);
+    let file = "services:\n  web:\n    image: busybox:1.35\n    init: true\n    command: sh -c 'while sleep 0.1; do echo tick; done'\n";
+    host.compose("app", file, "up -d").succeeds();
+    host.shell(&format!(
+        "dd if=/dev/zero of={}/filler bs=64k; true",
+        data.display()
+    ));
+
+    // The log of decisions has room set aside; this uses it up.
+    let label = "x".repeat(100_000);
+    let body = host.path("volume.json");
+    let refused = (0..100).find_map(|number| {
+        let text = serde_json::json!({ "Name": format!("v{number}"), "Labels": { "big": label } });
+        std::fs::write(&body, text.to_string()).unwrap();
+        let ran = host.shell(&format!(
+            "curl -s --max-time 20 -X POST -H 'Content-Type: application/json' --data @{} --unix-socket {} http://node/volumes/create",
+            body.display(),
+            host.path("run/wharfie.sock").display()
+        ));
+        assert!(ran.code == 0, "it does not answer in time: {ran}");
+        ran.stdout.contains("no room").then_some(ran)
+    });
+    refused
+        .expect("the room is used up at some time")
+        .says("No space left");
+    let changed = file.replace("tick", "tock");
+    let began = std::time::Instant::now();
+    let ran = host.compose("app", &changed, "up -d").fails_with(1);
+    ran.says("no room").says("No space left").says("hint: ");
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(20),
+        "it waits"
+    );
+    host.wharfie("-p app down").fails_with(1).says("no room");
+    // What runs knows nothing of it.
+    host.exec("app", "web", "echo fine").succeeds().says("fine");
+
+    host.shell(&format!("rm {}/filler", data.display()))
+        .succeeds();
+    eventually("it takes on work again", || {
+        let ran = host.compose("app", &changed, "up -d");
+        if ran.code == 0 {
+            Ok(())
+        } else {
+            Err(ran.to_string())
+        }
+    });
+    eventually("the new container speaks", || {
+        let said = host.logs("app", "web");
+        if said.contains("tock") {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    });
+    host.compose("app", file, "down -v").succeeds();
+    host.shell(&format!("umount --lazy {}", data.display()))
+        .succeeds();
+    host.leaves_nothing();
+}
+
+#[test]
+fn on_a_full_disk_a_stack_still_comes_down_and_a_pull_is_refused_in_a_sentence() {
+    let mut host = Host::bare();
+    let data = host.path("data");
+    std::fs::create_dir_all(&data).unwrap();
+    host.shell(&format!(
+        "mount -t tmpfs -o size=24m none {}",
+        data.display()
+    ))
+    .succeeds();
+    host.start_agent();
+    host.import("busybox", "busybox:1.35", &["--change", r#"CMD ["sh"]"#]);
+    // Its own writes and its output meet the full disk as well.
+    let file = "services:\n  web:\n    image: busybox:1.35\n    init: true\n    command: sh -c 'while sleep 0.05; do echo tick; done'\n";
+    host.compose("app", file, "up -d").succeeds();
+    host.shell(&format!(
+        "dd if=/dev/zero of={}/filler bs=64k; true",
+        data.display()
+    ));
+    let ran = host.exec("app", "web", "dd if=/dev/zero of=/file bs=64k count=20");
+    assert!(ran.code != 0, "{ran}");
+    ran.says("No space left");
+    let tar = crate::support::image("busybox");
+    let ran = host.wharfie_with(&["image", "import", &tar.to_string_lossy(), "other:1"]);
+    assert!(ran.code != 0, "{ran}");
+    ran.says("no space left").never_says("panicked");
+    assert_eq!(host.inspect("app-web-1")["State"]["Status"], "running");
+    host.wharfie("-p app down").succeeds();
+    host.shell(&format!("umount --lazy {}", data.display()))
+        .succeeds();
+    host.leaves_nothing();
 }
 
 #[test]

@@ -538,6 +538,7 @@ impl World {
                         | Refusal::Stale
                         | Refusal::Unsettled
                         | Refusal::NoMajority
+                        | Refusal::NoRoom { .. }
                         | Refusal::Stopped { .. }),
                     ) => Outcome::Again {
                         leader: leader(refused),

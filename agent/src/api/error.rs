@@ -206,6 +206,7 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::NoMajority
         | Refusal::NotAManager { .. }
         | Refusal::Unsettled
+        | Refusal::NoRoom { .. }
         | Refusal::Stopped { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::PortTaken { .. }
         | Refusal::NameTaken { .. }

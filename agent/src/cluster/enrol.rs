@@ -414,6 +414,7 @@ async fn carry_out(manager: &ManagerHandle, command: Command) -> Result<Reply, N
         | Refusal::NoMajority
         | Refusal::Stale
         | Refusal::Unsettled
+        | Refusal::NoRoom { .. }
         | Refusal::Stopped { .. } => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::CONFLICT,
     };

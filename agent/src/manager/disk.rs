@@ -44,6 +44,10 @@ pub(super) enum Done {
     Saved {
         index: u64,
     },
+    /// There is no room: it tries again until there is, and nothing is written meanwhile.
+    Full {
+        reason: String,
+    },
     /// It has stopped.
     Failed {
         reason: String,
@@ -241,7 +245,9 @@ impl Writer {
                 // The reserve is used up: what was decided waits until there is room.
                 Err(error) if error.is_full() && !done.is_closed() => {
                     if !std::mem::replace(&mut waiting, true) {
-                        tracing::error!(error = chain(&error), "waiting for room on the disk");
+                        let reason = chain(&error);
+                        tracing::error!(reason, "waiting for room on the disk");
+                        let _ = done.send(Done::Full { reason });
                     }
                     thread::sleep(FULL_DISK_RETRY);
                 }

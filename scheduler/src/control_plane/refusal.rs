@@ -158,6 +158,8 @@ pub enum Refusal {
     Unsettled,
     #[error("the cluster's state changed while the command was decided on")]
     Stale,
+    #[error("there is no room on the node's disk for what is decided: {reason}")]
+    NoRoom { reason: String },
     #[error("the control plane has stopped: {reason}")]
     Stopped { reason: String },
 }
@@ -170,6 +172,10 @@ impl Refusal {
                 similar: Some(name),
                 ..
             } => Some(format!("Did you mean `{name}`?")),
+            Self::NoRoom { .. } => Some(
+                "Make room there: the node then goes on by itself, also with what it had taken on."
+                    .into(),
+            ),
             Self::PortTaken { .. } => {
                 Some("Change the published port (left of the colon in `ports:`) of one of them, or stop the other one first.".into())
             }
