@@ -286,3 +286,6 @@ fn device_sum(text: &str, field: &str) -> u64 {
         .filter_map(|word| word.strip_prefix(field)?.parse::<u64>().ok())
         .sum()
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,3 +98,69 @@ fn the_kernel_accepts_the_program() {
     load(&program(&[DeviceRule::all(Verdict::Allow)])).unwrap();
     load(&program(&[])).unwrap();
 }
+
+/// A cgroup of the unified tree, which hosts with cgroup v1 mount beside the others.
+struct Unified(std::path::PathBuf);
+
+impl Unified {
+    fn new() -> Option<Self> {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let line = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+        let name = format!("wharfie-test-{:016x}", rand::random::<u64>());
+        let path = std::path::Path::new(line.split(' ').nth(4)?).join(name);
+        // Read-only in a container that the tests run in.
+        std::fs::create_dir(&path).ok().map(|()| Self(path))
+    }
+
+    /// Runs a line of shell in it.
+    fn run(&self, line: &str) -> String {
+        let line = format!("echo 0 > {}/cgroup.procs; {line}", self.0.display());
+        shell(&line)
+    }
+}
+
+impl Drop for Unified {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+fn shell(line: &str) -> String {
+    let ran = std::process::Command::new("sh")
+        .args(["-c", &format!("exec 2>&1; {line}")])
+        .output();
+    String::from_utf8(ran.unwrap().stdout).unwrap()
+}
+
+#[test]
+fn the_kernel_asks_the_program_that_was_attached() {
+    let scratch = tempfile::tempdir().unwrap();
+    let node = scratch.path().join("node");
+    let open = format!("dd if={} of=/dev/null count=0", node.display());
+    // The kernel's log.
+    let make = format!("mknod {} c 1 11", node.display());
+    let (Some(cgroup), "") = (Unified::new(), shell(&make).as_str()) else {
+        return;
+    };
+    if shell(&open).contains("dd: ") {
+        // Not even root may, here.
+        return;
+    }
+    let directory = std::fs::File::open(&cgroup.0).unwrap();
+    let filter = load(&program(&default_rules())).unwrap();
+    attach(
+        std::os::fd::AsFd::as_fd(&directory),
+        std::os::fd::AsFd::as_fd(&filter),
+    )
+    .unwrap();
+    let said = cgroup.run(&open);
+    assert!(said.contains("Operation not permitted"), "{said}");
+    let other = scratch.path().join("other");
+    let said = cgroup.run(&format!(
+        "mknod {0} c 1 5 && head -c 1 {0} | wc -c",
+        other.display()
+    ));
+    assert_eq!(said.trim(), "1");
+    // Outside nothing has changed.
+    assert!(!shell(&open).contains("dd: "));
+}
