@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::connect::{ApiError, Client, url};
 use crate::error::Failure;
+use crate::nodes::Nodes;
 
 /// Labels by which Compose's tools, and we, find what belongs to a project.
 pub(crate) const PROJECT_LABEL: &str = "com.docker.compose.project";
@@ -258,7 +259,28 @@ pub(crate) async fn running(
             && !it.is_one_off()
             && number.is_none_or(|number| it.number() == number)
     });
-    found.ok_or_else(|| match (number, meant) {
+    let Some(found) = found else {
+        let failure = not_running(service, number, is_known, meant);
+        return Err(blind_spot(client, failure).await);
+    };
+    Ok(found)
+}
+
+/// A worker does not see what is elsewhere.
+async fn blind_spot(client: &Client, failure: Failure) -> Failure {
+    match Nodes::seen_by(client).await.blind_spot() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn not_running(
+    service: &str,
+    number: Option<u32>,
+    is_known: bool,
+    meant: Option<String>,
+) -> Failure {
+    match (number, meant) {
         (None, Some(meant)) if !is_known => {
             Failure::new(format!("service \"{service}\" is not running"))
                 .hint(format!("Did you mean `{meant}`?"))
@@ -272,7 +294,7 @@ pub(crate) async fn running(
         (Some(number), _) => Failure::new(format!(
             "service \"{service}\" is not running container #{number}"
         )),
-    })
+    }
 }
 
 /// The parts of `GET /containers/{id}/json` that are used.
@@ -306,16 +328,16 @@ pub(crate) async fn of_services(
     if let Some(unknown) = services.iter().find(has_none) {
         let failure = Failure::new(format!("no container found for service \"{unknown}\""));
         let meant = compose::nearest(unknown, found.iter().map(Container::service));
-        return Err(match meant {
+        let failure = match meant {
             Some(meant) => failure.hint(format!("Did you mean `{meant}`?")),
             None => failure.hint(format!("Start it with `wharfie up -d {unknown}`.")),
-        });
+        };
+        return Err(blind_spot(client, failure).await);
     }
     if found.is_empty() {
-        return Err(
-            Failure::new(format!("no container found for project \"{project}\""))
-                .hint("Start it with `wharfie up -d`."),
-        );
+        let failure = Failure::new(format!("no container found for project \"{project}\""))
+            .hint("Start it with `wharfie up -d`.");
+        return Err(blind_spot(client, failure).await);
     }
     found.retain(|it| services.is_empty() || services.iter().any(|name| name == it.service()));
     Ok(found)

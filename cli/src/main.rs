@@ -18,6 +18,7 @@ mod docker;
 mod error;
 mod follow;
 mod log;
+mod nodes;
 mod output;
 mod progress;
 mod project;

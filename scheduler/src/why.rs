@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::id::{ContainerId, NodeId};
+use crate::model::node::{Node, NodeStatus};
 use crate::model::service::Service;
 use crate::model::task::{Task, TaskState};
 use crate::model::time::Timestamp;
@@ -98,7 +99,15 @@ pub fn of(state: &State, stack: &str, name: &str) -> Option<Why> {
 
 fn running<'a>(state: &'a State, service: &Service) -> impl Iterator<Item = &'a Task> {
     let tasks = state.service_tasks(&service.id).map(AsRef::as_ref);
-    tasks.filter(|task: &&Task| task.status.state == TaskState::Running)
+    tasks.filter(|task: &&Task| {
+        task.status.state == TaskState::Running && lost_with(state, task).is_none()
+    })
+}
+
+/// The node of a task, when that is down: what it said last may not be so any more.
+fn lost_with<'a>(state: &'a State, task: &Task) -> Option<&'a Node> {
+    let node = state.nodes.get(task.node.as_ref()?)?;
+    (node.status == NodeStatus::Down).then_some(node.as_ref())
 }
 
 fn waiting(state: &State, service: &Service) -> Vec<Waiting> {
@@ -106,18 +115,33 @@ fn waiting(state: &State, service: &Service) -> Vec<Waiting> {
     let last = state.slots(&service.id);
     let waits = |task: &&Task| {
         wanted.contains(&task.slot)
-            && !matches!(task.status.state, TaskState::Running | TaskState::Complete)
+            && match task.status.state {
+                TaskState::Complete => false,
+                TaskState::Running => lost_with(state, task).is_some(),
+                _ => true,
+            }
     };
     let tasks = last.into_values().map(AsRef::as_ref).filter(waits);
-    tasks
-        .map(|task| Waiting {
-            name: task.name.clone(),
-            node: node_name(state, task.node.as_ref()),
-            state: task.status.state,
-            since: task.status.at,
-            reason: task.status.reason.clone(),
-        })
-        .collect()
+    tasks.map(|task| waiting_one(state, task)).collect()
+}
+
+fn waiting_one(state: &State, task: &Task) -> Waiting {
+    let status = &task.status;
+    let (state_shown, since, reason) = match lost_with(state, task) {
+        Some(node) if status.state == TaskState::Running => {
+            // It was not given up: its data is there, or it is made for that node.
+            let reason = format!("node {} is down, and it can run nowhere else", node.name());
+            (TaskState::Orphaned, node.status_since, reason)
+        }
+        Some(_) | None => (status.state, status.at, status.reason.clone()),
+    };
+    Waiting {
+        name: task.name.clone(),
+        node: node_name(state, task.node.as_ref()),
+        state: state_shown,
+        since,
+        reason,
+    }
 }
 
 fn nodes(state: &State, service: &Service) -> (Vec<NodeAnswer>, Option<String>) {

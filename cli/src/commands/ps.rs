@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agent::cluster::info::ClusterInfo;
 use jiff::Timestamp;
 
 use super::Outcome;
-use crate::connect::Client;
 use crate::docker::{self, Container};
 use crate::error::Failure;
 use crate::follow;
+use crate::nodes::Nodes;
 use crate::output::template::{self, RowFormat};
 use crate::output::{self, Table, ellipsis};
 use crate::project::{Context, Warnings};
@@ -121,13 +120,14 @@ impl Args {
                     .is_none_or(|known| known.contains(it.service()))
         });
         let nodes = match &client {
-            Some(client) if self.is_for_people() => nodes(client).await,
-            _ => Nodes::One,
+            Some(client) if self.is_for_people() => Nodes::seen_by(client).await,
+            _ => Nodes::Alone,
         };
-        self.print(&found, nodes)?;
+        self.print(&found, &nodes)?;
         if let Some(client) = &client
             && self.is_for_people()
         {
+            lost(&found, &nodes);
             remarks(&follow::status(client, &project.name).await?);
         }
         Ok(ExitCode::SUCCESS)
@@ -159,7 +159,7 @@ impl Args {
         in_state && is_named
     }
 
-    fn print(&self, containers: &[Container], nodes: Nodes) -> Result<(), Failure> {
+    fn print(&self, containers: &[Container], nodes: &Nodes) -> Result<(), Failure> {
         let objects = || -> Vec<_> {
             let objects = containers.iter();
             objects.map(|it| json::object(it, self.no_trunc)).collect()
@@ -185,6 +185,23 @@ impl Args {
     }
 }
 
+/// Says what the table cannot know: what was seen last of a container whose node is down may not be
+/// so any more, and a worker has not seen the others.
+fn lost(containers: &[Container], nodes: &Nodes) {
+    for container in containers {
+        if let Some(node) = nodes.down(&container.node) {
+            let (name, since) = (container.name(), &node.status_since);
+            output::note(format!(
+                "{name}: node {} is down since {since}: this was seen last",
+                node.hostname
+            ));
+        }
+    }
+    if let Some(hint) = nodes.blind_spot() {
+        output::note(hint);
+    }
+}
+
 /// Says of each service how its update goes, or how it ended if not well (`web: 2 of 5 updated`),
 /// and of each container that has no place why (`app-web-2: no node can run it: 2 down`).
 fn remarks(stack: &StackStatus) {
@@ -204,21 +221,6 @@ fn remarks(stack: &StackStatus) {
     }
 }
 
-/// Whether it needs saying where a container is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Nodes {
-    One,
-    Several,
-}
-
-/// A worker knows of no other node, and shows what it has itself.
-async fn nodes(client: &Client) -> Nodes {
-    match client.get::<ClusterInfo>("/x/cluster").await {
-        Ok(info) if info.node_count.is_some_and(|count| count > 1) => Nodes::Several,
-        Ok(_) | Err(_) => Nodes::One,
-    }
-}
-
 const HEADER: [&str; 8] = [
     "NAME", "IMAGE", "COMMAND", "SERVICE", "NODE", "CREATED", "STATUS", "PORTS",
 ];
@@ -226,9 +228,9 @@ const NODE_COLUMN: usize = 4;
 /// Characters of the command that Docker shows.
 const COMMAND_WIDTH: usize = 20;
 
-fn table(containers: &[Container], nodes: Nodes, now: Timestamp, whole: bool) -> String {
+fn table(containers: &[Container], nodes: &Nodes, now: Timestamp, whole: bool) -> String {
     let mut header = HEADER.to_vec();
-    if nodes == Nodes::One {
+    if !nodes.are_several() {
         header.remove(NODE_COLUMN);
     }
     let mut table = Table::new(10, &header);
@@ -243,7 +245,7 @@ fn table(containers: &[Container], nodes: Nodes, now: Timestamp, whole: bool) ->
             it.status.clone(),
             ports::show(&it.ports),
         ];
-        if nodes == Nodes::One {
+        if !nodes.are_several() {
             row.remove(NODE_COLUMN);
         }
         table.row(row);

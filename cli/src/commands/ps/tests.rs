@@ -53,10 +53,20 @@ fn container() -> Container {
     .unwrap()
 }
 
+fn node(name: &str) -> agent::cluster::info::NodeView {
+    serde_json::from_value(serde_json::json!({
+        "id": name, "hostname": name, "is_self": false, "status": "ready", "status_reason": "",
+        "status_since": "", "availability": "active", "role": "manager", "manager": null,
+        "address": null, "labels": {}, "os": "linux", "architecture": "x86_64", "cpu_millis": 0,
+        "memory": 0, "engine_version": "", "running": 0
+    }))
+    .unwrap()
+}
+
 #[test]
 fn the_table_is_that_of_compose() {
     let now = Timestamp::from_second(1150).unwrap();
-    insta::assert_snapshot!(table(&[container()], Nodes::One, now, false), @r#"
+    insta::assert_snapshot!(table(&[container()], &Nodes::Alone, now, false), @r#"
     NAME         IMAGE        COMMAND                  SERVICE   CREATED         STATUS                   PORTS
     shop-web-1   nginx:1.27   "/docker-entrypoint.…"   web       2 minutes ago   Up 2 minutes (healthy)   0.0.0.0:8080->80/tcp
     "#);
@@ -65,7 +75,8 @@ fn the_table_is_that_of_compose() {
 #[test]
 fn with_several_nodes_it_says_where_each_container_is() {
     let now = Timestamp::from_second(1150).unwrap();
-    insta::assert_snapshot!(table(&[container()], Nodes::Several, now, false), @r#"
+    let nodes = Nodes::Cluster(vec![node("node1"), node("node2")]);
+    insta::assert_snapshot!(table(&[container()], &nodes, now, false), @r#"
     NAME         IMAGE        COMMAND                  SERVICE   NODE      CREATED         STATUS                   PORTS
     shop-web-1   nginx:1.27   "/docker-entrypoint.…"   web       node2     2 minutes ago   Up 2 minutes (healthy)   0.0.0.0:8080->80/tcp
     "#);
