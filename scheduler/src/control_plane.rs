@@ -33,7 +33,7 @@ use self::liveness::{Liveness, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::Assignment;
-use crate::assignment::build::Builder;
+use crate::assignment::build::{Builder, Shared};
 use crate::model::id::NodeId;
 use crate::model::time::Timestamp;
 use crate::raft::{
@@ -495,9 +495,10 @@ impl ControlPlane {
     /// Tells each node what it must run, if that has changed.
     fn assign(&mut self, outputs: &mut Vec<Output>) {
         self.nodes.retain(|id, _| self.state.nodes.contains_key(id));
+        let shared = Shared::read(&self.state);
         for id in self.state.nodes.keys() {
             let builder = self.nodes.entry(id.clone()).or_default();
-            if let Some(assignment) = builder.update(&self.state, id) {
+            if let Some(assignment) = builder.update(&self.state, &shared, id) {
                 outputs.push(Output::Assign {
                     node: id.clone(),
                     assignment,

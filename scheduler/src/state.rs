@@ -70,11 +70,12 @@ pub struct State {
     index: Arc<Index>,
 }
 
-/// Derived from the tables; never stored.
+/// Derived from the tables; never stored. What is asked for most is there with its rows, so that
+/// nobody looks each of them up.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Index {
-    by_service: BTreeMap<ServiceId, BTreeSet<TaskId>>,
-    by_node: BTreeMap<NodeId, BTreeSet<TaskId>>,
+    by_service: BTreeMap<ServiceId, Table<TaskId, Task>>,
+    by_node: BTreeMap<NodeId, Table<TaskId, Task>>,
     by_container: BTreeMap<ContainerId, BTreeSet<TaskId>>,
     /// Services that are not containers of their own, by stack and key.
     by_name: BTreeMap<String, BTreeMap<String, ServiceId>>,
@@ -136,17 +137,21 @@ impl State {
 
     /// Tasks of a service, oldest first.
     pub fn service_tasks(&self, id: &ServiceId) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
-        Self::pick(&self.tasks, self.index.by_service.get(id))
+        let tasks = self.index.by_service.get(id);
+        tasks.into_iter().flat_map(|tasks| tasks.values())
     }
 
     /// Tasks of a node, oldest first.
     pub fn node_tasks(&self, id: &NodeId) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
-        Self::pick(&self.tasks, self.index.by_node.get(id))
+        let tasks = self.index.by_node.get(id);
+        tasks.into_iter().flat_map(|tasks| tasks.values())
     }
 
     /// The runs of a container, oldest first.
     pub fn container_tasks(&self, id: &ContainerId) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
-        Self::pick(&self.tasks, self.index.by_container.get(id))
+        let runs = self.index.by_container.get(id);
+        let runs = runs.into_iter().flatten();
+        runs.filter_map(|id| self.tasks.get(id))
     }
 
     /// The last run of a container.
@@ -190,13 +195,6 @@ impl State {
         }
         self.tasks_made = made;
         self
-    }
-
-    fn pick<'a>(
-        tasks: &'a Table<TaskId, Task>,
-        ids: Option<&'a BTreeSet<TaskId>>,
-    ) -> impl DoubleEndedIterator<Item = &'a Arc<Task>> {
-        ids.into_iter().flatten().filter_map(|id| tasks.get(id))
     }
 
     fn apply_change(&mut self, change: &Change) {
@@ -301,20 +299,26 @@ impl State {
     }
 
     fn set_task(&mut self, row: &Arc<Task>) {
-        let before = self.tasks.get(&row.id);
-        if before.is_none() {
-            self.tasks_made += 1;
-        }
-        if before.is_none_or(|before| before.node != row.node) {
-            let index = Arc::make_mut(&mut self.index);
-            let id = &row.id;
-            enter(&mut index.by_service, &row.service, id);
-            enter(&mut index.by_container, &row.container, id);
-            if let Some(node) = &row.node {
-                enter(&mut index.by_node, node, id);
+        let id = &row.id;
+        let before = Arc::make_mut(&mut self.tasks).insert(id.clone(), row.clone());
+        let index = Arc::make_mut(&mut self.index);
+        match &before {
+            None => {
+                self.tasks_made += 1;
+                let runs = index.by_container.entry(row.container.clone());
+                runs.or_default().insert(id.clone());
             }
+            Some(before) if before.node != row.node => {
+                if let Some(node) = &before.node {
+                    leave(&mut index.by_node, node, id);
+                }
+            }
+            Some(_) => {}
         }
-        set(&mut self.tasks, row.id.clone(), row);
+        enter(&mut index.by_service, &row.service, row);
+        if let Some(node) = &row.node {
+            enter(&mut index.by_node, node, row);
+        }
     }
 
     fn remove_task(&mut self, id: &TaskId) {
@@ -323,7 +327,12 @@ impl State {
         };
         let index = Arc::make_mut(&mut self.index);
         leave(&mut index.by_service, &task.service, id);
-        leave(&mut index.by_container, &task.container, id);
+        if let Some(runs) = index.by_container.get_mut(&task.container) {
+            runs.remove(id);
+            if runs.is_empty() {
+                index.by_container.remove(&task.container);
+            }
+        }
         if let Some(node) = &task.node {
             leave(&mut index.by_node, node, id);
         }
@@ -331,8 +340,10 @@ impl State {
     }
 
     fn update_task(&mut self, id: &TaskId, update: impl FnOnce(&mut Task)) {
-        if let Some(task) = Arc::make_mut(&mut self.tasks).get_mut(id) {
-            update(Arc::make_mut(task));
+        if let Some(task) = self.tasks.get(id) {
+            let mut task = (**task).clone();
+            update(&mut task);
+            self.set_task(&Arc::new(task));
         }
     }
 }
@@ -356,14 +367,20 @@ where
     }
 }
 
-fn enter<K: Ord + Clone>(index: &mut BTreeMap<K, BTreeSet<TaskId>>, key: &K, id: &TaskId) {
-    index.entry(key.clone()).or_default().insert(id.clone());
+fn enter<K: Ord + Clone>(index: &mut BTreeMap<K, Table<TaskId, Task>>, key: &K, row: &Arc<Task>) {
+    match index.get_mut(key) {
+        Some(tasks) => set(tasks, row.id.clone(), row),
+        None => {
+            let tasks = BTreeMap::from([(row.id.clone(), row.clone())]);
+            index.insert(key.clone(), Arc::new(tasks));
+        }
+    }
 }
 
-fn leave<K: Ord + Clone>(index: &mut BTreeMap<K, BTreeSet<TaskId>>, key: &K, id: &TaskId) {
-    if let Some(ids) = index.get_mut(key) {
-        ids.remove(id);
-        if ids.is_empty() {
+fn leave<K: Ord>(index: &mut BTreeMap<K, Table<TaskId, Task>>, key: &K, id: &TaskId) {
+    if let Some(tasks) = index.get_mut(key) {
+        remove(tasks, id);
+        if tasks.is_empty() {
             index.remove(key);
         }
     }

@@ -7,20 +7,20 @@
 mod labels;
 mod names;
 mod overlay;
+mod shared;
 
 pub(crate) use labels::COMPOSE_VERSION;
 pub use labels::labels;
 pub(crate) use overlay::{is_spread, way_in};
+pub use shared::Shared;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{AssignedInterface, AssignedNetwork, AssignedTask, AssignedVolume, Assignment};
+use super::{AssignedInterface, AssignedNetwork, AssignedTask, Assignment};
 use crate::model::container::{ContainerSpec, FileGrant, NamespaceMode, NetworkMode};
 use crate::model::id::{ContainerId, NetworkId, NodeId, TaskId};
 use crate::model::network::Attachment;
-use crate::model::node::Role;
 use crate::model::service::{Service, ServiceSpec};
 use crate::model::stack::StoredContent;
 use crate::model::task::Task;
@@ -42,8 +42,13 @@ struct Made {
 
 impl Builder {
     /// What the node must be told now; `None` if it has been told.
-    pub fn update(&mut self, state: &State, node: &NodeId) -> Option<Arc<Assignment>> {
-        let next = self.build(state, node);
+    pub fn update(
+        &mut self,
+        state: &State,
+        shared: &Shared,
+        node: &NodeId,
+    ) -> Option<Arc<Assignment>> {
+        let next = self.build(state, shared, node);
         if self.last.as_ref().is_some_and(|last| is_same(last, &next)) {
             return None;
         }
@@ -52,7 +57,7 @@ impl Builder {
         Some(next)
     }
 
-    fn build(&mut self, state: &State, node: &NodeId) -> Assignment {
+    fn build(&mut self, state: &State, shared: &Shared, node: &NodeId) -> Assignment {
         let mut last_runs: BTreeMap<&ContainerId, &Arc<Task>> = BTreeMap::new();
         for task in state.node_tasks(node).filter(|task| is_on_node(task)) {
             last_runs.insert(&task.container, task);
@@ -68,7 +73,7 @@ impl Builder {
 
         let used = rows.iter().flat_map(|task| &task.attachments);
         let mut used: BTreeSet<&NetworkId> = used.map(|attachment| &attachment.network).collect();
-        let published = overlay::published(state, node);
+        let published = overlay::published(&shared.entrances, node);
         if overlay::is_spread(state) {
             used.extend(published.iter().map(|port| &port.network));
         }
@@ -77,12 +82,12 @@ impl Builder {
         Assignment {
             epoch: state.cluster.as_ref().map_or(0, |cluster| cluster.epoch),
             generation: state.version,
-            managers: managers(state),
+            managers: shared.managers.clone(),
             role: state.nodes.get(node).map(|row| row.role),
             tasks,
-            networks: networks(state, node, &used),
+            networks: networks(state, shared, node, &used),
             published: published.clone(),
-            volumes: volumes(state, node),
+            volumes: shared.volumes.get(node).cloned().unwrap_or_default(),
             secrets: contents(&state.secrets, &specs, |spec| &spec.secrets),
             configs: contents(&state.configs, &specs, |spec| &spec.configs),
         }
@@ -132,18 +137,6 @@ fn is_same(one: &Assignment, other: &Assignment) -> bool {
         && one.volumes == other.volumes
         && one.secrets == other.secrets
         && one.configs == other.configs
-}
-
-/// The managers that can be reached, in the order of their identifiers.
-fn managers(state: &State) -> Vec<(NodeId, SocketAddr)> {
-    if state.cluster.is_none() {
-        return Vec::new();
-    }
-    let nodes = state.nodes.values();
-    nodes
-        .filter(|node| node.role == Role::Manager)
-        .filter_map(|node| Some((node.id.clone(), node.address?)))
-        .collect()
 }
 
 /// The spec of the version that a task runs.
@@ -262,12 +255,18 @@ fn container_named(state: &State, name: &str) -> Option<ContainerId> {
     Some(task.container.clone())
 }
 
-fn networks(state: &State, node: &NodeId, used: &BTreeSet<&NetworkId>) -> Vec<AssignedNetwork> {
+fn networks(
+    state: &State,
+    shared: &Shared,
+    node: &NodeId,
+    used: &BTreeSet<&NetworkId>,
+) -> Vec<AssignedNetwork> {
     let known = used.iter().filter_map(|id| state.networks.get(*id));
-    let mut names = names::Names::read(state, used);
     let assigned = known.map(|network| {
         let option = |name: &str| network.spec.driver_opts.get(name).map(String::as_str);
-        let (table, virtual_addresses) = names.take(&network.id);
+        let meanings = shared.names.get(&network.id).cloned().unwrap_or_default();
+        let endpoints = shared.endpoints.get(&network.id);
+        let endpoints = endpoints.map_or(&[][..], Vec::as_slice);
         AssignedNetwork {
             id: network.id.clone(),
             name: network.spec.name.clone(),
@@ -278,24 +277,12 @@ fn networks(state: &State, node: &NodeId, used: &BTreeSet<&NetworkId>) -> Vec<As
             bridge_name: option("com.docker.network.bridge.name").map(str::to_owned),
             inter_container: option("com.docker.network.bridge.enable_icc") != Some("false"),
             masquerade: option("com.docker.network.bridge.enable_ip_masquerade") != Some("false"),
-            names: table,
-            virtual_addresses,
-            overlay: overlay::overlay(state, node, network),
+            names: meanings.names,
+            virtual_addresses: meanings.virtual_addresses,
+            overlay: overlay::overlay(state, node, network, endpoints),
         }
     });
     assigned.collect()
-}
-
-fn volumes(state: &State, node: &NodeId) -> Vec<AssignedVolume> {
-    let here = state
-        .volumes
-        .values()
-        .filter(|volume| volume.node.as_ref() == Some(node));
-    here.map(|volume| AssignedVolume {
-        spec: volume.spec.clone(),
-        remove: volume.removing,
-    })
-    .collect()
 }
 
 /// The contents of what the specs are granted, and of nothing else.

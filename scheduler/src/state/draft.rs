@@ -3,7 +3,7 @@
 //! Commands and passes decide one after the other on the same draft, so that each sees what the
 //! one before has decided. Identifiers come from a generator that is part of the draft.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -63,8 +63,33 @@ impl<'a> Draft<'a> {
         self.changes.is_empty()
     }
 
+    /// A task that was made, given an address and given a node in one go is written once.
     pub fn into_changes(self) -> Vec<Change> {
-        self.changes
+        let mut last_rows: BTreeMap<TaskId, usize> = BTreeMap::new();
+        for (number, change) in self.changes.iter().enumerate() {
+            if let Change::SetTask(row) = change {
+                last_rows.insert(row.id.clone(), number);
+            }
+        }
+        // What is removed in between begins anew.
+        let removes =
+            |change: &Change| matches!(change, Change::RemoveTask(_) | Change::ForgetContainer(_));
+        let end = self
+            .changes
+            .iter()
+            .rposition(removes)
+            .map_or(0, |at| at + 1);
+        let is_overtaken = |number: usize, change: &Change| {
+            let task = match change {
+                Change::SetTask(row) => &row.id,
+                Change::Observe(id, _) | Change::Desire(id, ..) => id,
+                _ => return false,
+            };
+            number >= end && last_rows.get(task).is_some_and(|last| number < *last)
+        };
+        let changes = self.changes.into_iter().enumerate();
+        let kept = changes.filter(|(number, change)| !is_overtaken(*number, change));
+        kept.map(|(_, change)| change).collect()
     }
 
     /// A point to come back to with [`Draft::rewind`].

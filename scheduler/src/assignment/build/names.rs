@@ -19,10 +19,17 @@ use crate::model::task::{DesiredState, Task, TaskState};
 use crate::reconcile::slot;
 use crate::state::State;
 
-/// The names of several networks, read in one go.
+/// The names on all networks, read in one go.
 #[derive(Default)]
 pub(super) struct Names {
     networks: BTreeMap<NetworkId, Table>,
+}
+
+/// What a network's names mean, and its addresses that stand for several.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Meanings {
+    pub(super) names: BTreeMap<String, Vec<Ipv4Addr>>,
+    pub(super) virtual_addresses: Vec<VirtualAddress>,
 }
 
 #[derive(Default)]
@@ -41,25 +48,18 @@ struct Members {
 }
 
 impl Names {
-    pub(super) fn read(state: &State, used: &BTreeSet<&NetworkId>) -> Self {
+    pub(super) fn read(state: &State) -> BTreeMap<NetworkId, Meanings> {
         let mut names = Self::default();
         for service in state.services.values() {
-            names.add_service(state, service, used);
+            names.add_service(state, service);
         }
-        names
+        let networks = names.networks.into_iter();
+        networks
+            .map(|(network, table)| (network, table.meanings()))
+            .collect()
     }
 
-    pub(super) fn take(
-        &mut self,
-        network: &NetworkId,
-    ) -> (BTreeMap<String, Vec<Ipv4Addr>>, Vec<VirtualAddress>) {
-        let table = self.networks.remove(network).unwrap_or_default();
-        let names = table.names.into_iter();
-        let names = names.map(|(name, addresses)| (name, addresses.into_iter().collect()));
-        (names.collect(), table.virtual_addresses)
-    }
-
-    fn add_service(&mut self, state: &State, service: &Service, used: &BTreeSet<&NetworkId>) {
+    fn add_service(&mut self, state: &State, service: &Service) {
         let mut members: BTreeMap<NetworkId, Members> = BTreeMap::new();
         for task in state.service_tasks(&service.id) {
             if task.status.state != TaskState::Running || is_lost(state, task) {
@@ -68,11 +68,7 @@ impl Names {
             let Some(spec) = spec_of(state, task) else {
                 continue;
             };
-            for place in task
-                .attachments
-                .iter()
-                .filter(|it| used.contains(&it.network))
-            {
+            for place in &task.attachments {
                 let table = self.networks.entry(place.network.clone()).or_default();
                 table.add(&task.name, place.address);
                 table.add(task.container.short(), place.address);
@@ -81,14 +77,13 @@ impl Names {
                 members.aliases.extend(aliases(state, spec, &place.network));
             }
         }
-        for id in used {
-            let virtual_address = service.virtual_addresses.get(*id).copied();
-            let found = members.remove(*id);
-            if found.is_none() && virtual_address.is_none() {
-                continue;
-            }
-            let table = self.networks.entry((*id).clone()).or_default();
-            table.add_members(service, virtual_address, found.unwrap_or_default());
+        for id in service.virtual_addresses.keys() {
+            members.entry(id.clone()).or_default();
+        }
+        for (id, found) in members {
+            let virtual_address = service.virtual_addresses.get(&id).copied();
+            let table = self.networks.entry(id).or_default();
+            table.add_members(service, virtual_address, found);
         }
     }
 }
@@ -109,6 +104,15 @@ impl Members {
 }
 
 impl Table {
+    fn meanings(self) -> Meanings {
+        let names = self.names.into_iter();
+        let names = names.map(|(name, addresses)| (name, addresses.into_iter().collect()));
+        Meanings {
+            names: names.collect(),
+            virtual_addresses: self.virtual_addresses,
+        }
+    }
+
     fn add(&mut self, name: &str, address: Ipv4Addr) {
         let name = name.to_ascii_lowercase();
         self.names.entry(name).or_default().insert(address);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use super::spec_of;
 use crate::assignment::{AssignedOverlay, RemoteEndpoint, SharedPort};
@@ -20,34 +21,56 @@ pub(crate) fn is_spread(state: &State) -> bool {
     addresses.nth(1).is_some()
 }
 
-/// The tunnels of a network from one node. Containers that are only prepared are in it too, so that
-/// the way to them is there before they are.
-pub(super) fn overlay(state: &State, node: &NodeId, network: &Network) -> Option<AssignedOverlay> {
+/// What lies where on a network: every endpoint, and the node that has it. Containers that are only
+/// prepared are in it too, so that the way to them is there before they are.
+pub(super) fn endpoints(state: &State) -> BTreeMap<NetworkId, Vec<(RemoteEndpoint, NodeId)>> {
+    let mut endpoints: BTreeMap<NetworkId, Vec<(RemoteEndpoint, NodeId)>> = BTreeMap::new();
+    if !is_spread(state) {
+        return endpoints;
+    }
+    let mut add = |network: &NetworkId, address: Ipv4Addr, mac: String, node: &NodeId| {
+        if let Some(end) = end_of(state, node) {
+            let endpoint = RemoteEndpoint {
+                address,
+                mac,
+                node: end,
+            };
+            let of_network = endpoints.entry(network.clone()).or_default();
+            of_network.push((endpoint, node.clone()));
+        }
+    };
+    for task in state.tasks.values().filter(|task| is_there(task)) {
+        for place in &task.attachments {
+            if let Some(node) = &task.node {
+                add(&place.network, place.address, place.mac.clone(), node);
+            }
+        }
+    }
+    for network in state.networks.values() {
+        for (node, address) in &network.node_addresses {
+            add(&network.id, *address, mac_of(*address), node);
+        }
+    }
+    for of_network in endpoints.values_mut() {
+        of_network.sort();
+        of_network.dedup();
+    }
+    endpoints
+}
+
+/// The tunnels of a network from one node.
+pub(super) fn overlay(
+    state: &State,
+    node: &NodeId,
+    network: &Network,
+    endpoints: &[(RemoteEndpoint, NodeId)],
+) -> Option<AssignedOverlay> {
     if network.vni == 0 || !is_spread(state) {
         return None;
     }
     let local = end_of(state, node)?;
-    let mut remote = Vec::new();
-    for other in state.nodes.values().filter(|other| other.id != *node) {
-        let Some(end) = other.address.map(|it| it.ip()) else {
-            continue;
-        };
-        let places = state.node_tasks(&other.id).filter(|task| is_there(task));
-        let places = places.flat_map(|task| &task.attachments);
-        let places = places.filter(|place| place.network == network.id);
-        remote.extend(places.map(|place| RemoteEndpoint {
-            address: place.address,
-            mac: place.mac.clone(),
-            node: end,
-        }));
-        let own = network.node_addresses.get(&other.id);
-        remote.extend(own.map(|address| RemoteEndpoint {
-            address: *address,
-            mac: mac_of(*address),
-            node: end,
-        }));
-    }
-    remote.sort();
+    let elsewhere = endpoints.iter().filter(|(_, holder)| holder != node);
+    let mut remote: Vec<_> = elsewhere.map(|(endpoint, _)| endpoint.clone()).collect();
     remote.dedup();
     Some(AssignedOverlay {
         vni: network.vni,
@@ -69,44 +92,70 @@ fn is_there(task: &Task) -> bool {
 /// every service: its only container may be on any node, and may move. One that began before there
 /// was a cluster keeps its port, and its node leaves that to it.
 pub(super) fn shares_ports(state: &State, service: &Service) -> bool {
-    let in_cluster = state.cluster.is_some() || is_spread(state);
-    !service.is_standalone() && (in_cluster || service.shares_ports())
+    let in_cluster = || state.cluster.is_some() || is_spread(state);
+    !service.is_standalone() && (service.shares_ports() || in_cluster())
 }
 
-/// The ports that one node answers on for services.
-pub(super) fn published(state: &State, node: &NodeId) -> Vec<SharedPort> {
+/// A service with published ports that any node may answer on.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    service: Arc<Service>,
+    network: NetworkId,
+    /// The containers that serve, with their addresses on the network, and their nodes.
+    serving: Vec<(Ipv4Addr, NodeId)>,
+}
+
+/// Every service that has a way in.
+pub(super) fn entrances(state: &State) -> Vec<Entrance> {
     let services = state.services.values();
     let services =
         services.filter(|service| service.removal.is_none() && shares_ports(state, service));
-    let mut published: Vec<SharedPort> = services
-        .flat_map(|service| of_service(state, service, node))
-        .collect();
+    let entrance = |service: &Arc<Service>| {
+        let ports = &service.spec.container.ports;
+        if !ports.iter().any(PublishedPort::is_shareable) {
+            return None;
+        }
+        let network = way_in(state, service)?;
+        Some(Entrance {
+            service: service.clone(),
+            network: network.clone(),
+            serving: serving(state, service, network),
+        })
+    };
+    services.filter_map(entrance).collect()
+}
+
+/// The ports that one node answers on for services: with its own containers, if it has any.
+pub(super) fn published(entrances: &[Entrance], node: &NodeId) -> Vec<SharedPort> {
+    let ports = entrances.iter().flat_map(|it| it.ports(node));
+    let mut published: Vec<SharedPort> = ports.collect();
     published.sort();
     published
 }
 
-fn of_service(state: &State, service: &Service, node: &NodeId) -> Vec<SharedPort> {
-    let ports = &service.spec.container.ports;
-    if !ports.iter().any(PublishedPort::is_shareable) {
-        return Vec::new();
+impl Entrance {
+    fn ports(&self, node: &NodeId) -> Vec<SharedPort> {
+        let on = |here: bool| -> Vec<Ipv4Addr> {
+            let serving = self.serving.iter();
+            let serving = serving.filter(|(_, holder)| (holder == node) == here);
+            serving.map(|(address, _)| *address).collect()
+        };
+        let here = on(true);
+        let backends = if here.is_empty() { on(false) } else { here };
+        let shared = |port: &PublishedPort| {
+            Some(SharedPort {
+                service: self.service.full_name(),
+                host_ip: port.host_ip,
+                port: port.shared()?,
+                protocol: port.protocol,
+                target: port.target,
+                network: self.network.clone(),
+                backends: backends.clone(),
+            })
+        };
+        let ports = self.service.spec.container.ports.iter();
+        ports.filter_map(shared).collect()
     }
-    let Some(network) = way_in(state, service) else {
-        return Vec::new();
-    };
-    let (here, elsewhere) = backends(state, service, network, node);
-    let backends = if here.is_empty() { elsewhere } else { here };
-    let shared = |port: &PublishedPort| {
-        Some(SharedPort {
-            service: service.full_name(),
-            host_ip: port.host_ip,
-            port: port.shared()?,
-            protocol: port.protocol,
-            target: port.target,
-            network: network.clone(),
-            backends: backends.clone(),
-        })
-    };
-    ports.iter().filter_map(shared).collect()
 }
 
 /// The network of the default route, or else the first that is not internal.
@@ -129,35 +178,24 @@ pub(crate) fn way_in<'a>(state: &'a State, service: &Service) -> Option<&'a Netw
         .map(|(_, network)| network)
 }
 
-/// The containers that serve, on this node and on others, with their addresses on the network.
-fn backends(
-    state: &State,
-    service: &Service,
-    network: &NetworkId,
-    node: &NodeId,
-) -> (Vec<Ipv4Addr>, Vec<Ipv4Addr>) {
+/// The containers of a service that serve, in the order of their addresses on the network.
+fn serving(state: &State, service: &Service, network: &NetworkId) -> Vec<(Ipv4Addr, NodeId)> {
     let serving = state.service_tasks(&service.id).filter(|task| {
         slot::is_serving(task)
             && task.desired <= DesiredState::Running
             && spec_of(state, task).is_some()
             && is_reachable(state, task)
     });
-    let mut found: BTreeMap<bool, Vec<Ipv4Addr>> = BTreeMap::new();
+    let mut found = Vec::new();
     for task in serving {
         let places = task.attachments.iter();
-        let place = places.filter(|place| place.network == *network);
-        let here = task.node.as_ref() == Some(node);
-        found
-            .entry(here)
-            .or_default()
-            .extend(place.map(|it| it.address));
+        let places = places.filter(|place| place.network == *network);
+        if let Some(node) = &task.node {
+            found.extend(places.map(|place| (place.address, node.clone())));
+        }
     }
-    let mut take = |here| {
-        let mut addresses = found.remove(&here).unwrap_or_default();
-        addresses.sort();
-        addresses
-    };
-    (take(true), take(false))
+    found.sort();
+    found
 }
 
 fn is_reachable(state: &State, task: &Task) -> bool {

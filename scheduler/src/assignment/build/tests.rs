@@ -2,6 +2,11 @@ use super::*;
 use crate::control_plane::tests::world::{Fate, World};
 use crate::model::task::{HealthStatus, TaskState, TaskStatus};
 
+fn update(builder: &mut Builder, world: &World, node: &NodeId) -> Option<Arc<Assignment>> {
+    let state = world.plane.state();
+    builder.update(state, &Shared::read(state), node)
+}
+
 /// `name → addresses` on the stack's network, without container names, and what stands for several.
 fn names(world: &World) -> String {
     let networks = &world.assignment.networks;
@@ -106,13 +111,13 @@ fn nothing_is_told_twice() {
     world.settle();
     let mut builder = Builder::default();
     let node = crate::control_plane::tests::world::node();
-    assert!(builder.update(world.plane.state(), &node).is_some());
-    assert!(builder.update(world.plane.state(), &node).is_none());
+    assert!(update(&mut builder, &world, &node).is_some());
+    assert!(update(&mut builder, &world, &node).is_none());
     // What only people look at is no news for the node.
     let task = world.assignment.tasks[0].clone();
     let mut status = world.plane.state().tasks[&task.id].status.clone();
     assert_eq!(status.state, TaskState::Running);
     status.pid = Some(7);
     world.say(&task, status);
-    assert!(builder.update(world.plane.state(), &node).is_none());
+    assert!(update(&mut builder, &world, &node).is_none());
 }

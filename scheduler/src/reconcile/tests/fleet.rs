@@ -320,14 +320,18 @@ impl Fleet {
     /// Whether the ports of a node's containers are answered by the node.
     pub(super) fn shares_ports(&self, node: &str) -> bool {
         let mut builder = crate::assignment::build::Builder::default();
-        let assignment = builder.update(&self.state, &NodeId::new(node)).unwrap();
+        let shared = crate::assignment::build::Shared::read(&self.state);
+        let node = NodeId::new(node);
+        let assignment = builder.update(&self.state, &shared, &node).unwrap();
         assignment.tasks.iter().all(|task| task.shares_ports)
     }
 
     /// What one node is told of the others: `4097 at 10.0.0.1: .3@10.0.0.2, …; 80 → .3 .4`.
     pub(super) fn told(&self, node: &str) -> String {
         let mut builder = crate::assignment::build::Builder::default();
-        let assignment = builder.update(&self.state, &NodeId::new(node)).unwrap();
+        let shared = crate::assignment::build::Shared::read(&self.state);
+        let node = NodeId::new(node);
+        let assignment = builder.update(&self.state, &shared, &node).unwrap();
         let last = |address: &std::net::Ipv4Addr| format!(".{}", address.octets()[3]);
         let mut lines = Vec::new();
         for overlay in assignment
