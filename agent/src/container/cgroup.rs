@@ -263,17 +263,23 @@ impl Cgroup {
     /// Freezes or thaws every process, and returns when that is done.
     pub(super) fn freeze(&self, wanted: Freeze) -> Result<(), Failure> {
         let begin = Instant::now();
-        match &self.layout {
-            Layout::V1(hierarchies) => v1::request_freeze(hierarchies, &self.path, wanted)?,
-            Layout::V2(mount) => v2::request_freeze(&mount.join(&self.path), wanted)?,
-        }
+        self.request_freeze(wanted)?;
         while self.freeze_state() != Some(wanted) {
             if begin.elapsed() > FREEZE_PATIENCE {
                 return Err(Failure::refused("freeze", &self.path, "it took too long"));
             }
             std::thread::sleep(Duration::from_millis(1));
+            // Somebody else may want the opposite, or have removed it: node and shim both kill.
+            self.request_freeze(wanted)?;
         }
         Ok(())
+    }
+
+    fn request_freeze(&self, wanted: Freeze) -> Result<(), Failure> {
+        match &self.layout {
+            Layout::V1(hierarchies) => v1::request_freeze(hierarchies, &self.path, wanted),
+            Layout::V2(mount) => v2::request_freeze(&mount.join(&self.path), wanted),
+        }
     }
 
     /// `None` while it is changing, or when the cgroup is gone.

@@ -205,6 +205,34 @@ fn a_container_is_frozen_thawed_and_killed_as_a_whole() {
 }
 
 #[test]
+fn who_freezes_prevails_over_a_thaw_of_somebody_else() {
+    let mount = mounted("");
+    let cgroup = cgroup(&mount);
+    cgroup.create(None).unwrap();
+    let directory = mount.path().join(GROUP);
+    std::thread::scope(|scope| {
+        // The kernel, and another who kills at the same time.
+        scope.spawn(|| {
+            let is_asked = || {
+                let wish = fs::read_to_string(directory.join("cgroup.freeze"));
+                wish.is_ok_and(|text| text == "1")
+            };
+            for frozen in ["frozen 0\n", "frozen 1\n"] {
+                let begin = std::time::Instant::now();
+                while !is_asked() && begin.elapsed().as_secs() < 60 {
+                    std::thread::yield_now();
+                }
+                if frozen == "frozen 0\n" {
+                    fs::write(directory.join("cgroup.freeze"), "0").unwrap();
+                }
+                fs::write(directory.join("cgroup.events"), frozen).unwrap();
+            }
+        });
+        cgroup.freeze(Freeze::Frozen).unwrap();
+    });
+}
+
+#[test]
 fn what_it_has_used_is_read() {
     let mount = mounted("");
     let cgroup = cgroup(&mount);
