@@ -32,6 +32,7 @@ mod reply;
 mod route;
 mod server;
 pub(crate) mod time;
+mod upload;
 pub mod x;
 
 pub use context::{Context, Parts};

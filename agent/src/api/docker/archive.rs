@@ -16,12 +16,11 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures::StreamExt as _;
 use nix::errno::Errno;
 use scheduler::model::id::ContainerId;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::io::{StreamReader, SyncIoBridge};
+use tokio_util::io::SyncIoBridge;
 
 use self::pack::{Contents, Names};
 use self::path::{Cleaned, Description};
@@ -32,6 +31,7 @@ use crate::api::Context;
 use crate::api::call::Call;
 use crate::api::error::{EngineError, chain};
 use crate::api::reply::{self, Answer};
+use crate::api::upload::Upload;
 use crate::image::decompress::decompress;
 
 /// Pieces that wait for a slow client.
@@ -75,9 +75,7 @@ pub(in crate::api) async fn export(context: &Context, id: &str) -> Answer {
 pub(in crate::api) async fn put(context: &Context, mut call: Call, id: &str) -> Answer {
     let found = lookup::container(&context.state(), id)?;
     let wanted = wanted(&call)?;
-    let pieces = call.take_body().into_data_stream();
-    let body = StreamReader::new(pieces.map(|piece| piece.map_err(io::Error::other)).boxed());
-    let body = SyncIoBridge::new(body);
+    let body = SyncIoBridge::new(Upload::new(call.take_body()));
     let name = wanted.text.clone();
     let unpacked = context
         .containers

@@ -6,12 +6,10 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use futures::StreamExt as _;
 use scheduler::model::task::TaskState;
 use scheduler::state::State;
 use serde_json::{Value, json};
-use tokio::io::AsyncRead;
-use tokio_util::io::{ReaderStream, StreamReader};
+use tokio_util::io::ReaderStream;
 
 use super::config::{Config, Empty, Words};
 use super::create::bad;
@@ -21,6 +19,7 @@ use crate::api::error::EngineError;
 use crate::api::filters::Filters;
 use crate::api::reply::{self, Answer};
 use crate::api::time;
+use crate::api::upload::Upload;
 use crate::clock::wall_time;
 use crate::image::{
     Credentials, Event, Image, ImageError, ImageId, ImportOptions, Progress, PullOptions,
@@ -289,7 +288,7 @@ async fn import(context: Arc<Context>, mut call: Call) -> Answer {
         message: call.params.get("message").unwrap_or_default().to_owned(),
         platform: None,
     };
-    let body = reader(&mut call);
+    let body = Upload::new(call.take_body());
     let work = {
         let context = context.clone();
         move |progress: Progress| async move {
@@ -305,7 +304,7 @@ async fn import(context: Arc<Context>, mut call: Call) -> Answer {
 
 /// `POST /images/load`
 pub(in crate::api) async fn load(context: Arc<Context>, mut call: Call) -> Answer {
-    let body = reader(&mut call);
+    let body = Upload::new(call.take_body());
     let work = move |progress: Progress| async move {
         for loaded in context.images.load(body, &progress).await? {
             let id = loaded.image.id.to_string();
@@ -315,13 +314,6 @@ pub(in crate::api) async fn load(context: Arc<Context>, mut call: Call) -> Answe
         Ok(())
     };
     with_progress(work).await
-}
-
-/// The body as something to read from.
-fn reader(call: &mut Call) -> impl AsyncRead + Send + Unpin + 'static {
-    let pieces = call.take_body().into_data_stream();
-    let pieces = pieces.map(|piece| piece.map_err(std::io::Error::other));
-    Box::pin(StreamReader::new(pieces))
 }
 
 /// Runs something long: an error before the first line of progress is the whole answer.
