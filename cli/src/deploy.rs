@@ -210,6 +210,13 @@ fn story(services: &[String], status: &StackStatus) -> String {
                     it.name
                 );
             }
+            Some(it) if it.unstarted => {
+                let _ = write!(
+                    part,
+                    ": container {} could not be started: {}",
+                    it.name, it.reason
+                );
+            }
             Some(it) if it.state == TaskState::Failed && it.exit_code.is_some() => {
                 let code = it.exit_code.unwrap_or_default();
                 let _ = write!(part, ": container {} exited with code {code}", it.name);

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use scheduler::compose::{
@@ -159,6 +160,12 @@ impl Context {
     pub(crate) fn client(&self) -> Client {
         let host = self.global.host.clone();
         Client::new(host.unwrap_or_else(|| self.own_endpoint()))
+    }
+
+    /// A number of seconds that the environment gives.
+    pub(crate) fn seconds(&self, variable: &str) -> Option<Duration> {
+        let text = self.environment.get(variable)?;
+        text.parse().ok().map(Duration::from_secs)
     }
 
     /// Where this host's own node listens: the only one that is started when it is needed, and that

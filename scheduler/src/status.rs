@@ -87,6 +87,9 @@ pub struct ContainerStatus {
     pub at: Timestamp,
     pub reason: String,
     pub exit_code: Option<i32>,
+    /// It has ended before its program began: that could not be started.
+    #[serde(default)]
+    pub unstarted: bool,
     pub health: Option<Health>,
     /// It runs the service's current version.
     pub current: bool,

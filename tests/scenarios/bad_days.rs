@@ -157,6 +157,119 @@ fn without_root_no_node_is_started_and_that_is_said() {
 }
 
 #[test]
+fn what_the_host_lacks_is_named_at_once_also_by_an_up_that_starts_the_node() {
+    let host = Host::bare();
+    host.shell(
+        "umount --recursive --lazy /sys/fs/cgroup && mount --bind /dev/null $(command -v nft)",
+    )
+    .succeeds();
+    let file = host.project("app", &format!("services:\n  web:\n{SLEEP}"));
+    let line = format!(
+        "unset WHARFIE_HOST; WHARFIE_DATA_ROOT={} WHARFIE_EXEC_ROOT={} {} -f {} up -d",
+        host.path("data").display(),
+        host.path("run").display(),
+        binary(),
+        file.display()
+    );
+    host.shell(&line)
+        .fails_with(1)
+        .says("the program `nft`")
+        .says("Install the package `nftables`.")
+        .says("control groups")
+        .never_says("panicked");
+    let node = host.shell(&format!("ls {}", host.path("run/wharfie.sock").display()));
+    assert!(node.code != 0, "a node was started: {node}");
+}
+
+#[test]
+fn without_root_an_up_says_so() {
+    let host = Host::bare();
+    let file = host.project("app", &format!("services:\n  web:\n{SLEEP}"));
+    let folder = host.path("");
+    let line = format!(
+        "unset WHARFIE_HOST; chmod -R a+rwX {0}; cd {0}; WHARFIE_DATA_ROOT={0}/data WHARFIE_EXEC_ROOT={0}/run \
+         setpriv --reuid 65534 --clear-groups {1} -f {2} up -d",
+        folder.display(),
+        binary(),
+        file.display()
+    );
+    let ran = host.shell(&line);
+    assert!(ran.code != 0, "{ran}");
+    ran.says("root").never_says("panicked");
+}
+
+#[test]
+fn a_container_that_cannot_be_killed_does_not_keep_down_waiting_for_ever() {
+    let host = Host::new();
+    let frozen = "/sys/fs/cgroup/freezer";
+    if !std::path::Path::new(frozen).is_dir() {
+        // With cgroup v2 there is nothing that SIGKILL does not end, but a disk that hangs.
+        return;
+    }
+    let parent = format!("wharfie-frozen-{}", std::process::id());
+    let file = format!("services:\n  web:\n{SLEEP}    cgroup_parent: /{parent}\n");
+    host.compose("app", &file, "up -d").succeeds();
+    let state = |text: &str| {
+        host.shell(&format!("echo {text} > {frozen}/{parent}/freezer.state"))
+            .succeeds()
+    };
+    state("FROZEN");
+    let began = std::time::Instant::now();
+    let ran = host.run(
+        "env",
+        &[
+            "WHARFIE_PATIENCE=3",
+            binary(),
+            "-p",
+            "app",
+            "down",
+            "-t",
+            "1",
+        ],
+    );
+    let took = began.elapsed();
+    state("THAWED");
+    ran.fails_with(1)
+        .says("project \"app\" is not gone after 4 seconds")
+        .says("app-web-1")
+        .says("hint: ");
+    assert!(took < std::time::Duration::from_secs(60), "{took:?}");
+    host.wharfie("-p app down").succeeds();
+    host.leaves_nothing();
+    host.shell(&format!(
+        "rmdir /sys/fs/cgroup/*/{parent} 2>/dev/null; true"
+    ))
+    .succeeds();
+}
+
+#[test]
+fn what_cannot_be_started_ends_with_dockers_codes_and_its_reason() {
+    let host = Host::new();
+    let file = format!(
+        "services:\n  web:\n{SLEEP}  bad:\n    image: busybox:1.35\n    command: sleep 1000000\n    sysctls: {{net.ipv4.ip_forward: odd}}\n"
+    );
+    host.compose("app", &file, "up -d web").succeeds();
+    let run = |words: &str| host.compose("app", &file, &format!("run --rm -T {words}"));
+    run("web no-such-program")
+        .fails_with(127)
+        .says("executable file not found in $PATH");
+    run("web /bin").fails_with(126).says("is a directory");
+    run("bad").fails_with(125).says("net/ipv4/ip_forward");
+    let exec = |words: &str| host.wharfie(&format!("-p app exec -T web {words}"));
+    exec("no-such-program").fails_with(127);
+    exec("/bin").fails_with(126);
+    for words in ["up -d bad", "up bad"] {
+        host.compose("app", &file, words)
+            .fails_with(1)
+            .says("could not be started")
+            .says("net/ipv4/ip_forward");
+    }
+    host.wharfie("-p app ps -a").says("Exited (125)");
+    host.wharfie("-p app down").succeeds();
+    host.leaves_nothing();
+}
+
+#[test]
 fn a_dead_registry_and_a_missing_image_are_told_apart() {
     let host = Host::new();
     let file = format!(

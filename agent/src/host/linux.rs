@@ -353,11 +353,19 @@ async fn balance(
                 .iter()
                 .filter(|network| on.contains(&network.id))
                 .collect();
-            if let Err(error) = host.drivers.networks.balance(&container, pid, &on).await {
+            if let Err(error) = host.drivers.networks.balance(&container, pid, &on).await
+                // One that has ended meanwhile needs none.
+                && has_namespaces(pid)
+            {
                 warn!(%container, %error, "its virtual addresses could not be set");
             }
         }
     }
+}
+
+/// Whether a process lives: one that has ended has left its namespaces, also while it is a zombie.
+fn has_namespaces(pid: u32) -> bool {
+    std::fs::metadata(format!("/proc/{pid}/ns/net")).is_ok()
 }
 
 /// Keeps the ports of services as they were last announced.

@@ -23,8 +23,11 @@ use crate::output;
 use crate::progress::{Differ, Event, Intent, Kind, Progress};
 use crate::project::Context;
 
-/// How long removing may take beyond the time that the containers have to stop.
+/// How long removing may take beyond the time that the containers have to stop, unless the environment
+/// says otherwise in [`PATIENCE_VARIABLE`], in seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+const PATIENCE_VARIABLE: &str = "WHARFIE_PATIENCE";
 
 /// How long a node that is asked what it is at may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -97,10 +100,11 @@ impl Args {
             &mut progress,
             goal,
         );
+        let patience = context.seconds(PATIENCE_VARIABLE).unwrap_or(PATIENCE);
         let bounded = async {
             tokio::select! {
                 done = converge => done.map(drop).map_err(Failure::from),
-                waited = self.patience(&client, &before) => Err(stuck(&client, &project, waited).await),
+                waited = self.patience(&client, &before, patience) => Err(stuck(&client, &project, waited).await),
             }
         };
         deploy::interruptible(bounded).await?;
@@ -111,8 +115,13 @@ impl Args {
     }
 
     /// Returns after as long as all should have taken.
-    async fn patience(&self, client: &Client, before: &StackStatus) -> Duration {
-        tokio::time::sleep(PATIENCE).await;
+    async fn patience(
+        &self,
+        client: &Client,
+        before: &StackStatus,
+        patience: Duration,
+    ) -> Duration {
+        tokio::time::sleep(patience).await;
         let grace = match self.timeout {
             Some(seconds) => match u64::try_from(seconds) {
                 Ok(seconds) => Duration::from_secs(seconds),
@@ -122,7 +131,7 @@ impl Args {
             None => longest_grace(client, before).await,
         };
         tokio::time::sleep(grace).await;
-        PATIENCE + grace
+        patience + grace
     }
 
     async fn remove_images(&self, client: &Client, before: &StackStatus, progress: &mut Progress) {

@@ -9,7 +9,7 @@ use scheduler::model::id::{ContainerId, NetworkId};
 use scheduler::model::task::Health;
 use scheduler::model::time::Timestamp;
 
-use super::{LinuxHost, Live};
+use super::{LinuxHost, Live, has_namespaces};
 use crate::container::health::HealthMonitor;
 use crate::container::spec;
 use crate::container::{ContainerError, Phase};
@@ -58,6 +58,28 @@ impl LinuxHost {
         pid: u32,
     ) -> Result<(Timestamp, BTreeMap<String, u16>), OpError> {
         let id = &run.task.container;
+        let ports = match self.connect(run, pid).await {
+            Ok(ports) => ports,
+            // A process that could not be set up took its namespaces along: why, is what counts. It is
+            // only asked to start because it cannot.
+            Err(error) if !has_namespaces(pid) => {
+                let started = self.drivers.containers.start(id).await;
+                return Err(started.map_or_else(|told| start_error(&told), |_| error));
+            }
+            Err(error) => return Err(error),
+        };
+        let started = self
+            .drivers
+            .containers
+            .start(id)
+            .await
+            .map_err(|error| start_error(&error))?;
+        Ok((started, ports))
+    }
+
+    /// Gives it its interfaces, names and addresses; returns the ports that it is reached by.
+    async fn connect(&self, run: &Run, pid: u32) -> Result<BTreeMap<String, u16>, OpError> {
+        let id = &run.task.container;
         let mut ports = BTreeMap::new();
         if has_own_network(&run.task.spec.network) {
             let endpoints: Vec<Endpoint<'_>> = (run.task.interfaces.iter())
@@ -72,13 +94,7 @@ impl LinuxHost {
             ports = bound(&connected.map_err(|error| OpError::because(&error))?.ports);
             self.serve_names(run, pid).await?;
         }
-        let started = self
-            .drivers
-            .containers
-            .start(id)
-            .await
-            .map_err(|error| start_error(&error))?;
-        Ok((started, ports))
+        Ok(ports)
     }
 
     async fn serve_names(&self, run: &Run, pid: u32) -> Result<(), OpError> {

@@ -100,7 +100,7 @@ fn readiness(stack: &StackStatus, scope: &[String]) -> Verdict {
         && stack
             .services
             .iter()
-            .all(|it| it.containers.iter().all(|it| it.exit_code.is_none()))
+            .all(|it| it.containers.iter().all(never_ran))
     {
         // Nothing has run: there is no log that could tell more.
         return failed;
@@ -361,13 +361,18 @@ impl Session<'_> {
             .filter(|it| self.deployed.scope.contains(&it.name))
             .filter(|it| it.phase == ServicePhase::Failed)
             .collect();
-        let never_ran = |it: &&ServiceStatus| it.containers.iter().all(|it| it.exit_code.is_none());
-        let verdict = match failed.iter().any(never_ran) {
+        let none_ran = |it: &&ServiceStatus| it.containers.iter().all(never_ran);
+        let verdict = match failed.iter().any(none_ran) {
             false => Verdict::Reached,
             true => Verdict::Failed(failed.iter().map(|it| it.name.clone()).collect()),
         };
         deploy::finish(&self.deployed.client, &verdict, &self.status).await
     }
+}
+
+/// Its log has nothing to tell.
+fn never_ran(container: &ContainerStatus) -> bool {
+    container.exit_code.is_none() || container.unstarted
 }
 
 fn is_attached(
