@@ -44,6 +44,8 @@ pub struct Standing {
 pub(super) struct Group {
     seen: BTreeMap<u64, Seen>,
     reads: BTreeMap<u64, Reading>,
+    /// Nodes that were silent at the last look.
+    suspects: BTreeSet<NodeId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -122,8 +124,16 @@ impl ControlPlane {
         self.expire(tick, outputs);
         if self.leads() && tick.is_multiple_of(LOOK_EVERY) {
             self.verdicts = self.liveness.judge(&self.state, &self.node);
+            self.look_for_returned();
             self.change_members(tick);
         }
+    }
+
+    /// What found no place because a node was silent may have one again.
+    fn look_for_returned(&mut self) {
+        let suspects = self.liveness.suspects(&self.state, &self.node);
+        self.fresh |= !self.group.suspects.is_subset(&suspects);
+        self.group.suspects = suspects;
     }
 
     /// Takes the next step towards the members that are wanted, if there is one.

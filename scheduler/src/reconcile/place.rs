@@ -11,7 +11,7 @@ pub mod objection;
 mod room;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::choice::{Choice, Filter};
@@ -28,7 +28,10 @@ use crate::model::task::{Task, TaskState, TaskStatus};
 use crate::state::{Change, Draft, State};
 
 pub(super) fn pass(draft: &mut Draft<'_>, open: &[TaskId]) {
-    let mut placer = Placer::default();
+    let mut placer = Placer {
+        suspects: draft.suspects().clone(),
+        ..Placer::default()
+    };
     for id in open {
         let Some(task) = draft.state().tasks.get(id).cloned() else {
             continue;
@@ -64,6 +67,8 @@ fn assign(draft: &mut Draft<'_>, spec: &ContainerSpec, task: &Task, node: NodeId
 /// What one pass has found out and placed so far.
 #[derive(Default)]
 struct Placer {
+    /// Nodes that are silent, but not yet down: nothing begins there.
+    suspects: BTreeSet<NodeId>,
     rooms: Option<Rooms>,
     choices: BTreeMap<(ServiceId, u64), Result<Choice, Unplaceable>>,
 }
@@ -77,7 +82,7 @@ impl Placer {
     ) -> Result<NodeId, Unplaceable> {
         leaving_volume(state, spec)?;
         if let Some(node) = &task.node {
-            return stay(state, spec, task, node);
+            return self.stay(state, spec, task, node);
         }
         let Some(service) = state.service_of(task) else {
             return Err(Unplaceable::NoNodes);
@@ -90,10 +95,41 @@ impl Placer {
             self.choices.remove(&key);
         }
         let choice = self.choices.entry(key);
-        let choice = choice.or_insert_with(|| Choice::new(state, rooms, service, spec));
+        let suspects = &self.suspects;
+        let choice = choice.or_insert_with(|| Choice::new(state, rooms, service, spec, suspects));
         match choice {
             Ok(choice) => choice.next(rooms, task.avoids.as_ref()),
             Err(why) => Err(why.clone()),
+        }
+    }
+
+    /// A container that exists is where it is, and one of a service with a container on each node
+    /// belongs to its node; but nothing begins on a node that is gone or drained.
+    fn stay(
+        &self,
+        state: &State,
+        spec: &ServiceSpec,
+        task: &Task,
+        node: &NodeId,
+    ) -> Result<NodeId, Unplaceable> {
+        let Some(found) = state.nodes.get(node) else {
+            return Err(Unplaceable::NoNodes);
+        };
+        let first = state
+            .container_tasks(&task.container)
+            .all(|run| run.id == task.id);
+        let objection = match (found.status, found.availability) {
+            (NodeStatus::Down, _) => Some(Objection::Down),
+            (NodeStatus::Ready, Availability::Drain) => Some(Objection::Drained),
+            _ if first && self.suspects.contains(node) => Some(Objection::Silent),
+            _ if first => Filter::new(state, spec)?
+                .objection(found)
+                .or_else(|| lacks(state, spec, task, node)),
+            _ => None,
+        };
+        match objection {
+            None => Ok(node.clone()),
+            Some(objection) => Err(Unplaceable::refused(objection, 1)),
         }
     }
 }
@@ -105,34 +141,6 @@ fn leaving_volume(state: &State, spec: &ServiceSpec) -> Result<(), Unplaceable> 
         Some(volume) => Err(Unplaceable::VolumeLeaves {
             volume: volume.to_owned(),
         }),
-    }
-}
-
-/// A container that exists is where it is, and one of a service with a container on each node
-/// belongs to its node; but nothing begins on a node that is gone or drained.
-fn stay(
-    state: &State,
-    spec: &ServiceSpec,
-    task: &Task,
-    node: &NodeId,
-) -> Result<NodeId, Unplaceable> {
-    let Some(found) = state.nodes.get(node) else {
-        return Err(Unplaceable::NoNodes);
-    };
-    let first = state
-        .container_tasks(&task.container)
-        .all(|run| run.id == task.id);
-    let objection = match (found.status, found.availability) {
-        (NodeStatus::Down, _) => Some(Objection::Down),
-        (NodeStatus::Ready, Availability::Drain) => Some(Objection::Drained),
-        _ if first => Filter::new(state, spec)?
-            .objection(found)
-            .or_else(|| lacks(state, spec, task, node)),
-        _ => None,
-    };
-    match objection {
-        None => Ok(node.clone()),
-        Some(objection) => Err(Unplaceable::refused(objection, 1)),
     }
 }
 
@@ -162,7 +170,8 @@ pub fn ask_all(
     }
     let rooms = Rooms::of(state, None);
     let filter = Filter::new(state, &service.spec)?;
-    let choice = Choice::new(state, &rooms, service, &service.spec)?;
+    let nobody = BTreeSet::new();
+    let choice = Choice::new(state, &rooms, service, &service.spec, &nobody)?;
     let answer = |(number, room): (usize, &Room)| {
         let objection = filter.objection(&room.node);
         (

@@ -7,7 +7,7 @@
 //! Nodes are filtered once by what does not change while containers are placed; what is left is
 //! sorted into a [`Tree`], so that each further container costs little, however many nodes there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::claim::Claim;
 use super::constraint::{Constraint, usual};
@@ -17,6 +17,7 @@ use super::tree::{Path, Rank, Tree};
 use crate::model::id::NodeId;
 use crate::model::node::{Availability, Node, NodeStatus};
 use crate::model::service::{Service, ServiceSpec};
+use crate::model::task::{DesiredState, Task};
 use crate::reconcile::slot;
 use crate::state::State;
 
@@ -39,6 +40,8 @@ enum Preference {
 }
 
 impl Choice {
+    /// Suspects are nodes that are silent for the moment.
+    ///
     /// # Errors
     ///
     /// Returns [`Unplaceable`] for constraints that cannot be read, and when there is no node.
@@ -47,6 +50,7 @@ impl Choice {
         rooms: &Rooms,
         service: &Service,
         spec: &ServiceSpec,
+        suspects: &BTreeSet<NodeId>,
     ) -> Result<Self, Unplaceable> {
         if rooms.nodes.is_empty() {
             return Err(Unplaceable::NoNodes);
@@ -70,8 +74,10 @@ impl Choice {
             let values = preferences.iter().map(|it| it.value(&room.node));
             let path = choice.tree.path(values);
             choice.tree.count(&path, choice.count(number));
+            let silent = suspects.contains(&room.node.id);
             match filter
                 .objection(&room.node)
+                .or_else(|| silent.then_some(Objection::Silent))
                 .or_else(|| choice.full(room, number))
             {
                 Some(objection) => *choice.refused.entry(objection).or_default() += 1,
@@ -157,12 +163,19 @@ impl Choice {
     }
 }
 
+/// How many containers of a service each node has. One that makes way for another of its slot does
+/// not count: otherwise a service with as many as are allowed everywhere could not be updated.
 fn of_service(state: &State, rooms: &Rooms, service: &Service) -> BTreeMap<usize, u32> {
+    let tasks = || state.service_tasks(&service.id);
+    let wanted = tasks().filter(|task| task.desired <= DesiredState::Running);
+    let mut latest: BTreeMap<u32, u64> = BTreeMap::new();
+    for task in wanted {
+        let version = latest.entry(task.slot).or_default();
+        *version = (*version).max(task.version);
+    }
+    let makes_way = |task: &Task| (latest.get(&task.slot)).is_some_and(|it| *it > task.version);
     let mut counts = BTreeMap::new();
-    for task in state
-        .service_tasks(&service.id)
-        .filter(|task| holds_place(task))
-    {
+    for task in tasks().filter(|task| holds_place(task) && !makes_way(task)) {
         if let Some(number) = task.node.as_ref().and_then(|node| rooms.number(node)) {
             *counts.entry(number).or_default() += 1;
         }

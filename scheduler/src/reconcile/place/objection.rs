@@ -24,6 +24,8 @@ pub enum Unplaceable {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Objection {
     Down,
+    /// Not down yet, but it may be about to be.
+    Silent,
     Paused,
     Drained,
     /// The container belongs to one node, and this is another.
@@ -62,6 +64,7 @@ impl fmt::Display for Objection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Down => f.write_str("down"),
+            Self::Silent => f.write_str("not heard of for a moment"),
             Self::Paused => f.write_str("paused"),
             Self::Drained => f.write_str("drained"),
             Self::NotItsNode => f.write_str("not the one it belongs to"),
