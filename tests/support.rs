@@ -242,6 +242,7 @@ impl Host {
             .arg("--exec-root")
             .arg(self.path("run"))
             .args(["--host", &self.socket()])
+            .args(["--insecure-registry", cluster::REGISTRY])
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log twice"))

@@ -13,6 +13,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use scheduler::assignment::{AssignedNetwork, AssignedTask, Assignment};
+use scheduler::model::cluster::Secret;
 use scheduler::model::id::{ContainerId, NetworkId, TaskId};
 use scheduler::model::task::Health;
 use scheduler::model::time::Timestamp;
@@ -107,6 +108,8 @@ pub struct Run {
     /// Contents of the secrets and configs that it is granted, by final name.
     pub secrets: BTreeMap<String, Arc<[u8]>>,
     pub configs: BTreeMap<String, Arc<[u8]>>,
+    /// What to show to the registry of its image.
+    pub login: Option<Secret>,
 }
 
 /// One thing to do. Each can be repeated without harm.

@@ -1,6 +1,7 @@
 //! Images: references, registries, and a content store of verified blobs and unpacked layers.
 //!
-//!     registry ─pull─┐                      ┌─► layers/…  directories for overlayfs, one a layer
+//!     registry ─pull─┐
+//!     hosts ─take────┤                      ┌─► layers/…  directories for overlayfs, one a layer
 //!     tar ─load──────┼─► verify ─► blobs/… ─┤
 //!     rootfs ─import─┘                      └─► images.json  what is there, under which names
 //!
@@ -8,6 +9,7 @@
 //! |---|---|---|
 //! | [`reference`] | `busybox` → `docker.io/library/busybox:latest` | yes |
 //! | [`digest`] | `sha256:…` and hashing streams | yes |
+//! | [`peer`] | taking an image over from other hosts, whatever the way to them | |
 //! | [`platform`] | which of several images is best here | yes |
 //! | [`config`] | what an image says about its containers | yes |
 //! | [`credentials`] | who we are to a registry | |
@@ -35,6 +37,7 @@ pub mod digest;
 pub mod error;
 mod layer;
 mod manifest;
+pub mod peer;
 pub mod platform;
 pub mod progress;
 mod pull;
@@ -50,6 +53,7 @@ pub use digest::Digest;
 pub use error::{ErrorKind, ImageError};
 pub use layer::LayerError;
 pub use manifest::ManifestError;
+pub use peer::{Holders, Missed, Offer, Pieces, TakeError};
 pub use platform::Platform;
 pub use progress::{Event, LayerState, Progress, ProgressReader};
 pub use reference::{Reference, ReferenceError};
@@ -58,6 +62,7 @@ pub use store::StoreError;
 
 use catalogue::{Catalogue, LayerRecord};
 use layer::Limits;
+use manifest::Descriptor;
 use store::Store;
 
 /// The digest of an image's config blob; it covers, through the config, all layers.
@@ -134,6 +139,17 @@ pub struct PullOptions {
     /// This host's when absent.
     pub platform: Option<Platform>,
     pub credentials: Credentials,
+    /// Only this image will do, whatever the name means by now.
+    pub expected: Option<ImageId>,
+}
+
+/// What a registry means by a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LookedUp {
+    /// Of the image for one platform.
+    pub id: ImageId,
+    /// Of what the name stands for, on all platforms.
+    pub digest: Digest,
 }
 
 /// What a new image made from a file system tree shall say, besides its content.
@@ -400,12 +416,13 @@ impl Images {
                 reference: target.to_string(),
             });
         };
-        self.change(move |catalogue| match catalogue.images.contains_key(&id) {
-            true => {
+        self.change(move |catalogue| match catalogue.images.get_mut(&id) {
+            Some(image) => {
+                image.updated = pull::now();
                 catalogue.names.insert(name, id);
                 Ok(())
             }
-            false => Err(ImageError::NoSuchImage {
+            None => Err(ImageError::NoSuchImage {
                 reference: id.to_string(),
             }),
         })
@@ -495,6 +512,13 @@ impl Images {
                 .unwrap_or_else(PoisonError::into_inner)
                 .contains_key(diff_id);
         known && self.store.has_layer(diff_id)
+    }
+
+    /// What a layer that is here was unpacked from.
+    fn blob_of(&self, diff_id: &Digest) -> Option<Descriptor> {
+        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = fresh.get(diff_id).map(|layer| layer.blob.clone());
+        fresh.or_else(|| Some(self.view().catalogue.layers.get(diff_id)?.blob.clone()))
     }
 
     /// Remembers a layer until the next change of the catalogue writes it down.

@@ -16,6 +16,7 @@
 //! | [`api`], [`events`] | the HTTP server on the node's socket | partly |
 //! | [`container`] | one container's life: bundle, shim, exec, logs, health, cgroup, seccomp | partly |
 //! | [`image`], [`fetch`] | references, registries, layers, the content store; who fetches when | partly |
+//! | [`supply`] | images from the other nodes, and for them | partly |
 //! | [`network`] | bridges, interfaces, published ports, balancing | partly |
 //! | [`dns`] | names inside containers | partly |
 //! | [`volume`] | named volumes and their data | |
@@ -49,4 +50,5 @@ pub mod report;
 pub mod seal;
 pub mod secret;
 pub mod session;
+pub mod supply;
 pub mod volume;

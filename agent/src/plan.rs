@@ -136,6 +136,7 @@ impl Wanted {
                 .collect(),
             secrets: granted(&self.secrets, &task.spec.secrets),
             configs: granted(&self.configs, &task.spec.configs),
+            login: self.assignment.logins.get(&task.container).cloned(),
             task: task.clone(),
         }
     }

@@ -39,6 +39,7 @@ use crate::preflight::{self, Facts};
 use crate::seal::{NodeKey, SealError};
 use crate::secret::Secrets;
 use crate::session;
+use crate::supply::Supply;
 use crate::volume::Volumes;
 
 use self::decider::{Decider, Told};
@@ -138,7 +139,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, R
     let clock = Clock::start();
     let _pidfile = config.pidfile.as_deref().map(Pidfile::write).transpose()?;
 
-    let (drivers, ended) = open_drivers(&config, clock).await?;
+    let (drivers, ended) = open_drivers(&config, &membership, clock).await?;
     let (troubles, troubled) = watch::channel(node::Troubles::new());
     let parts = |manager| api::Parts {
         node: node.clone(),
@@ -162,14 +163,16 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, R
     let kept = ledger::keep(ledger.clone(), remembered.assignment.clone(), assigned);
     let (statuses, seen) = watch::channel(Arc::default());
     let door = Door::default();
+    let supply = drivers.fetcher.supply();
     let told_of = Told {
+        cleared,
         known: kept.known,
         seen,
     };
     let Decider {
         handle: manager,
         leader,
-    } = Decider::open(&config, &membership, cleared, told_of, &door).await?;
+    } = Decider::open(&config, &membership, told_of, (&door, supply)).await?;
     let context = Arc::new(api::Context::new(parts(manager.clone())));
     door.open(&context);
 
@@ -298,12 +301,14 @@ fn check_host() -> Result<(), RunError> {
 
 async fn open_drivers(
     config: &Config,
+    membership: &Arc<Membership>,
     clock: Clock,
 ) -> Result<(Drivers, mpsc::Receiver<crate::container::Ended>), RunError> {
     let (root, exec_root) = (&config.data_root, &config.exec_root);
     let (containers, ended) = Containers::open(&root.join("containers"), exec_root).await?;
     let trust = Trust::of_system(config.insecure_registries.clone());
     let images = Images::open(&root.join("images"), trust).await?;
+    let supply = Supply::new(membership.clone(), images.clone());
     let networks = Networks::open(NetworksConfig {
         instance: Instance::of_root(root),
         state_dir: exec_root.join("network"),
@@ -311,7 +316,7 @@ async fn open_drivers(
     .await?;
     let drivers = Drivers {
         containers,
-        fetcher: Arc::new(Fetcher::new(images.clone())),
+        fetcher: Arc::new(Fetcher::new(images.clone(), supply)),
         images,
         networks,
         dns: Dns::new(),

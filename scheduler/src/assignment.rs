@@ -13,6 +13,7 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use crate::model::cluster::Secret;
 use crate::model::container::{ContainerSpec, Protocol};
 use crate::model::id::{ContainerId, NetworkId, NodeId, TaskId};
 use crate::model::node::Role;
@@ -46,6 +47,9 @@ pub struct Assignment {
     /// Contents of the secrets and configs that the tasks are granted, by final name.
     pub secrets: BTreeMap<String, Vec<u8>>,
     pub configs: BTreeMap<String, Vec<u8>>,
+    /// What to show to the registry of a container's image, while it has yet to be pulled.
+    #[serde(default)]
+    pub logins: BTreeMap<ContainerId, Secret>,
 }
 
 impl Assignment {

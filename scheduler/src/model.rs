@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod container;
 pub mod id;
+pub mod image;
 pub mod network;
 pub mod node;
 pub mod rollout;

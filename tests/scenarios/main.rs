@@ -13,6 +13,7 @@ mod cycles;
 mod examples;
 mod failover;
 mod hosts;
+mod images;
 mod lifecycle;
 mod names;
 mod node;

@@ -15,7 +15,7 @@ const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+j
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
-struct Registry {
+pub(crate) struct Registry {
     process: Child,
     url: String,
     /// What curl(1) needs to be let in: `-u`, `--cacert`.
@@ -28,7 +28,8 @@ impl Registry {
         Self::serve(host, "http://127.0.0.1:5000", "", auth, curl)
     }
 
-    fn serve(host: &Host, url: &str, http: &str, rest: &str, curl: &str) -> Self {
+    /// At `url`; `http` and `rest` are more of its configuration.
+    pub(crate) fn serve(host: &Host, url: &str, http: &str, rest: &str, curl: &str) -> Self {
         let config = host.path("registry.yml");
         let (_, address) = url.split_once("://").unwrap();
         let text = format!(
@@ -95,7 +96,7 @@ curl -sf {curl} -X PUT --data-binary @{} -H 'Content-Type: application/octet-str
     }
 
     /// Puts an image with one layer there, as `docker push` would.
-    fn push(&self, host: &Host, name: &str, tag: &str, marker: &str) {
+    pub(crate) fn push(&self, host: &Host, name: &str, tag: &str, marker: &str) {
         let diff_id = layer(host, marker, "gzip -nc");
         let image = json!({
             "schemaVersion": 2,
@@ -154,7 +155,7 @@ fn digest(host: &Host, file: &str) -> String {
 }
 
 /// Lets the user's Docker be logged in to a registry.
-fn log_in(host: &Host, registry: &str, login: &str) {
+pub(crate) fn log_in(host: &Host, registry: &str, login: &str) {
     use base64::Engine as _;
     let auth = base64::engine::general_purpose::STANDARD.encode(login);
     let config = json!({ "auths": { registry: { "auth": auth } } });
@@ -163,7 +164,7 @@ fn log_in(host: &Host, registry: &str, login: &str) {
 }
 
 /// The registry's configuration that lets only `anna` with the password `secret` in.
-fn only_anna(host: &Host) -> String {
+pub(crate) fn only_anna(host: &Host) -> String {
     // bcrypt of "secret".
     let line = "anna:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
     let file = host.path("htpasswd");

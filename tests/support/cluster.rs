@@ -50,6 +50,9 @@ pub(crate) enum Role {
     Worker,
 }
 
+/// Where a registry on the switch answers, if there is one; every node speaks to it in clear.
+pub(crate) const REGISTRY: &str = "10.77.0.254:5000";
+
 pub(crate) struct Cluster {
     /// First, so that its nodes end before the switch.
     hosts: Vec<Host>,
@@ -100,15 +103,28 @@ impl Cluster {
         for host in &cluster.hosts {
             host.import("busybox", "busybox:1.35", &["--change", r#"CMD ["sh"]"#]);
         }
-        cluster.init(0);
-        for index in 1..managers {
-            cluster.join(index, 0, Role::Manager);
-        }
-        for index in managers..managers + workers {
-            cluster.join(index, 0, Role::Worker);
-        }
-        cluster.wait_until_ready();
+        cluster.found(managers);
         cluster
+    }
+
+    /// The same, and no host has an image.
+    pub(crate) fn without_images(managers: usize, workers: usize) -> Self {
+        let cluster = Self::nodes(managers + workers);
+        cluster.found(managers);
+        cluster
+    }
+
+    /// Makes one cluster of the nodes, the first ones being its managers.
+    fn found(&self, managers: usize) {
+        self.init(0);
+        for index in 1..self.count() {
+            let role = match index < managers {
+                true => Role::Manager,
+                false => Role::Worker,
+            };
+            self.join(index, 0, role);
+        }
+        self.wait_until_ready();
     }
 
     pub(crate) fn host(&self, index: usize) -> &Host {

@@ -15,6 +15,8 @@
 
 pub mod cluster;
 mod deploy;
+mod login;
+mod pins;
 mod preflight;
 mod run;
 mod verbs;

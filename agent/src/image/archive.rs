@@ -224,7 +224,7 @@ impl Images {
     }
 }
 
-fn manifest_of(config: &[u8], layers: Vec<Descriptor>) -> Manifest {
+pub(super) fn manifest_of(config: &[u8], layers: Vec<Descriptor>) -> Manifest {
     let config = Descriptor {
         media_type: OCI_CONFIG.to_owned(),
         digest: Digest::of(config),

@@ -8,6 +8,7 @@ use super::archive::ArchiveError;
 use super::config::ConfigError;
 use super::credentials::CredentialsError;
 use super::manifest::ManifestError;
+use super::peer::TakeError;
 use super::platform::Platform;
 use super::reference::ReferenceError;
 use super::registry::RegistryError;
@@ -57,6 +58,19 @@ pub enum ImageError {
     )]
     ManyReferences { image: String },
     #[error(transparent)]
+    Take(#[from] TakeError),
+    #[error("`{reference}` means another image in its registry than the one that was deployed")]
+    Moved { reference: String },
+    /// It was looked for at the other nodes, and then in its registry.
+    #[error("{neighbours}, and pulling failed")]
+    Nowhere {
+        neighbours: String,
+        source: Box<ImageError>,
+    },
+    /// The same, where the registry is not to be asked.
+    #[error("{neighbours}, and its pull policy is `never`")]
+    NeverPulled { neighbours: String },
+    #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -94,7 +108,12 @@ impl ImageError {
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchImage { .. } | Self::Platform { .. } => ErrorKind::NotFound,
+            Self::NoSuchImage { .. }
+            | Self::Platform { .. }
+            | Self::Moved { .. }
+            | Self::NeverPulled { .. } => ErrorKind::NotFound,
+            Self::Nowhere { source, .. } => source.kind(),
+            Self::Take(_) => ErrorKind::Registry,
             Self::AmbiguousId { .. }
             | Self::DigestTag { .. }
             | Self::Reference(_)

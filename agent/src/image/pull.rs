@@ -17,7 +17,8 @@ use super::config::{ConfigError, ImageConfig};
 use super::manifest::{self, Candidate, Descriptor, Document, Manifest, ManifestError};
 use super::registry::{Download, Fetched, Registry};
 use super::{
-    Digest, Image, ImageError, Images, LayerState, Platform, Progress, PullOptions, Reference,
+    Digest, Image, ImageError, Images, LayerState, LookedUp, Platform, Progress, PullOptions,
+    Reference,
 };
 
 /// What a registry says about an image, before its layers are there.
@@ -38,20 +39,18 @@ impl Images {
         options: &PullOptions,
         progress: &Progress,
     ) -> Result<Arc<Image>, ImageError> {
-        let client = self.client()?;
-        let registry = Registry::new(
-            client,
-            &self.trust,
-            reference,
-            options.credentials.clone(),
-            self.patience,
-        )?;
+        let registry = self.registry(reference, options)?;
         let key = reference.manifest_key();
         progress.status(Some(&key), format!("Pulling from {}", reference.path()));
         // Nothing that this pull needs is swept away while it goes on.
         let _sweep = self.sweeping.read().await;
         let plan = self.plan(&registry, reference, options).await?;
         let id = Digest::of(&plan.config_json);
+        if options.expected.is_some_and(|expected| expected != id) {
+            return Err(ImageError::Moved {
+                reference: reference.to_string(),
+            });
+        }
         let known = self.view().catalogue.images.contains_key(&id);
         let layers = plan.manifest.layers.iter().zip(&plan.config.diff_ids);
         try_join_all(
@@ -80,6 +79,34 @@ impl Images {
             },
         );
         self.image(&id)
+    }
+
+    /// Asks a registry what a name means, and fetches no layer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Images::pull`].
+    pub async fn look_up(
+        &self,
+        reference: &Reference,
+        options: &PullOptions,
+    ) -> Result<LookedUp, ImageError> {
+        let registry = self.registry(reference, options)?;
+        let plan = self.plan(&registry, reference, options).await?;
+        Ok(LookedUp {
+            id: Digest::of(&plan.config_json),
+            digest: plan.digest,
+        })
+    }
+
+    fn registry(
+        &self,
+        reference: &Reference,
+        options: &PullOptions,
+    ) -> Result<Registry, ImageError> {
+        let (client, credentials) = (self.client()?, options.credentials.clone());
+        let registry = Registry::new(client, &self.trust, reference, credentials, self.patience)?;
+        Ok(registry)
     }
 
     /// Follows the reference to a manifest for the platform, and reads its config.
@@ -297,7 +324,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// Seconds since the Unix epoch.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }

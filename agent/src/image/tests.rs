@@ -415,6 +415,7 @@ async fn pull(
 ) -> Result<Arc<Image>, ImageError> {
     let options = PullOptions {
         platform: None,
+        expected: None,
         credentials,
     };
     fixture

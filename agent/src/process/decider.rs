@@ -21,9 +21,12 @@ use crate::manager::worker::{self, Statuses};
 use crate::manager::{self, Manager, ManagerHandle, forward};
 use crate::peer::{Admission, RoleNeeded, Router};
 use crate::session::{self, Leader};
+use crate::supply::Supply;
 
-/// What this node was told last, in this run or an earlier one, and what has become of it.
+/// What this start goes on from.
 pub(super) struct Told {
+    pub(super) cleared: Option<Transition>,
+    /// What this node was told last, in this run or an earlier one, and what has become of it.
     pub(super) known: watch::Receiver<Arc<Assignment>>,
     pub(super) seen: watch::Receiver<Statuses>,
 }
@@ -44,16 +47,16 @@ impl Decider {
     pub(super) async fn open(
         config: &Config,
         membership: &Arc<Membership>,
-        cleared: Option<Transition>,
         told: Told,
-        door: &Door,
+        (door, supply): (&Door, &Arc<Supply>),
     ) -> Result<Self, RunError> {
         let known = told.known.clone();
         let router = Router::new().route(relay::PREFIX, RoleNeeded::Manager, door.handler());
+        let router = supply.blob_routes(router);
         let decider = match membership.role() {
             Some(Role::Worker) => Self::worker(config, membership, told, router).await?,
             Some(Role::Manager) | None => {
-                Self::manager(config, membership, cleared, router).await?
+                Self::manager(config, membership, told.cleared, (router, supply)).await?
             }
         };
         let own = decider.leader.as_ref().map(|_| decider.handle.clone());
@@ -67,7 +70,7 @@ impl Decider {
         told: Told,
         router: Router,
     ) -> Result<Self, RunError> {
-        let Told { known, seen } = told;
+        let Told { known, seen, .. } = told;
         let handle = worker::start(own_row(config, membership), known.clone(), seen);
         membership.serve(Admission::Worker(known), router).await?;
         Ok(Self {
@@ -80,7 +83,7 @@ impl Decider {
         config: &Config,
         membership: &Arc<Membership>,
         cleared: Option<Transition>,
-        router: Router,
+        (router, supply): (Router, &Arc<Supply>),
     ) -> Result<Self, RunError> {
         let node = membership.node();
         let manager = start_manager(config, membership, cleared).await?;
@@ -88,6 +91,7 @@ impl Decider {
         register(config, membership, &handle).await?;
         let leader = Leader::new(handle.clone());
         let router = cluster::routes(router, &handle);
+        let router = supply.manager_routes(router, handle.states());
         let router = cluster::raft_routes(router, node, &handle)
             .route(session::PATH, RoleNeeded::Member, leader.handler())
             .route(

@@ -18,12 +18,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{AssignedInterface, AssignedNetwork, AssignedTask, Assignment};
+use crate::model::cluster::Secret;
 use crate::model::container::{ContainerSpec, FileGrant, NamespaceMode, NetworkMode};
 use crate::model::id::{ContainerId, NetworkId, NodeId, TaskId};
+use crate::model::image::registry_of;
 use crate::model::network::Attachment;
 use crate::model::service::{Service, ServiceSpec};
 use crate::model::stack::StoredContent;
-use crate::model::task::Task;
+use crate::model::task::{DesiredState, Task, TaskState};
 use crate::state::{State, Table, is_on_node};
 
 /// Remembers what one node was told last.
@@ -90,6 +92,7 @@ impl Builder {
             volumes: shared.volumes.get(node).cloned().unwrap_or_default(),
             secrets: contents(&state.secrets, &specs, |spec| &spec.secrets),
             configs: contents(&state.configs, &specs, |spec| &spec.configs),
+            logins: logins(state, &rows),
         }
     }
 
@@ -137,6 +140,7 @@ fn is_same(one: &Assignment, other: &Assignment) -> bool {
         && one.volumes == other.volumes
         && one.secrets == other.secrets
         && one.configs == other.configs
+        && one.logins == other.logins
 }
 
 /// The spec of the version that a task runs.
@@ -298,6 +302,20 @@ fn contents(
             Some((grant.source.clone(), content))
         })
         .collect()
+}
+
+/// The logins of those containers that may have an image to pull, and of no other.
+fn logins(state: &State, rows: &[&Arc<Task>]) -> BTreeMap<ContainerId, Secret> {
+    let unprepared = rows.iter().filter(|task| {
+        task.status.state < TaskState::Ready && task.desired <= DesiredState::Running
+    });
+    let login = |task: &&Arc<Task>| {
+        let stack = state.service_of(task)?.stack.as_ref()?;
+        let logins = &state.stacks.get(stack)?.logins;
+        let registry = registry_of(&spec_of(state, task)?.container.image);
+        Some((task.container.clone(), logins.get(registry)?.clone()))
+    };
+    unprepared.filter_map(login).collect()
 }
 
 #[cfg(test)]

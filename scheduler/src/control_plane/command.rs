@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::cluster::{Cluster, Secret};
 use crate::model::id::{ContainerId, NetworkId, NodeId};
+use crate::model::image::ImagePin;
 use crate::model::network::NetworkSpec;
 use crate::model::node::{Availability, NodeDescription, Role};
 use crate::model::service::{AnonymousVolumes, ServiceSpec};
@@ -215,9 +216,12 @@ pub struct DeployOptions {
     /// Overrides the replicas of the file.
     pub scale: BTreeMap<String, u32>,
     pub orphans: Orphans,
-    /// Image id (`sha256:…`) that each service's image has on this host: a container that runs
-    /// another one is replaced.
-    pub image_ids: BTreeMap<String, String>,
+    /// What each service's image is now, by service, as far as it has been found out: containers
+    /// that run another one are replaced.
+    pub pins: BTreeMap<String, ImagePin>,
+    /// What is shown to registries for the stack's images, by registry; what is not among them
+    /// stays as it was.
+    pub logins: BTreeMap<String, Secret>,
     pub start: Start,
     pub anonymous_volumes: AnonymousVolumes,
     /// Seconds until replaced containers are killed; as their specs say when absent.

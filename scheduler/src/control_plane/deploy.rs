@@ -11,7 +11,8 @@ use super::command::{Dependencies, DeployOptions, Orphans, Recreate, Reply, Star
 use super::refusal::Refusal;
 use super::{resource, services};
 use crate::dependency::DependencyGraph;
-use crate::model::container::NetworkMode;
+use crate::model::container::{ContainerSpec, NetworkMode};
+use crate::model::image::ImagePin;
 use crate::model::rollout::Rollout;
 use crate::model::service::{AnonymousVolumes, Service, ServiceMode, ServiceSpec};
 use crate::model::stack::{Stack, StackRecord};
@@ -30,7 +31,7 @@ pub(super) fn deploy(
         forget_dependencies(&mut stack, &selected);
     }
     check::check(draft.state(), &stack, &selected)?;
-    record(draft, &stack);
+    record(draft, &stack, options);
     bring(draft, &stack, &selected)?;
 
     let mut changed = BTreeSet::new();
@@ -116,13 +117,16 @@ fn forget_dependencies(stack: &mut Stack, selected: &BTreeSet<String>) {
     }
 }
 
-fn record(draft: &mut Draft<'_>, stack: &Stack) {
+fn record(draft: &mut Draft<'_>, stack: &Stack, options: &DeployOptions) {
     let known = draft.state().stacks.get(&stack.name);
+    let mut logins = known.map_or_else(BTreeMap::new, |known| known.logins.clone());
+    logins.extend(options.logins.clone());
     let mut record = StackRecord {
         name: stack.name.clone(),
         working_dir: stack.working_dir.clone(),
         config_files: stack.config_files.clone(),
         removal: None,
+        logins,
         created_at: known.map_or(draft.now, |known| known.created_at),
         updated_at: known.map_or(draft.now, |known| known.updated_at),
     };
@@ -171,11 +175,15 @@ fn set_service(
     spec: &ServiceSpec,
     options: &DeployOptions,
 ) -> Outcome {
+    let mut spec = spec.clone();
+    let found = options.pins.get(&spec.name);
     let Some(old) = draft.state().service_named(stack, &spec.name).cloned() else {
-        new_service(draft, stack, spec, options);
+        pin(&mut spec, found.cloned());
+        new_service(draft, stack, &spec, options);
         return Outcome::New;
     };
-    let mut spec = spec.clone();
+    let kept = pin_beside(&old.spec, found, &spec.container);
+    pin(&mut spec, kept);
     if options.recreate == Recreate::Never {
         spec.container = old.spec.container.clone();
         spec.container_name.clone_from(&old.spec.container_name);
@@ -214,6 +222,28 @@ fn set_service(
         Outcome::Replaced
     } else {
         Outcome::Kept
+    }
+}
+
+fn pin(spec: &mut ServiceSpec, pin: Option<ImagePin>) {
+    if spec.container.pin != pin {
+        Arc::make_mut(&mut spec.container).pin = pin;
+    }
+}
+
+/// Who was not told what the image is now, or hears of the same once more, stays with what it was.
+fn pin_beside(
+    old: &ServiceSpec,
+    found: Option<&ImagePin>,
+    wanted: &ContainerSpec,
+) -> Option<ImagePin> {
+    let old = &old.container;
+    let of_same_name = old.image == wanted.image && old.platform == wanted.platform;
+    let kept = old.pin.as_ref().filter(|_| of_same_name);
+    match (kept, found) {
+        (Some(kept), Some(found)) if !kept.is_same(found) => Some(found.clone()),
+        (Some(kept), _) => Some(kept.clone()),
+        (None, found) => found.cloned(),
     }
 }
 
@@ -290,22 +320,26 @@ fn must_replace(state: &State, old: &Service, spec: &ServiceSpec, options: &Depl
         Recreate::Always if named => return true,
         Recreate::Always | Recreate::IfChanged => {}
     }
-    old.spec.container != spec.container
+    old.spec.container.made_of() != spec.container.made_of()
         || old.spec.container_name != spec.container_name
         || old.spec.content_digest != spec.content_digest
-        || image_differs(state, old, options.image_ids.get(&spec.name))
+        || image_differs(state, old, spec.container.pin.as_ref())
 }
 
-/// Compares with what the containers of the current version run, as far as they have said so.
-fn image_differs(state: &State, service: &Service, known: Option<&String>) -> bool {
-    let Some(known) = known else {
+/// Where no image was agreed on before, it is compared with what the containers of the current
+/// version run, as far as they have said so.
+fn image_differs(state: &State, service: &Service, wanted: Option<&ImagePin>) -> bool {
+    let Some(wanted) = wanted else {
         return false;
     };
+    if let Some(pin) = &service.spec.container.pin {
+        return !pin.is_same(wanted);
+    }
     let mut running = state
         .service_tasks(&service.id)
         .filter(|task| task.version == service.version)
         .filter_map(|task| task.status.image_id.as_ref());
-    running.any(|image| image != known)
+    running.any(|image| *image != wanted.id)
 }
 
 /// The specs that are still needed: the current one, the one to go back to, and those of containers

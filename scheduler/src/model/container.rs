@@ -4,11 +4,14 @@
 //! (`shop_default`, not `default`), paths on the host are absolute, and every text is resolved:
 //! nothing below knows about files, variables or projects.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::image::ImagePin;
 
 /// Everything one host needs to know to run a container.
 ///
@@ -21,6 +24,9 @@ pub struct ContainerSpec {
     pub image: String,
     pub platform: Option<String>,
     pub pull_policy: PullPolicy,
+    /// What the name meant when the service was deployed. Absent: each node finds out for itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin: Option<ImagePin>,
 
     /// Replaces the image's entrypoint, and drops the image's command as well.
     pub entrypoint: Option<Vec<String>>,
@@ -82,6 +88,21 @@ pub struct ContainerSpec {
     pub cgroup_parent: Option<String>,
     pub oom_score_adj: Option<i32>,
     pub oom_kill_disable: bool,
+}
+
+impl ContainerSpec {
+    /// What makes a container another one: all but how its image is come by, and which bytes its
+    /// name means.
+    pub fn made_of(&self) -> Cow<'_, Self> {
+        if self.pin.is_none() && self.pull_policy == PullPolicy::default() {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self {
+            pin: None,
+            pull_policy: PullPolicy::default(),
+            ..self.clone()
+        })
+    }
 }
 
 /// When the image is fetched.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster::Secret;
 use super::network::NetworkSpec;
 use super::service::ServiceSpec;
 use super::time::Timestamp;
@@ -35,6 +36,11 @@ pub struct StackRecord {
     pub config_files: Vec<String>,
     /// A person asked for its removal; it goes when its last service has gone.
     pub removal: Option<StackRemoval>,
+    /// What is shown to registries for the stack's images, by registry, in the form of Docker's
+    /// `X-Registry-Auth`: whoever deployed last with a login brought it. Nodes get it for as long
+    /// as they have something to pull with it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub logins: BTreeMap<String, Secret>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }

@@ -297,6 +297,18 @@ fn in_a_cluster_every_node_answers_for_an_only_container_and_it_holds_no_port_it
 }
 
 #[test]
+fn what_is_on_every_node_as_often_as_is_allowed_can_be_updated() {
+    let mut fleet = Fleet::new("n1\nn2");
+    fleet.up("web v1 x2 most 1");
+    assert_eq!(fleet.shown(), "n1: web.1 | n2: web.2");
+    fleet.up("web v2 x2 most 1");
+    assert_eq!(fleet.shown(), "n1: web.1 | n2: web.2");
+    let tasks = fleet.state.tasks.values();
+    let mut alive = tasks.filter(|task| !task.status.state.is_terminal());
+    assert!(alive.all(|task| task.version == 2));
+}
+
+#[test]
 fn one_host_has_no_tunnels_and_balances_what_several_containers_share() {
     let mut fleet = Fleet::new("n1");
     fleet.up("web v1 x2 port 80\napi v1 port 81");

@@ -253,6 +253,7 @@ pub(in crate::api) async fn create(context: Arc<Context>, call: Call) -> Answer 
     let options = PullOptions {
         platform,
         credentials,
+        expected: None,
     };
     let work = {
         let context = context.clone();

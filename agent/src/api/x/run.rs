@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use scheduler::control_plane::command::{Command, Dependencies, DeployOptions, Recreate, Reply};
-use scheduler::model::container::{NetworkMode, PullPolicy};
+use scheduler::model::cluster::Secret;
+use scheduler::model::container::NetworkMode;
 use scheduler::model::service::ServiceSpec;
 
-use super::deploy::{check_name, log_in, selected};
-use super::{RunCreated, RunRequest, preflight};
+use super::deploy::{check_name, selected};
+use super::{RunCreated, RunRequest, login, pins, preflight};
 use crate::api::Context;
 use crate::api::call::Call;
 use crate::api::error::EngineError;
@@ -21,15 +22,24 @@ use crate::api::reply::{self, Answer};
 pub(super) async fn run(context: &Context, mut call: Call, name: &str) -> Answer {
     let mut request: RunRequest = call.json_exact().await?;
     check_name(&request.stack, name)?;
-    log_in(context, request.registry_auth.as_deref())?;
-    if request.spec.container.pull_policy == PullPolicy::Never {
-        context.images.resolve(&request.spec.container.image)?;
+    let logins = login::read(request.registry_auth.as_deref())?;
+    for (registry, login) in &logins {
+        if let Some(credentials) = login::credentials(login) {
+            context.fetcher.login(registry, credentials);
+        }
     }
+    let question = pins::Question {
+        spec: &request.spec.container,
+        before: None,
+        logins: &logins,
+    };
+    let pin = pins::one(context, &question, &mut Vec::new()).await?;
+    Arc::make_mut(&mut request.spec.container).pin = pin;
     name_or_hide(&mut request);
     if request.no_deps {
         request.spec.depends_on.clear();
     }
-    bring_dependencies(context, &request).await?;
+    bring_dependencies(context, &request, logins).await?;
     bring_networks(context, &request).await?;
     let chosen = request.name.take();
     let command = Command::CreateContainer {
@@ -65,15 +75,22 @@ fn name_or_hide(request: &mut RunRequest) {
     }
 }
 
-async fn bring_dependencies(context: &Context, request: &RunRequest) -> Result<(), EngineError> {
+async fn bring_dependencies(
+    context: &Context,
+    request: &RunRequest,
+    logins: BTreeMap<String, Secret>,
+) -> Result<(), EngineError> {
     let services: Vec<String> = request.spec.depends_on.keys().cloned().collect();
     if services.is_empty() {
         return Ok(());
     }
     let all = selected(&request.stack, &services, Dependencies::Include);
     preflight::check(context, &request.stack, &all, &BTreeMap::new()).await?;
+    let found = pins::find(context, &request.stack, &all, &logins).await?;
     let options = DeployOptions {
         services,
+        pins: found.pins,
+        logins,
         // What runs already is good enough to run something beside it.
         recreate: Recreate::Never,
         ..DeployOptions::default()

@@ -15,8 +15,9 @@ use crate::container::spec::{
 use crate::container::user::{self, UserFiles};
 use crate::container::{Bundle, LogFiles, LogOptions, Phase, Stdin, device};
 use crate::dns;
+use crate::fetch::Wish;
 use crate::host::{Done, OpError, Run};
-use crate::image::{Image, Platform};
+use crate::image::{Credentials, Image, Platform};
 use crate::secret::SecretFile;
 
 /// Docker's default for its own bounded driver, `local`.
@@ -27,11 +28,18 @@ impl LinuxHost {
     pub(super) async fn prepare(&self, run: &Run) -> Result<Done, OpError> {
         let spec = &run.task.spec;
         let platform = platform(spec.platform.as_deref())?;
-        let fetched = self
-            .drivers
-            .fetcher
-            .fetch(&spec.image, spec.pull_policy, platform.as_ref())
-            .await;
+        let login = run
+            .login
+            .as_ref()
+            .map(|it| Credentials::from_header(it.reveal()));
+        let login = login
+            .transpose()
+            .map_err(|error| OpError::because(&error))?;
+        let wish = Wish {
+            login: login.as_ref(),
+            ..Wish::of(spec, platform.as_ref())
+        };
+        let fetched = self.drivers.fetcher.fetch(wish).await;
         let image = fetched.map_err(|error| OpError {
             reason: error.chain(),
             exit_code: Some(125),

@@ -113,6 +113,7 @@ fn stack(name: &str) -> StackRecord {
         working_dir: String::new(),
         config_files: Vec::new(),
         removal: None,
+        logins: BTreeMap::new(),
         created_at: Timestamp::EPOCH,
         updated_at: Timestamp::EPOCH,
     }

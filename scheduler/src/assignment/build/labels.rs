@@ -56,7 +56,8 @@ pub fn labels(
 
 /// Changes exactly when containers have to be made anew.
 fn config_hash(spec: &ServiceSpec) -> String {
-    let what = (&spec.container, &spec.container_name, &spec.content_digest);
+    let container = spec.container.made_of();
+    let what = (&container, &spec.container_name, &spec.content_digest);
     // A spec is maps with text keys and plain values: it can always be written.
     let json = serde_json::to_vec(&what).unwrap_or_default();
     use std::fmt::Write;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::control_plane::command::DeployOptions;
 use crate::control_plane::tests::world::{Fate, World};
 use crate::model::task::{HealthStatus, TaskState, TaskStatus};
 
@@ -120,4 +121,26 @@ fn nothing_is_told_twice() {
     status.pid = Some(7);
     world.say(&task, status);
     assert!(update(&mut builder, &world, &node).is_none());
+}
+
+#[test]
+fn a_login_is_told_only_while_there_is_something_to_pull_with_it() {
+    let mut world = World::new();
+    let login = |registry: &str, text: &str| (registry.to_owned(), Secret::new(text));
+    let options = DeployOptions {
+        logins: [login("ghcr.io", "one"), login("quay.io", "another")].into(),
+        ..DeployOptions::default()
+    };
+    let drawing = "web ghcr.io/web:1\ndb postgres:15";
+    world.up_with(drawing, options).unwrap();
+    let told = |world: &World| {
+        let logins = world.assignment.logins.values();
+        logins.map(|it| it.reveal().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&world), ["one"]);
+    world.settle();
+    assert!(told(&world).is_empty());
+    // It is remembered for containers to come.
+    world.up("web ghcr.io/web:2\ndb postgres:15").unwrap();
+    assert_eq!(told(&world), ["one"]);
 }

@@ -19,6 +19,7 @@ impl Resolver<'_> {
             image: self.image(name, node),
             platform: text(node, "platform"),
             pull_policy: self.pull_policy(node),
+            pin: None,
             entrypoint: words(node, "entrypoint"),
             command: words(node, "command"),
             environment: environment(node),

@@ -1,5 +1,8 @@
+use super::world::stack;
 use super::*;
+use crate::model::container::PullPolicy;
 use crate::model::id::ContainerId;
+use crate::model::image::ImagePin;
 
 fn version(world: &World) -> u64 {
     world.plane.state().version
@@ -194,26 +197,61 @@ fn up_starts_what_was_stopped_or_failed_but_not_what_has_done_its_work() {
     );
 }
 
+fn found(id: &str, digest: Option<&str>) -> DeployOptions {
+    let pin = ImagePin {
+        id: format!("sha256:{id}"),
+        digest: digest.map(str::to_owned),
+    };
+    DeployOptions {
+        pins: [("web".to_owned(), pin)].into(),
+        ..DeployOptions::default()
+    }
+}
+
 #[test]
 fn an_image_built_anew_replaces_its_containers_once() {
     let mut world = World::new();
     world.up("web v1").unwrap();
     world.settle();
     world.take_trace();
-    let options = DeployOptions {
-        image_ids: [("web".to_owned(), "sha256:v1".to_owned())].into(),
-        ..DeployOptions::default()
-    };
-    world.up_with("web v1", options.clone()).unwrap();
+    world.up_with("web v1", found("v1", None)).unwrap();
     world.settle();
     assert_eq!(world.take_trace(), "");
-    let options = DeployOptions {
-        image_ids: [("web".to_owned(), "sha256:other".to_owned())].into(),
-        ..options
-    };
-    world.up_with("web v1", options).unwrap();
+    world.up_with("web v1", found("other", None)).unwrap();
     world.settle();
     assert!(world.take_trace().contains("remove shop-web-1"));
+}
+
+#[test]
+fn what_an_image_was_found_to_be_holds_until_something_else_is_found() {
+    let mut world = World::new();
+    let pin = |world: &World| {
+        let service = world.plane.state().service_named("shop", "web").unwrap();
+        let pin = service.spec.container.pin.as_ref();
+        pin.map_or_else(String::new, |pin| pin.id.clone())
+    };
+    world.up_with("web v1", found("v1", Some("a"))).unwrap();
+    world.settle();
+    assert_eq!(pin(&world), "sha256:v1");
+    world.take_trace();
+    // Nobody looked, or somebody did on another platform; how an image is come by is no change.
+    let mut stack = stack("shop", "web v1");
+    let web = stack.services.get_mut("web").unwrap();
+    Arc::make_mut(&mut web.container).pull_policy = PullPolicy::Never;
+    let options = DeployOptions::default();
+    world.command(Command::Deploy { stack, options }).unwrap();
+    world.up("web v1").unwrap();
+    world.up_with("web v1", found("arm", Some("a"))).unwrap();
+    world.settle();
+    assert_eq!(world.take_trace(), "");
+    assert_eq!(pin(&world), "sha256:v1");
+    world.up_with("web v1", found("v2", Some("b"))).unwrap();
+    world.settle();
+    assert!(world.take_trace().contains("remove shop-web-1"));
+    assert_eq!(pin(&world), "sha256:v2");
+    // It says nothing of an image with another name.
+    world.up("web v3").unwrap();
+    assert_eq!(pin(&world), "");
 }
 
 #[test]
