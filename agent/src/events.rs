@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use scheduler::model::time::Timestamp;
 use scheduler::state::State;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -27,8 +28,9 @@ const PAST: usize = 1024;
 const BACKLOG: usize = 1024;
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
+    pub source: Source,
     pub at: Timestamp,
     pub kind: Kind,
     /// `start`, `health_status: healthy`, `exec_start: ls`.
@@ -39,8 +41,19 @@ pub struct Event {
     pub attributes: BTreeMap<String, String>,
 }
 
+/// Who knows of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Everybody who has the state.
+    State,
+    /// The node whose handler did it.
+    Handler,
+}
+
 /// What it happened to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     Container,
     Image,
@@ -141,6 +154,7 @@ impl Events {
         let mut attributes = diff::attributes(state, &found.task, &found.service);
         attributes.extend(more.map(|(key, value)| (key.to_owned(), value)));
         self.tell(Event {
+            source: Source::Handler,
             at: wall_time(),
             kind: Kind::Container,
             action: action.to_owned(),
@@ -151,6 +165,7 @@ impl Events {
 
     pub(crate) fn image(&self, id: &crate::image::ImageId, name: &str, action: &str) {
         self.tell(Event {
+            source: Source::Handler,
             at: wall_time(),
             kind: Kind::Image,
             action: action.to_owned(),
@@ -162,6 +177,7 @@ impl Events {
     /// For a name that no longer says which image it was.
     pub(crate) fn image_named(&self, name: &str, action: &str) {
         self.tell(Event {
+            source: Source::Handler,
             at: wall_time(),
             kind: Kind::Image,
             action: action.to_owned(),

@@ -71,6 +71,16 @@ fn a_container_is_reached_by_its_services_name_from_every_manager() {
         let shown = cluster.host(index).wharfie("-p app ps").succeeds();
         shown.says("(Paused)");
     }
+    // What was done there by way of one manager, another one tells of.
+    cluster.within(secs(30), "what was done is told", || {
+        let ran = cluster
+            .host(1)
+            .wharfie("-p app events --since 10m --until 0s");
+        let told = [" start ", "exec_start: cat", " kill ", " pause "];
+        (told.iter().all(|it| ran.stdout.contains(it)))
+            .then_some(())
+            .ok_or_else(|| ran.to_string())
+    });
     // What is frozen is stopped all the same.
     first.wharfie("-p app stop -t 5").succeeds();
     other.wharfie("-p app ps -a").succeeds().says("Exited");

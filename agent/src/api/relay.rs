@@ -11,10 +11,12 @@
 mod door;
 mod stream;
 
+use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, Request, StatusCode, header};
+use futures::StreamExt as _;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use scheduler::model::id::{ContainerId, NodeId};
@@ -22,6 +24,8 @@ use scheduler::model::node::{Node, NodeStatus, Role};
 use scheduler::state::State;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+use tokio::io::AsyncBufRead;
+use tokio_util::io::StreamReader;
 
 use super::Context;
 use super::call::Call;
@@ -244,9 +248,12 @@ pub(super) async fn pass(
         response = sent => response.map_err(|error| place.silent(error))?,
         error = stream::gone(context, &place) => return Err(error.into()),
     };
-    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    clear(response.headers_mut(), switches);
-    if !switches {
+    let upgrades = match response.status() {
+        StatusCode::SWITCHING_PROTOCOLS => Upgrades::Yes,
+        _ => Upgrades::No,
+    };
+    clear(response.headers_mut(), upgrades);
+    if upgrades == Upgrades::No {
         return Ok(response.map(|body| stream::body(context.clone(), place, body)));
     }
     let Some(upgrade) = upgrade else {
@@ -273,6 +280,36 @@ pub(super) async fn ask<T: DeserializeOwned>(
         let reason = error.to_string();
         RelayError::Nonsense { node, reason }.into()
     })
+}
+
+/// Asks a node for something that goes on and on; it breaks off when the node goes down.
+///
+/// # Errors
+///
+/// Returns [`RelayError`], also when the node refuses.
+pub(super) async fn stream(
+    context: &Arc<Context>,
+    place: Place,
+    path: &str,
+) -> Result<impl AsyncBufRead + Send + Unpin + use<>, RelayError> {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = below(path).parse().unwrap_or_default();
+    let response = context.membership.peers().carry(&place.peer, request);
+    let response = tokio::select! {
+        response = response => response.map_err(|error| place.silent(error))?,
+        error = stream::gone(context, &place) => return Err(error),
+    };
+    if !response.status().is_success() {
+        return Err(RelayError::Nonsense {
+            node: place.node.description.hostname.clone(),
+            reason: response.status().to_string(),
+        });
+    }
+    let body = stream::body(context.clone(), place, response.into_body());
+    let pieces = body
+        .into_data_stream()
+        .map(|it| it.map_err(io::Error::other));
+    Ok(StreamReader::new(pieces.boxed()))
 }
 
 /// Tells a node to do something; what it answers is not looked at, unless it refuses.
@@ -337,19 +374,32 @@ fn carried(call: &mut Call, path: &str) -> Result<Request<Body>, EngineError> {
         .parse()
         .map_err(|_| EngineError::NoRoute)?;
     *request.headers_mut() = call.headers().clone();
-    let upgrades = request.headers().contains_key(header::UPGRADE);
+    let upgrades = match request.headers().contains_key(header::UPGRADE) {
+        true => Upgrades::Yes,
+        false => Upgrades::No,
+    };
     clear(request.headers_mut(), upgrades);
     request.headers_mut().remove(header::HOST);
     Ok(request)
 }
 
+/// Whether a connection is about to be no longer HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upgrades {
+    No,
+    Yes,
+}
+
 /// Takes away what is said about one connection only (RFC 9110, 7.6.1).
-fn clear(headers: &mut HeaderMap, upgrades: bool) {
+fn clear(headers: &mut HeaderMap, upgrades: Upgrades) {
     headers.remove(header::TRANSFER_ENCODING);
     headers.remove(HeaderName::from_static("keep-alive"));
     headers.remove(header::EXPECT);
-    if !upgrades {
+    if upgrades == Upgrades::No {
         headers.remove(header::CONNECTION);
         headers.remove(header::UPGRADE);
     }
 }
+
+#[cfg(test)]
+mod tests;

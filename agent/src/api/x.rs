@@ -8,6 +8,7 @@
 //! | `POST /x/stacks/{name}/{start,stop,restart,kill,rm,rollback}` | [`ServicesRequest`] → [`Accepted`] |
 //! | `POST /x/stacks/{name}/run` | [`RunRequest`] → [`RunCreated`]; then Docker's attach, wait, start |
 //! | `GET /x/host/containers` | → what only this host knows of its containers, for managers |
+//! | `GET /x/host/events` | → what handlers of this host have done to them, for managers |
 //! | `GET /x/stacks` | → [`StackSummary`]s |
 //! | `GET /x/stacks/{name}` | → [`StackStatus`](scheduler::status::StackStatus) |
 //! | `GET /x/stacks/{name}/why/{service}` | → [`Why`](scheduler::why::Why) |
@@ -32,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use super::call::Call;
 use super::docker::phase::{Frozen, Phase};
-use super::docker::{facts, lookup};
+use super::docker::{events, facts, lookup};
 use super::error::EngineError;
 use super::reply::{self, Answer};
 
@@ -56,6 +57,7 @@ pub(super) async fn route(
         ("POST", ["stacks", name, "run"]) => run::run(&context, call, name).await,
         ("POST", ["stacks", name, verb]) => verbs::verb(&context, call, name, verb).await,
         ("GET", ["host", "containers"]) => facts::host(&context).await,
+        ("GET", ["host", "events"]) => events::host(&context),
         (_, ["cluster" | "nodes", ..]) => cluster::route(&context, call, method, path).await,
         _ => Err(EngineError::NoRoute),
     }

@@ -12,7 +12,7 @@ use scheduler::model::task::{HealthStatus, Task, TaskState};
 use scheduler::model::time::Timestamp;
 use scheduler::state::State;
 
-use super::{Event, Kind};
+use super::{Event, Kind, Source};
 
 /// What happened between two states, in the order in which it happened.
 pub fn diff(before: &State, after: &State) -> Vec<Event> {
@@ -29,6 +29,7 @@ pub fn diff(before: &State, after: &State) -> Vec<Event> {
 fn resources(here: &State, there: &State, at: Timestamp, action: &str, events: &mut Vec<Event>) {
     let mut tell = |kind, actor: &str, attributes: [(&str, &str); 2]| {
         events.push(Event {
+            source: Source::State,
             at,
             kind,
             action: action.to_owned(),
@@ -173,6 +174,7 @@ impl Tell<'_> {
         let mut attributes = attributes(self.state, self.task, self.service);
         attributes.extend(more.map(|(key, value)| (key.to_owned(), value)));
         Event {
+            source: Source::State,
             at,
             kind: Kind::Container,
             action: action.to_owned(),

@@ -146,8 +146,10 @@ fn failed(failure: &Failure, line: Option<&str>, now: Timestamp) -> String {
     let node = (failure.node.as_deref()).map_or_else(String::new, |node| format!(" on {node}"));
     let at = ago(failure.at, now);
     let how = match failure.exit_code {
-        Some(code) => format!("exit code {code}: {}", failure.reason),
-        None => failure.reason.clone(),
+        Some(code) if !failure.reason.contains(&format!("exit code {code}")) => {
+            format!("exit code {code}: {}", failure.reason)
+        }
+        Some(_) | None => failure.reason.clone(),
     };
     let mut text = format!("  {}{node}, {at} ago: {how}\n", failure.name);
     if let Some(line) = line.filter(|line| !line.trim().is_empty()) {

@@ -1,11 +1,14 @@
 //! `GET /events`: what happens, as it happens, and a while back.
 
+mod others;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
+use self::others::Others;
 use super::create::bad;
 use crate::api::Context;
 use crate::api::call::Call;
@@ -14,6 +17,8 @@ use crate::api::reply::{self, Answer};
 use crate::api::time;
 use crate::clock::wall_time;
 use crate::events::{Event, Kind};
+
+pub(in crate::api) use self::others::host;
 
 /// `GET /events?since=&until=&filters=`
 pub(in crate::api) fn events(context: Arc<Context>, call: &Call) -> Answer {
@@ -54,10 +59,14 @@ pub(in crate::api) fn events(context: Arc<Context>, call: &Call) -> Answer {
             since.is_some_and(|since| event.at >= since)
                 && until.is_none_or(|until| event.at <= until)
         };
-        for event in past
-            .iter()
-            .filter(|event| in_range(event) && passes(&filters, event))
-        {
+        let mut others = Others::of(&context);
+        let mut past = past;
+        if since.is_some() {
+            past.extend(others.past().await);
+            past.sort_by_key(|event| event.at);
+        }
+        let wanted = |event: &&Event| in_range(event) && passes(&filters, event);
+        for event in past.iter().filter(wanted) {
             if sender.send(reply::line(&describe(event))).await.is_err() {
                 return;
             }
@@ -66,6 +75,7 @@ pub(in crate::api) fn events(context: Arc<Context>, call: &Call) -> Answer {
         loop {
             let event = tokio::select! {
                 event = future.recv() => event,
+                event = others.next() => Ok(event),
                 () = &mut deadline => return,
                 () = sender.closed() => return,
             };
