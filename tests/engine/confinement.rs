@@ -66,7 +66,7 @@ async fn another_user_has_no_capabilities_and_its_groups() {
     let (code, text) = running.exec_with(request).await;
     assert_eq!(code, 0, "{text}");
     assert!(
-        text.starts_with("uid=1000(ann) gid=1000(ann) groups=50(staff)"),
+        text.starts_with("uid=1000(ann) gid=1000(ann) groups=50(staff),1000(ann)"),
         "{text}"
     );
     assert!(text.contains("/home/ann yes\n"), "{text}");

@@ -118,7 +118,7 @@ impl Inhabited<'_> {
                 .map_err(|error| Failure::refused("use user", name, error.to_string()))?;
             set(&mut env, &format!("HOME={}", user.home));
             (confinement.uid, confinement.gid) = (user.uid, user.gid);
-            confinement.groups = user.groups;
+            confinement.groups = user.memberships();
         }
         for entry in &request.env {
             set(&mut env, entry);

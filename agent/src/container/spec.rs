@@ -231,7 +231,7 @@ fn process(input: &SpecInput<'_>, capabilities: CapabilitySet) -> Result<Process
     let mut user = User::default();
     user.set_uid(input.user.uid);
     user.set_gid(input.user.gid);
-    user.set_additional_gids(Some(input.user.groups.clone()));
+    user.set_additional_gids(Some(input.user.memberships()));
 
     let mut process = Process::default();
     process.set_terminal(Some(container.tty));

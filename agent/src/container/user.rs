@@ -29,6 +29,17 @@ pub struct ResolvedUser {
     pub home: String,
 }
 
+impl ResolvedUser {
+    /// What setgroups(2) is given: the primary group too, so that a program that changes its group
+    /// stays a member of it and of what that is denied (CVE-2022-36109).
+    pub fn memberships(&self) -> Vec<u32> {
+        let mut all = self.groups.clone();
+        let at = all.partition_point(|group| *group < self.gid);
+        all.insert(at, self.gid);
+        all
+    }
+}
+
 /// Why a user could not be found out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UserError {

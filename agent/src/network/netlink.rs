@@ -19,9 +19,16 @@ use rtnetlink::{
     AddressMessageBuilder, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan,
     RouteMessageBuilder,
 };
+use tokio::sync::Mutex;
 
 /// A netlink socket in one network namespace.
-pub(super) struct Netlink(Handle);
+pub(super) struct Netlink {
+    handle: Handle,
+    /// Held while a list is read: the kernel refuses a second one on the same socket (EBUSY).
+    ///
+    /// Source: Linux `net/netlink/af_netlink.c`, `__netlink_dump_start`.
+    lists: Mutex<()>,
+}
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,12 +90,20 @@ impl Netlink {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         // Ends by itself when the handle is dropped.
         tokio::spawn(connection);
-        Ok(Self(handle))
+        Ok(Self {
+            handle,
+            lists: Mutex::default(),
+        })
     }
 
     /// The interface of that name; `None` when there is none.
     pub(super) async fn link(&self, name: &str) -> io::Result<Option<Link>> {
-        let mut links = self.0.link().get().match_name(name.to_owned()).execute();
+        let mut links = self
+            .handle
+            .link()
+            .get()
+            .match_name(name.to_owned())
+            .execute();
         match links.try_next().await.map_err(into_io) {
             Ok(link) => Ok(link.map(read_link)),
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
@@ -99,7 +114,12 @@ impl Netlink {
     /// Whether the interface carries packets: some time after both ends of a pair are up, a task
     /// of the kernel notices, and only then does the bridge forward.
     pub(super) async fn is_operating(&self, name: &str) -> io::Result<bool> {
-        let mut links = self.0.link().get().match_name(name.to_owned()).execute();
+        let mut links = self
+            .handle
+            .link()
+            .get()
+            .match_name(name.to_owned())
+            .execute();
         let link = links.try_next().await.map_err(into_io)?;
         let mut attributes = link.iter().flat_map(|link| &link.attributes);
         Ok(attributes.any(|attribute| matches!(attribute, LinkAttribute::OperState(State::Up))))
@@ -107,8 +127,9 @@ impl Netlink {
 
     /// All interfaces.
     pub(super) async fn links(&self) -> io::Result<Vec<Link>> {
+        let _list = self.lists.lock().await;
         let links: Vec<LinkMessage> = self
-            .0
+            .handle
             .link()
             .get()
             .execute()
@@ -132,7 +153,7 @@ impl Netlink {
         if let Some(mtu) = mtu {
             bridge = bridge.mtu(mtu);
         }
-        self.0
+        self.handle
             .link()
             .add(bridge.build())
             .execute()
@@ -151,7 +172,7 @@ impl Netlink {
         if let Some(mtu) = mtu {
             link = link.mtu(mtu);
         }
-        self.0
+        self.handle
             .link()
             .change(link.build())
             .execute()
@@ -161,7 +182,12 @@ impl Netlink {
 
     pub(super) async fn set_up(&self, index: u32) -> io::Result<()> {
         let link = LinkUnspec::new_with_index(index).up().build();
-        self.0.link().change(link).execute().await.map_err(into_io)
+        self.handle
+            .link()
+            .change(link)
+            .execute()
+            .await
+            .map_err(into_io)
     }
 
     /// Makes both ends at once: the far one is born in the namespace, under its final name.
@@ -175,7 +201,7 @@ impl Netlink {
         if let Some(mtu) = pair.mtu {
             near = near.mtu(mtu);
         }
-        self.0
+        self.handle
             .link()
             .add(near.build())
             .execute()
@@ -190,7 +216,12 @@ impl Netlink {
                 isolated,
             )]))
             .build();
-        self.0.link().change(port).execute().await.map_err(into_io)
+        self.handle
+            .link()
+            .change(port)
+            .execute()
+            .await
+            .map_err(into_io)
     }
 
     /// Makes a tunnel end that knows only the ways it is told: it neither learns nor floods, and
@@ -205,7 +236,12 @@ impl Netlink {
             IpAddr::V6(local) => link.local6(local),
         };
         let link = link.mtu(tunnel.mtu).controller(tunnel.bridge).up().build();
-        self.0.link().add(link).execute().await.map_err(into_io)?;
+        self.handle
+            .link()
+            .add(link)
+            .execute()
+            .await
+            .map_err(into_io)?;
         let options = vec![
             InfoBridgePort::Learning(false),
             InfoBridgePort::Isolated(tunnel.isolation == Isolation::Isolated),
@@ -215,12 +251,17 @@ impl Netlink {
             .set_port_kind(InfoPortKind::Bridge)
             .set_port_data(InfoPortData::BridgePort(options))
             .build();
-        self.0.link().change(port).execute().await.map_err(into_io)
+        self.handle
+            .link()
+            .change(port)
+            .execute()
+            .await
+            .map_err(into_io)
     }
 
     /// Tells a tunnel where an address on another node is.
     pub(super) async fn add_way(&self, tunnel: u32, way: &Way) -> io::Result<()> {
-        let neighbours = self.0.neighbours();
+        let neighbours = self.handle.neighbours();
         let results = [
             neighbours
                 .add_bridge(tunnel, &way.mac)
@@ -270,7 +311,7 @@ impl Netlink {
             entry(NeighbourFlags::Own),
         ];
         for message in messages {
-            match self.0.neighbours().del(message).execute().await {
+            match self.handle.neighbours().del(message).execute().await {
                 Err(error) if !is_gone(&error) => return Err(into_io(error)),
                 _ => {}
             }
@@ -280,7 +321,7 @@ impl Netlink {
 
     /// Lets a bridge take packets to this hardware address for its own.
     pub(super) async fn add_own_mac(&self, bridge: u32, mac: [u8; 6]) -> io::Result<()> {
-        let neighbours = self.0.neighbours();
+        let neighbours = self.handle.neighbours();
         let added = neighbours
             .add_bridge(bridge, &mac)
             .flags(NeighbourFlags::Own)
@@ -291,26 +332,40 @@ impl Netlink {
 
     /// The size of packets on the interface that has an address of this host.
     pub(super) async fn mtu_at(&self, address: IpAddr) -> io::Result<Option<u32>> {
-        let mut dump = self.0.address().get().set_address_filter(address).execute();
-        let mut index = None;
-        while let Some(message) = dump.try_next().await.map_err(into_io)? {
-            index = index.or(Some(message.header.index));
-        }
+        let index = self.index_at(address).await?;
         let links = self.links().await?;
         let link = links.into_iter().find(|link| Some(link.index) == index);
         Ok(link.map(|link| link.mtu))
     }
 
+    /// The interface that has an address of this host.
+    async fn index_at(&self, address: IpAddr) -> io::Result<Option<u32>> {
+        let _list = self.lists.lock().await;
+        let addresses = self.handle.address();
+        let mut dump = addresses.get().set_address_filter(address).execute();
+        let mut index = None;
+        while let Some(message) = dump.try_next().await.map_err(into_io)? {
+            index = index.or(Some(message.header.index));
+        }
+        Ok(index)
+    }
+
     pub(super) async fn set_mtu(&self, index: u32, mtu: u32) -> io::Result<()> {
         let link = LinkUnspec::new_with_index(index).mtu(mtu).build();
-        self.0.link().change(link).execute().await.map_err(into_io)
+        self.handle
+            .link()
+            .change(link)
+            .execute()
+            .await
+            .map_err(into_io)
     }
 
     /// The IPv4 addresses of an interface.
     pub(super) async fn addresses(&self, index: u32) -> io::Result<Vec<Ipv4Net>> {
         let mut addresses = Vec::new();
+        let _list = self.lists.lock().await;
         let mut dump = self
-            .0
+            .handle
             .address()
             .get()
             .set_link_index_filter(index)
@@ -336,7 +391,7 @@ impl Netlink {
             .index(index)
             .address(address.addr(), address.prefix_len())
             .build();
-        self.0
+        self.handle
             .address()
             .del(message)
             .execute()
@@ -352,7 +407,7 @@ impl Netlink {
         prefix_len: u8,
     ) -> io::Result<()> {
         match self
-            .0
+            .handle
             .address()
             .add(index, address.into(), prefix_len)
             .execute()
@@ -368,7 +423,7 @@ impl Netlink {
         let route = RouteMessageBuilder::<Ipv4Addr>::new()
             .gateway(gateway)
             .build();
-        self.0
+        self.handle
             .route()
             .add(route)
             .replace()

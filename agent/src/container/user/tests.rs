@@ -122,3 +122,14 @@ fn an_image_without_files_knows_only_numbers() {
     assert_eq!((user.uid, user.gid, user.home.as_str()), (12, 34, "/"));
     assert!(resolve("root", &[], &UserFiles::default()).is_err());
 }
+
+#[test]
+fn the_primary_group_is_among_those_that_are_set() {
+    let user = |groups: &[u32]| ResolvedUser {
+        gid: 50,
+        groups: groups.to_vec(),
+        ..ResolvedUser::default()
+    };
+    assert_eq!(user(&[]).memberships(), [50]);
+    assert_eq!(user(&[7, 1000]).memberships(), [7, 50, 1000]);
+}
