@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use scheduler::model::container::{ContainerSpec, PullPolicy};
 use scheduler::model::image::ImagePin;
@@ -86,9 +87,14 @@ impl Fetcher {
         let here = self.images.resolve(wish.image);
         match (wish.policy, here) {
             (PullPolicy::Missing | PullPolicy::Never, Ok(image)) => Ok(image),
+            (PullPolicy::Every(interval), Ok(image)) if !is_older(&image, interval) => Ok(image),
             (PullPolicy::Never, Err(error)) => Err(error),
-            (PullPolicy::Missing, Err(error)) if error.kind() != ErrorKind::NotFound => Err(error),
-            (PullPolicy::Always, _) => self.pull(wish, None).await,
+            (PullPolicy::Missing | PullPolicy::Every(_), Err(error))
+                if error.kind() != ErrorKind::NotFound =>
+            {
+                Err(error)
+            }
+            (PullPolicy::Always | PullPolicy::Every(_), _) => self.pull(wish, None).await,
             (PullPolicy::Missing, _) => {
                 let pulled = self.pull(wish, None).await;
                 pulled.map_err(|error| match self.supply.is_in_cluster() {
@@ -233,6 +239,15 @@ impl Fetcher {
         }
         all
     }
+}
+
+/// Whether so much time has passed since it was fetched.
+pub fn is_older(image: &Image, interval: Duration) -> bool {
+    let fetched = UNIX_EPOCH + Duration::from_secs(image.updated);
+    // A clock that was set back makes it no older.
+    SystemTime::now()
+        .duration_since(fetched)
+        .is_ok_and(|age| age >= interval)
 }
 
 /// Sums a pull up from the present state of its layers.

@@ -11,6 +11,7 @@ pub mod simulated;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use scheduler::assignment::{AssignedNetwork, AssignedTask, Assignment};
 use scheduler::model::cluster::Secret;
@@ -38,6 +39,7 @@ pub struct SeenContainer {
     pub phase: Phase,
     pub stop: Option<Stopping>,
     pub health: Option<Health>,
+    pub hooks: Hooks,
     pub image_id: Option<String>,
     /// Published ports as they were bound: target `80/tcp` to host port.
     pub ports: BTreeMap<String, u16>,
@@ -50,6 +52,7 @@ impl SeenContainer {
             phase,
             stop: None,
             health: None,
+            hooks: Hooks::Idle,
             image_id: None,
             ports: BTreeMap::new(),
         }
@@ -85,6 +88,30 @@ pub enum Phase {
         reason: String,
         at: Timestamp,
     },
+}
+
+/// How far the commands are that accompany a container's life.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Hooks {
+    /// None is due.
+    #[default]
+    Idle,
+    /// It has started, and not all of those have run that follow.
+    AfterStart,
+    /// One of them has failed, for this reason: it must not go on.
+    Failed(String),
+    /// Those before the stop have run.
+    BeforeStop,
+}
+
+impl Hooks {
+    /// What is due of a container that has just started.
+    pub fn after_start_of(task: &AssignedTask) -> Self {
+        match task.spec.post_start.is_empty() {
+            true => Self::Idle,
+            false => Self::AfterStart,
+        }
+    }
 }
 
 /// It was told to end.
@@ -125,6 +152,13 @@ pub enum Op {
     Start(Arc<Run>),
     /// Takes over a running container of an earlier process of this node.
     Adopt(Arc<Run>),
+    /// Runs the commands that follow a start.
+    PostStart(Arc<Run>),
+    /// Runs the commands that come before a stop, within this time.
+    PreStop {
+        run: Arc<Run>,
+        limit: Option<Duration>,
+    },
     Signal {
         container: ContainerId,
         /// A name (`SIGTERM`) or a number; the image's stop signal when absent.
@@ -162,9 +196,11 @@ impl Op {
             Self::RemoveNetwork(id) => Subject::Network(id.clone()),
             Self::EnsureVolume(spec) => Subject::Volume(spec.name.clone()),
             Self::RemoveVolume(name) => Subject::Volume(name.clone()),
-            Self::Prepare(run) | Self::Start(run) | Self::Adopt(run) => {
-                Subject::Container(run.task.container.clone())
-            }
+            Self::Prepare(run)
+            | Self::Start(run)
+            | Self::Adopt(run)
+            | Self::PostStart(run)
+            | Self::PreStop { run, .. } => Subject::Container(run.task.container.clone()),
             Self::Signal { container, .. }
             | Self::Kill(container)
             | Self::Release(container)
@@ -187,6 +223,7 @@ pub enum Done {
         ports: BTreeMap<String, u16>,
         /// `None` without a health check.
         health: Option<Health>,
+        hooks: Hooks,
     },
 }
 

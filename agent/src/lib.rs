@@ -27,6 +27,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod api;
+pub mod cdi;
 pub mod clock;
 pub mod cluster;
 pub mod container;

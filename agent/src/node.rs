@@ -30,10 +30,11 @@ use tracing::{debug, info, warn};
 use crate::clock::Clock;
 use crate::container::Exit;
 use crate::host::{
-    Done, Host, HostEvent, Observed, Op, OpError, Phase, SeenContainer, Stopping, Subject,
+    Done, Hooks, Host, HostEvent, Observed, Op, OpError, Phase, Run, SeenContainer, Stopping,
+    Subject,
 };
 use crate::ledger::{Remembered, Reruns};
-use crate::plan::{Basis, Wanted, plan};
+use crate::plan::{Basis, Wanted, is_kill, plan};
 use crate::report::{self, Activity};
 
 use self::rerun::{Own, Verdict};
@@ -328,7 +329,9 @@ impl<H: Host> Node<H> {
         }
         let activity = Activity::of(&op);
         let task = match &op {
-            Op::Prepare(run) => Some(run.task.id.clone()),
+            Op::Prepare(run) | Op::PostStart(run) | Op::PreStop { run, .. } => {
+                Some(run.task.id.clone())
+            }
             _ => None,
         };
         if let Op::RemoveNetwork(id) = &op {
@@ -359,17 +362,23 @@ impl<H: Host> Node<H> {
         );
     }
 
-    /// A preparation may take as long as a registry likes: it ends when nobody wants it any longer.
+    /// A preparation may take as long as a registry likes, and a command in a container as long as
+    /// it likes: both end when nobody wants them any longer.
     fn abandon(&mut self) {
         let Some(wanted) = &self.wanted else { return };
         let unwanted = |subject: &Subject, busy: &Busy| {
             let Subject::Container(container) = subject else {
                 return false;
             };
-            busy.task.is_some()
-                && wanted.task(container).is_none_or(|task| {
-                    task.desired >= DesiredState::Shutdown || busy.task.as_ref() != Some(&task.id)
-                })
+            let task = wanted.task(container);
+            let leaves = task.is_none_or(|task| {
+                task.desired >= DesiredState::Shutdown || busy.task.as_ref() != Some(&task.id)
+            });
+            match busy.activity {
+                Activity::Preparing | Activity::Greeting => leaves,
+                Activity::Leaving => task.is_some_and(|task| is_kill(task.stop.as_ref())),
+                Activity::Nothing | Activity::Starting => false,
+            }
         };
         let subjects: Vec<Subject> = self
             .busy
@@ -383,6 +392,14 @@ impl<H: Host> Node<H> {
                 continue;
             };
             busy.abort.abort();
+            if let (Activity::Greeting | Activity::Leaving, Some(seen)) =
+                (busy.activity, self.observed.containers.get_mut(&container))
+            {
+                if busy.activity == Activity::Leaving {
+                    seen.hooks = Hooks::BeforeStop;
+                }
+                continue;
+            }
             self.observed
                 .containers
                 .insert(container, SeenContainer::new(busy.task, Phase::Bare));
@@ -442,10 +459,12 @@ impl<H: Host> Node<H> {
                     started_at,
                     ports,
                     health,
+                    hooks,
                 },
             ) => {
                 if let Some(seen) = self.observed.containers.get_mut(&run.task.container) {
                     seen.ports = ports;
+                    seen.hooks = hooks;
                     // A probe may have been quicker.
                     seen.health = seen.health.take().or(health);
                     // Its end may have been noticed before its start was.
@@ -464,7 +483,17 @@ impl<H: Host> Node<H> {
             (Op::Remove { container, .. }, _) => {
                 self.observed.containers.remove(&container);
             }
+            (Op::PostStart(run), _) => self.set_hooks(&run, Hooks::Idle),
+            (Op::PreStop { run, .. }, _) => self.set_hooks(&run, Hooks::BeforeStop),
             (Op::Start(_) | Op::Adopt(_) | Op::Signal { .. } | Op::Kill(_), _) => {}
+        }
+    }
+
+    fn set_hooks(&mut self, run: &Run, hooks: Hooks) {
+        if let Some(seen) = self.observed.containers.get_mut(&run.task.container)
+            && seen.phase.is_alive()
+        {
+            seen.hooks = hooks;
         }
     }
 
@@ -496,6 +525,11 @@ impl<H: Host> Node<H> {
                     });
                 }
             }
+            Op::PostStart(run) => {
+                info!(container = run.task.name, %error, "it is ended");
+                self.set_hooks(&run, Hooks::Failed(error.reason));
+            }
+            Op::PreStop { run, .. } => self.set_hooks(&run, Hooks::BeforeStop),
             op => {
                 let failures = self.failures.entry(subject.clone()).or_insert(Failures {
                     count: 0,
@@ -524,7 +558,13 @@ impl<H: Host> Node<H> {
                 if let Some(seen) = self.observed.containers.get_mut(&container)
                     && seen.task.as_ref() == Some(&task)
                 {
-                    seen.phase = Phase::Ended(exit);
+                    seen.phase = Phase::Ended(match &seen.hooks {
+                        Hooks::Failed(reason) => Exit {
+                            error: Some(reason.clone()),
+                            ..exit
+                        },
+                        Hooks::Idle | Hooks::AfterStart | Hooks::BeforeStop => exit,
+                    });
                 }
             }
             HostEvent::Health {
@@ -663,6 +703,8 @@ pub(crate) fn name(op: &Op) -> &'static str {
         Op::Prepare(_) => "prepare a container",
         Op::Start(_) => "start a container",
         Op::Adopt(_) => "take over a container",
+        Op::PostStart(_) => "run the commands after a start",
+        Op::PreStop { .. } => "run the commands before a stop",
         Op::Signal { .. } => "signal a container",
         Op::Kill(_) => "kill a container",
         Op::Release(_) => "release a container",

@@ -14,14 +14,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scheduler::assignment::{AssignedNetwork, AssignedTask, Assignment};
-use scheduler::model::container::MountSource;
+use scheduler::model::container::{MountSource, VOLUMES_OF};
 use scheduler::model::id::ContainerId;
 use scheduler::model::task::{DesiredState, StopOrder};
 use scheduler::model::time::Timestamp;
 use scheduler::model::volume::VolumeSpec;
 use scheduler::reconcile::restart;
 
-use crate::host::{AnonymousVolumes, Observed, Op, Phase, Run, SeenContainer};
+use crate::container::spec::parse_signal;
+use crate::host::{AnonymousVolumes, Hooks, Observed, Op, Phase, Run, SeenContainer};
 
 /// Docker's wait between the stop signal and the kill.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
@@ -251,24 +252,22 @@ impl Planner<'_> {
                 Phase::Found { .. } | Phase::Running { .. },
                 DesiredState::Shutdown | DesiredState::Remove,
             ) => {
-                self.end(
-                    &task.container,
-                    seen,
-                    task.stop.as_ref(),
-                    grace(task),
-                    "it must not run any longer",
-                );
+                self.end(task, seen, task.stop.as_ref(), "it must not run any longer");
             }
             (Phase::Found { .. } | Phase::Running { .. }, _) if !of_this_task => {
-                self.end(
-                    &task.container,
-                    seen,
-                    None,
-                    grace(task),
-                    "a newer run takes its place",
-                );
+                self.end(task, seen, None, "a newer run takes its place");
             }
-            (Phase::Found { .. } | Phase::Running { .. }, _) => {}
+            (Phase::Found { .. }, _) => {}
+            (Phase::Running { .. }, _) => match seen.hooks {
+                Hooks::Idle | Hooks::BeforeStop => {}
+                Hooks::AfterStart => {
+                    let run = Arc::new(self.wanted.run(task));
+                    self.step(Op::PostStart(run), "it has started");
+                }
+                Hooks::Failed(_) => {
+                    self.end(task, seen, None, "a command after its start has failed");
+                }
+            },
             (Phase::Ended(_), _) => self.step(Op::Release(task.container.clone()), "it has ended"),
             (_, DesiredState::Shutdown) => {}
             (_, DesiredState::Remove) if self.wanted.basis == Basis::Remembered => {}
@@ -292,7 +291,7 @@ impl Planner<'_> {
             }
             match seen.phase {
                 Phase::Found { .. } | Phase::Running { .. } => {
-                    self.end(id, seen, None, DEFAULT_GRACE, "no longer assigned");
+                    self.tell_to_end(id, seen, None, DEFAULT_GRACE, "no longer assigned");
                 }
                 Phase::Ended(_) => self.step(Op::Release(id.clone()), "it has ended"),
                 Phase::Bare | Phase::Prepared | Phase::Released(_) | Phase::Rejected { .. } => {
@@ -328,7 +327,27 @@ impl Planner<'_> {
         }
     }
 
+    /// Ends a container whose definition is known: first run the commands that come before.
     fn end(
+        &mut self,
+        task: &Arc<AssignedTask>,
+        seen: &SeenContainer,
+        order: Option<&StopOrder>,
+        because: &str,
+    ) {
+        let limit = patience(order, grace(task));
+        let due = match seen.hooks {
+            Hooks::Idle | Hooks::AfterStart => !task.spec.pre_stop.is_empty(),
+            Hooks::Failed(_) | Hooks::BeforeStop => false,
+        };
+        if due && seen.stop.is_none() && limit != Some(Duration::ZERO) && !is_kill(order) {
+            let run = Arc::new(self.wanted.run(task));
+            return self.step(Op::PreStop { run, limit }, because);
+        }
+        self.tell_to_end(&task.container, seen, order, grace(task), because);
+    }
+
+    fn tell_to_end(
         &mut self,
         id: &ContainerId,
         seen: &SeenContainer,
@@ -336,10 +355,7 @@ impl Planner<'_> {
         grace: Duration,
         because: &str,
     ) {
-        let grace = match order.and_then(|order| order.grace_seconds) {
-            Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
-            None => Some(grace),
-        };
+        let grace = patience(order, grace);
         let signal = order.and_then(|order| order.signal.clone());
         let mut tell = |signal, because| {
             let container = id.clone();
@@ -351,7 +367,6 @@ impl Planner<'_> {
                 tell(signal, "it is told more urgently");
             }
             Some(stopping) if !stopping.killed => {
-                // A negative grace is Docker's "wait for ever".
                 let Some(grace) = grace else { return };
                 let deadline = stopping.since.plus(grace);
                 if self.now >= deadline {
@@ -401,8 +416,14 @@ pub fn waits_for(task: &AssignedTask, observed: &Observed) -> Option<String> {
         }
     }
     for (namespace, container) in &task.joins {
-        let running =
-            (observed.containers.get(container)).is_some_and(|seen| seen.phase.is_alive());
+        let seen = observed.containers.get(container);
+        if namespace.starts_with(VOLUMES_OF) {
+            if seen.is_none_or(|seen| matches!(seen.phase, Phase::Bare)) {
+                return Some(format!("waiting for container {}", container.short()));
+            }
+            continue;
+        }
+        let running = seen.is_some_and(|seen| seen.phase.is_alive());
         if !running {
             return Some(format!(
                 "waiting for container {} whose {namespace} namespace it joins",
@@ -411,6 +432,21 @@ pub fn waits_for(task: &AssignedTask, observed: &Observed) -> Option<String> {
         }
     }
     None
+}
+
+/// How long it may take to stop; `None` is for ever, Docker's meaning of a negative number.
+fn patience(order: Option<&StopOrder>, grace: Duration) -> Option<Duration> {
+    match order.and_then(|order| order.grace_seconds) {
+        Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+        None => Some(grace),
+    }
+}
+
+/// Whether it is to end at once.
+pub fn is_kill(order: Option<&StopOrder>) -> bool {
+    let signal = order.and_then(|order| order.signal.as_deref());
+    let number = signal.and_then(|text| parse_signal(text).ok());
+    number == Some(libc::SIGKILL)
 }
 
 fn grace(task: &AssignedTask) -> Duration {

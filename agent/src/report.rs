@@ -5,7 +5,7 @@ use scheduler::model::task::{DesiredState, TaskState, TaskStatus};
 use scheduler::model::time::Timestamp;
 
 use crate::container::Exit;
-use crate::host::{Observed, Op, Phase, SeenContainer};
+use crate::host::{Hooks, Observed, Op, Phase, SeenContainer};
 use crate::plan::waits_for;
 
 /// What is being done to a task's container at this moment.
@@ -14,6 +14,10 @@ pub enum Activity {
     Nothing,
     Preparing,
     Starting,
+    /// Its commands after the start run.
+    Greeting,
+    /// Its commands before the stop run.
+    Leaving,
 }
 
 impl Activity {
@@ -21,6 +25,8 @@ impl Activity {
         match op {
             Op::Prepare(_) => Self::Preparing,
             Op::Start(_) => Self::Starting,
+            Op::PostStart(_) => Self::Greeting,
+            Op::PreStop { .. } => Self::Leaving,
             _ => Self::Nothing,
         }
     }
@@ -44,7 +50,7 @@ pub fn status(
             ));
         }
         Activity::Starting => return Some(TaskStatus::new(TaskState::Starting, now, "starting")),
-        Activity::Nothing => {}
+        Activity::Nothing | Activity::Greeting | Activity::Leaving => {}
     }
     let Some(own) = own else {
         let holds =
@@ -56,6 +62,9 @@ pub fn status(
     let mut status = of_phase(task, own, observed, now)?;
     status.image_id.clone_from(&own.image_id);
     status.ports.clone_from(&own.ports);
+    if activity == Activity::Leaving {
+        status.reason = "its pre_stop commands run".to_owned();
+    }
     Some(status)
 }
 
@@ -77,6 +86,13 @@ fn of_phase(
         Phase::Prepared => {
             let reason = waits_for(task, observed).unwrap_or_else(|| "prepared".to_owned());
             Some(TaskStatus::new(TaskState::Ready, now, reason))
+        }
+        Phase::Running { .. } if matches!(own.hooks, Hooks::AfterStart) => {
+            let reason = "its post_start commands run";
+            Some(TaskStatus::new(TaskState::Starting, now, reason))
+        }
+        Phase::Running { .. } if let Hooks::Failed(reason) = &own.hooks => {
+            Some(TaskStatus::new(TaskState::Starting, now, reason.clone()))
         }
         Phase::Running { pid, started_at } => Some(TaskStatus {
             pid: Some(*pid),

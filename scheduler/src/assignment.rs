@@ -81,7 +81,7 @@ pub struct AssignedTask {
     pub shares_ports: bool,
     /// In the order in which the interfaces are made; the first gives the default route.
     pub interfaces: Vec<AssignedInterface>,
-    /// The container whose network, pid or ipc namespace it joins, where the spec names a service.
+    /// The containers whose network, pid or ipc namespace it joins or whose volumes it has, by kind.
     pub joins: BTreeMap<String, ContainerId>,
     pub replaces: Option<ContainerId>,
     /// What the node does by itself when it ends and no manager answers.

@@ -10,7 +10,7 @@ use std::fmt;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use crate::model::container::{NamespaceMode, NetworkMode};
+use crate::model::container::{NamespaceMode, NetworkMode, Sibling};
 use crate::model::service::ServiceSpec;
 
 /// The services of one stack, and what each needs.
@@ -138,7 +138,8 @@ pub fn needs(spec: &ServiceSpec) -> BTreeSet<&str> {
     names
 }
 
-/// The namespaces that containers of a service share with those of another: kind and service.
+/// What containers of a service share with those of another, namespaces and volumes: kind and
+/// service.
 pub fn joined(spec: &ServiceSpec) -> Vec<(&'static str, &str)> {
     let container = &spec.container;
     let mut joined = Vec::new();
@@ -148,6 +149,11 @@ pub fn joined(spec: &ServiceSpec) -> Vec<(&'static str, &str)> {
     for (kind, mode) in [("pid", &container.pid), ("ipc", &container.ipc)] {
         if let NamespaceMode::Service(name) = mode {
             joined.push((kind, name.as_str()));
+        }
+    }
+    for from in &container.volumes_from {
+        if let Sibling::Service(name) = &from.container {
+            joined.push(("volumes", name.as_str()));
         }
     }
     joined

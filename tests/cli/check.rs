@@ -118,7 +118,7 @@ fn an_attribute_is_explained() {
     let said = Place::empty().run("check --explain runtime");
     assert_eq!(
         said,
-        "services.*.runtime: refused: containers run under wharfie's own\n"
+        "services.*.runtime: yes: `runc`, which means wharfie's own; refused: every other\n"
     );
     let said = Place::empty().run("check --explain bananas");
     assert!(

@@ -155,6 +155,8 @@ fn configuration(container: &ContainerSpec, user: ResolvedUser) -> Value {
         mounts: Vec::new(),
         etc: EtcFiles::default(),
         namespaces: Namespaces::default(),
+        device_env: Vec::new(),
+        disks: Vec::new(),
         devices: Vec::new(),
         host_capabilities: CapabilitySet::from_status(&status).unwrap(),
         cgroup_path: PathBuf::from("/wharfie").join(new_id().as_str()),

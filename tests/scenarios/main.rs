@@ -6,12 +6,14 @@
 mod support;
 
 mod attached;
+mod attributes;
 mod bad_days;
 mod commands;
 mod crash;
 mod cycles;
 mod examples;
 mod failover;
+mod hooks;
 mod hosts;
 mod images;
 mod lifecycle;

@@ -11,7 +11,7 @@ mod filter;
 mod host;
 
 pub use filter::{attach as attach_v2, load as load_v2, program as v2_program};
-pub use host::{GrantedDevice, granted, host_devices};
+pub use host::{GrantedDevice, disk, granted, host_devices};
 
 use std::path::PathBuf;
 use std::{fmt, io};
@@ -55,6 +55,8 @@ pub enum DeviceError {
     Permissions { text: String },
     #[error("{path} is not a device")]
     NotADevice { path: PathBuf },
+    #[error("{path} is not a disk")]
+    NotADisk { path: PathBuf },
     #[error("cannot look at device {path}")]
     Read { path: PathBuf, source: io::Error },
     #[error("{path} holds more than {limit} devices")]

@@ -43,7 +43,7 @@ pub(super) fn mount_all(
                 Some(views) => cgroup_v1(root, target, views, &options)?,
                 None => file_system(root, wanted, "cgroup2", &options)?,
             },
-            kind @ ("proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue" | "cgroup2") => {
+            kind @ ("proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue" | "cgroup2" | "overlay") => {
                 file_system(root, wanted, kind, &options)?;
             }
             other => {
@@ -72,6 +72,9 @@ fn file_system(
         _ => root.make_directory(target, Mode::from_bits_truncate(0o755)),
     }
     .during(&action, target)?;
+    if kind == "overlay" {
+        refuse_system_target(root, target, &directory)?;
+    }
     let source = wanted.source().as_deref().unwrap_or(Path::new(kind));
     let data = (!options.data.is_empty()).then(|| options.data.join(","));
     let mounted = mount(

@@ -19,7 +19,8 @@ mod resources;
 use std::path::PathBuf;
 
 use oci_spec::runtime::{BoxBuilder, Linux, Process, Root, Spec, User};
-use scheduler::model::container::{ContainerSpec, Healthcheck, SeccompProfile};
+use scheduler::model::container::{BlockLimitKind, ContainerSpec, Healthcheck, SeccompProfile};
+use serde::{Deserialize, Serialize};
 
 use super::capability::{CapabilitySet, UnknownCapability};
 use super::device::{DeviceError, GrantedDevice};
@@ -58,6 +59,10 @@ pub struct SpecInput<'a> {
     pub mounts: Vec<ResolvedMount>,
     pub etc: EtcFiles,
     pub namespaces: Namespaces,
+    /// Variables that devices bring, `KEY=VALUE`; the user's own win.
+    pub device_env: Vec<String>,
+    /// The disks of `container.resources.block_devices` as found on the host.
+    pub disks: Vec<LimitedDisk>,
     /// The devices of `container.devices` as found on the host, or all of the host's when privileged.
     pub devices: Vec<GrantedDevice>,
     /// What this host can give: [`CapabilitySet::from_status`] of the agent's own process.
@@ -76,7 +81,16 @@ pub struct EtcFiles {
     pub resolv_conf: Option<PathBuf>,
 }
 
+/// A limit, and the disk it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitedDisk {
+    pub major: u32,
+    pub minor: u32,
+    pub kind: BlockLimitKind,
+    pub amount: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResolvedMount {
     /// Absolute path in the container.
     pub target: String,
@@ -84,7 +98,7 @@ pub struct ResolvedMount {
     pub source: ResolvedSource,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ResolvedSource {
     /// A file or directory of the host.
     Host {
@@ -94,6 +108,8 @@ pub enum ResolvedSource {
         /// `rprivate` when absent.
         propagation: Option<String>,
     },
+    /// Directories as one, the uppermost first, read-only.
+    Layers(Vec<PathBuf>),
     Tmpfs {
         /// Bytes; half of the memory when absent.
         size: Option<u64>,
@@ -158,6 +174,8 @@ pub enum SpecError {
         "`{propagation}` is not a mount propagation: private, shared, slave or with an r before"
     )]
     Propagation { propagation: String },
+    #[error("the image mounted at `{target}` has more layers than fit into one mount")]
+    TooManyLayers { target: String },
     #[error("`{option}` is not an option of tmpfs")]
     TmpfsOption { option: String },
     #[error(transparent)]

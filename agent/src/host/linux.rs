@@ -5,12 +5,16 @@
 //! | [`prepare`] | image, volumes, secrets, `/etc` files → bundle |
 //! | [`run`] | create, connect, start, adopt, release |
 //! | [`probe`] | health checks of running containers |
+//! | [`hook`] | commands that accompany a container's life |
+//! | [`share`] | volumes of other containers, files of images |
 //! | [`hosts`] | the text of `/etc/hosts` (pure) |
 
+mod hook;
 mod hosts;
 mod prepare;
 mod probe;
 mod run;
+mod share;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -303,6 +307,8 @@ impl Host for LinuxHost {
             Op::Prepare(run) => return self.prepare(run).await,
             Op::Start(run) => return self.start(run).await,
             Op::Adopt(run) => return self.adopt(run).await,
+            Op::PostStart(run) => self.post_start(run).await?,
+            Op::PreStop { run, limit } => self.pre_stop(run, *limit).await,
             Op::Signal { container, signal } => self.signal(container, signal.as_deref()).await?,
             Op::Kill(container) => {
                 drivers

@@ -103,6 +103,7 @@ impl Host for SimulatedHost {
                 started_at: Timestamp::EPOCH,
                 ports: BTreeMap::new(),
                 health: None,
+                hooks: super::Hooks::Idle,
             },
             Op::Signal { container, .. } | Op::Kill(container) => {
                 let exit = Exit {

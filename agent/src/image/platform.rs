@@ -99,6 +99,8 @@ impl FromStr for Platform {
                     .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         });
         match parts[..] {
+            // The rest is this host's. Source: containerd's `platforms.Parse`.
+            ["linux"] => Ok(Self::host()),
             [os, architecture] if !wrong => Ok(Self::new(os, architecture, None)),
             [os, architecture, variant] if !wrong => Ok(Self::new(os, architecture, Some(variant))),
             _ => Err(PlatformError {
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn odd_texts_are_refused() {
-        for text in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/am d64"] {
+        for text in ["", "linux/", "/amd64", "a/b/c/d", "linux/am d64"] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }
     }

@@ -69,6 +69,8 @@ impl Images {
             let (config, manifest) = (plan.config_json, plan.manifest_json);
             self.add_image(config, manifest, plan.config.diff_ids.clone(), names)
                 .await?;
+        } else {
+            self.note_fetched(id).await?;
         }
         progress.status(None, format!("Digest: {}", plan.digest));
         progress.status(
@@ -243,6 +245,17 @@ impl Images {
         );
         progress.layer(id, LayerState::Complete);
         Ok(())
+    }
+
+    /// Remembers that the registry still has the same.
+    async fn note_fetched(&self, id: Digest) -> Result<(), ImageError> {
+        self.change(move |catalogue| {
+            if let Some(record) = catalogue.images.get_mut(&id) {
+                record.updated = now();
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Puts an image whose layers are all there into the catalogue.

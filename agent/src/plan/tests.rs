@@ -4,6 +4,7 @@ use std::sync::Arc;
 use scheduler::assignment::{
     AssignedInterface, AssignedNetwork, AssignedTask, AssignedVolume, Assignment,
 };
+use scheduler::model::container::{ContainerSpec, Hook};
 use scheduler::model::id::{ContainerId, NetworkId, TaskId};
 use scheduler::model::task::{DesiredState, StopOrder};
 use scheduler::model::time::Timestamp;
@@ -11,7 +12,7 @@ use scheduler::model::volume::VolumeSpec;
 
 use super::{Basis, Wanted, drawing, plan};
 use crate::container::Exit;
-use crate::host::{Observed, Op, Phase, SeenContainer, Stopping};
+use crate::host::{Hooks, Observed, Op, Phase, SeenContainer, Stopping};
 
 /// Draws a situation and compares the steps: `wanted` is a line of tasks such as
 /// `web:2=running` (container `web`, its task 2), `seen` a line such as `web:1=ended`; both may
@@ -60,6 +61,8 @@ fn name(op: &Op) -> String {
                     .unwrap_or_default()
             )
         }
+        Op::PostStart(run) => format!("post-start {}", run.task.id),
+        Op::PreStop { run, .. } => format!("pre-stop {}", run.task.id),
         Op::Kill(container) => format!("kill {container}"),
         Op::Release(container) => format!("release {container}"),
         Op::Remove { container, .. } => format!("remove {container}"),
@@ -336,4 +339,45 @@ fn nothing_is_deleted_on_the_word_of_an_assignment_that_is_only_remembered() {
     check("web:1=running", "web:2=released", "");
     check("web:2=running", "web:1=running", "signal web");
     check("vol=remove", "vol", "");
+}
+
+/// Container `web` runs its task 1, with commands around its life; `hooks` is how far they are.
+#[track_caller]
+fn check_hooks(wanted: &str, hooks: Hooks, expected: &str) {
+    let hook = Hook {
+        command: vec!["true".into()],
+        ..Hook::default()
+    };
+    let mut assignment = draw_assignment(wanted);
+    let spec = ContainerSpec {
+        post_start: vec![hook.clone()],
+        pre_stop: vec![hook],
+        ..ContainerSpec::default()
+    };
+    for task in &mut assignment.tasks {
+        Arc::make_mut(task).spec = Arc::new(spec.clone());
+    }
+    let mut observed = draw_observed("web:1=running");
+    for seen in observed.containers.values_mut() {
+        seen.hooks = hooks.clone();
+    }
+    let wanted = Wanted::new(Arc::new(assignment), Basis::Told);
+    let plan = plan(&wanted, &observed, second(0));
+    let steps: Vec<String> = plan.steps.iter().map(|step| name(&step.op)).collect();
+    assert_eq!(steps.join(", "), expected);
+}
+
+#[test]
+fn commands_come_after_a_start_and_before_a_stop_but_not_before_a_kill() {
+    let failed = || Hooks::Failed("no".into());
+    check_hooks("web:1=running", Hooks::AfterStart, "post-start web:1");
+    check_hooks("web:1=running", Hooks::Idle, "");
+    check_hooks("web:1=running", failed(), "signal web");
+    check_hooks("web:1=shutdown", Hooks::AfterStart, "pre-stop web:1");
+    check_hooks("web:1=remove", Hooks::Idle, "pre-stop web:1");
+    check_hooks("web:2=running", Hooks::Idle, "pre-stop web:2");
+    check_hooks("web:1=shutdown", Hooks::BeforeStop, "signal web");
+    check_hooks("web:1=shutdown", failed(), "signal web");
+    check_hooks("web:1=shutdown!KILL", Hooks::Idle, "signal web KILL");
+    check_hooks("web:1=shutdown!0", Hooks::Idle, "signal web");
 }

@@ -101,7 +101,8 @@ pub(super) async fn ahead<'a>(
     for it in services.filter(|it| !it.image.is_empty()) {
         match asked.unwrap_or(it.pull_policy) {
             PullPolicy::Never => {}
-            PullPolicy::Missing => missing.push(it.image.as_str()),
+            // Whether it is time again is for the node to say.
+            PullPolicy::Missing | PullPolicy::Every(_) => missing.push(it.image.as_str()),
             PullPolicy::Always => images.push(it.image.as_str()),
         }
     }

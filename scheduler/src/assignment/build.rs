@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::{AssignedInterface, AssignedNetwork, AssignedTask, Assignment};
 use crate::model::cluster::Secret;
-use crate::model::container::{ContainerSpec, FileGrant, NamespaceMode, NetworkMode};
+use crate::model::container::{ContainerSpec, FileGrant, NamespaceMode, NetworkMode, Sibling};
 use crate::model::id::{ContainerId, NetworkId, NodeId, TaskId};
 use crate::model::image::registry_of;
 use crate::model::network::Attachment;
@@ -216,7 +216,7 @@ fn interfaces(
     interfaces
 }
 
-/// The containers whose namespaces it shares, by kind.
+/// The containers whose namespaces or volumes it shares, by kind.
 fn joins(
     state: &State,
     service: &Service,
@@ -238,6 +238,13 @@ fn joins(
             NamespaceMode::Container(name) => join(kind, container_named(state, name)),
             NamespaceMode::Private | NamespaceMode::Host | NamespaceMode::Shareable => {}
         }
+    }
+    for from in &spec.volumes_from {
+        let found = match &from.container {
+            Sibling::Service(name) => sibling(state, service, name, task.slot),
+            Sibling::Container(name) => container_named(state, name),
+        };
+        join(&from.key(), found);
     }
     joins
 }

@@ -5,6 +5,7 @@
 
 mod container;
 mod deploy;
+mod device;
 mod files;
 mod health;
 mod limits;

@@ -62,6 +62,8 @@ pub struct ContainerSpec {
     pub extra_hosts: Vec<(String, HostAddress)>,
 
     pub mounts: Vec<Mount>,
+    /// Containers whose volumes and binds it has too, where it mounts nothing itself.
+    pub volumes_from: Vec<VolumesFrom>,
     pub secrets: Vec<FileGrant>,
     pub configs: Vec<FileGrant>,
     pub read_only: bool,
@@ -69,12 +71,18 @@ pub struct ContainerSpec {
     pub shm_size: Option<u64>,
 
     pub healthcheck: Option<Healthcheck>,
+    /// Run one after the other as soon as it has started; it counts as running when they have ended.
+    pub post_start: Vec<Hook>,
+    /// Run one after the other before it is told to stop.
+    pub pre_stop: Vec<Hook>,
     pub logging: Logging,
 
     pub resources: Resources,
     pub ulimits: BTreeMap<String, Ulimit>,
     pub sysctls: BTreeMap<String, String>,
     pub devices: Vec<Device>,
+    /// By the vendor's name, as the Container Device Interface has it: `nvidia.com/gpu=0`.
+    pub vendor_devices: Vec<String>,
     /// Rules in Docker's form, e.g. `c 1:3 mr`.
     pub device_cgroup_rules: Vec<String>,
     pub cap_add: Vec<String>,
@@ -113,6 +121,8 @@ pub enum PullPolicy {
     Never,
     #[default]
     Missing,
+    /// When it is missing, or was fetched so long ago.
+    Every(Duration),
 }
 
 /// How a container is connected.
@@ -236,6 +246,12 @@ pub enum MountSource {
     },
     /// A volume that belongs to this container alone.
     Anonymous { no_copy: bool },
+    /// The files of an image, read-only.
+    Image {
+        image: String,
+        /// Relative path of a directory or file in it; everything when absent.
+        subpath: Option<String>,
+    },
     /// A path of the host.
     Bind {
         path: String,
@@ -254,6 +270,37 @@ pub enum MountSource {
         options: Vec<String>,
     },
 }
+
+/// Another container's volumes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumesFrom {
+    pub container: Sibling,
+    pub read_only: bool,
+}
+
+/// Another container on the same host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sibling {
+    /// By name or id.
+    Container(String),
+    /// Of another service of the stack: the one with the same slot, or else the first.
+    Service(String),
+}
+
+impl VolumesFrom {
+    /// The key of the other container in
+    /// [`AssignedTask::joins`](crate::assignment::AssignedTask::joins).
+    pub fn key(&self) -> String {
+        let name = match &self.container {
+            Sibling::Container(name) | Sibling::Service(name) => name,
+        };
+        format!("{VOLUMES_OF}{name}")
+    }
+}
+
+/// Begins the keys of containers whose volumes are shared: such a container need not run.
+pub const VOLUMES_OF: &str = "volumes of ";
 
 /// A secret or config made visible in the container as a file in memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -289,6 +336,19 @@ pub enum HealthTest {
     Command(Vec<String>),
     /// A line for `/bin/sh -c`.
     Shell(String),
+}
+
+/// A command that is run in the container at a point of its life.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hook {
+    pub command: Vec<String>,
+    /// As in [`ContainerSpec::user`]; the container's when absent.
+    pub user: Option<String>,
+    pub privileged: bool,
+    pub working_dir: Option<String>,
+    /// As in [`ContainerSpec::environment`].
+    pub environment: BTreeMap<String, Option<String>>,
 }
 
 /// Where the container's output goes.
@@ -339,6 +399,27 @@ pub struct Resources {
     pub cpuset_mems: Option<String>,
     /// Relative weight of disk I/O, 10 to 1000.
     pub blkio_weight: Option<u16>,
+    pub block_devices: Vec<BlockLimit>,
+}
+
+/// What a container may do with one disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockLimit {
+    /// The disk's device file on the host.
+    pub path: String,
+    pub kind: BlockLimitKind,
+    /// Bytes or operations a second; for a weight, 10 to 1000.
+    pub amount: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockLimitKind {
+    Weight,
+    ReadBytes,
+    WriteBytes,
+    ReadOperations,
+    WriteOperations,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

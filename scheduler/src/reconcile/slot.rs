@@ -177,9 +177,10 @@ pub fn has_run(task: &Task) -> bool {
 pub fn volumes(spec: &ContainerSpec) -> impl Iterator<Item = &str> {
     spec.mounts.iter().filter_map(|mount| match &mount.source {
         MountSource::Volume { name, .. } => Some(name.as_str()),
-        MountSource::Anonymous { .. } | MountSource::Bind { .. } | MountSource::Tmpfs { .. } => {
-            None
-        }
+        MountSource::Anonymous { .. }
+        | MountSource::Image { .. }
+        | MountSource::Bind { .. }
+        | MountSource::Tmpfs { .. } => None,
     })
 }
 

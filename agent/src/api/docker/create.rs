@@ -329,6 +329,7 @@ fn resources(host: &HostConfig) -> Result<Resources, EngineError> {
         cpuset: text(&host.cpuset_cpus),
         cpuset_mems: text(&host.cpuset_mems),
         blkio_weight: Some(host.blkio_weight).filter(|weight| *weight > 0),
+        block_devices: Vec::new(),
     })
 }
 

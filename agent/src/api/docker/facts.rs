@@ -120,9 +120,10 @@ async fn one_here(context: &Context, found: &Found, anonymous: BTreeMap<String, 
     let mounts = &found.spec().container.mounts;
     let named = mounts.iter().filter_map(|mount| match &mount.source {
         MountSource::Volume { name, .. } => Some(name),
-        MountSource::Bind { .. } | MountSource::Anonymous { .. } | MountSource::Tmpfs { .. } => {
-            None
-        }
+        MountSource::Bind { .. }
+        | MountSource::Image { .. }
+        | MountSource::Anonymous { .. }
+        | MountSource::Tmpfs { .. } => None,
     });
     let path = |name: &String| {
         let path = context.volumes.data_path(name).display().to_string();

@@ -259,6 +259,10 @@ fn point(mount: &Mount) -> MountPoint {
                 ..VolumeOptions::default()
             });
         }
+        MountSource::Image { image, .. } => {
+            point.r#type = "image".into();
+            point.source.clone_from(image);
+        }
         MountSource::Tmpfs { size, mode, .. } => {
             point.r#type = "tmpfs".into();
             point.tmpfs_options = Some(TmpfsOptions {
@@ -291,6 +295,14 @@ pub(super) fn row(mount: &Mount, volume_path: &dyn Fn(&str) -> String) -> Option
             "Driver": "local",
             "Mode": "z",
             "RW": !mount.read_only,
+            "Propagation": "",
+        })),
+        MountSource::Image { image, .. } => Some(json!({
+            "Type": "image",
+            "Source": image,
+            "Destination": mount.target,
+            "Mode": "",
+            "RW": false,
             "Propagation": "",
         })),
         MountSource::Anonymous { .. } | MountSource::Tmpfs { .. } => None,

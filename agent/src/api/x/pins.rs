@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use super::login;
 use crate::api::Context;
 use crate::api::error::EngineError;
-use crate::fetch::Wish;
+use crate::fetch::{self, Wish};
 use crate::image::{Credentials, ImageError, LookedUp, Platform};
 use crate::supply::{Named, pin_of};
 
@@ -102,7 +102,15 @@ pub(super) async fn one(
     if context.state().nodes.len() <= 1 {
         return alone(context, wish, question.before.is_some()).await;
     }
-    if spec.pull_policy == PullPolicy::Always {
+    let asks_again = match spec.pull_policy {
+        PullPolicy::Always => true,
+        PullPolicy::Every(interval) => {
+            let here = context.images.resolve(&spec.image);
+            here.is_ok_and(|image| fetch::is_older(&image, interval))
+        }
+        PullPolicy::Missing | PullPolicy::Never => false,
+    };
+    if asks_again {
         return Ok(Some(pin(context.fetcher.look_up(wish).await?)));
     }
     let pinned = question.pinned();
@@ -144,6 +152,11 @@ async fn alone(
         PullPolicy::Always if exists => Some(context.fetcher.fetch(wish).await?),
         // Its containers pull it.
         PullPolicy::Always => None,
+        // One that is there is asked for again when it is time.
+        PullPolicy::Every(_) => match context.images.resolve(wish.image) {
+            Ok(_) => Some(context.fetcher.fetch(wish).await?),
+            Err(_) => None,
+        },
         PullPolicy::Never => Some(context.images.resolve(wish.image)?),
         PullPolicy::Missing => context.images.resolve(wish.image).ok(),
     };
@@ -157,6 +170,8 @@ impl<'a> Question<'a> {
             (PullPolicy::Always, true) => 1,
             (PullPolicy::Missing, _) => 2,
             (PullPolicy::Never, _) => 3,
+            // The first of those that ask in several intervals asks for all.
+            (PullPolicy::Every(_), _) => 4,
         };
         (self.spec.image.clone(), self.spec.platform.clone(), policy)
     }

@@ -9,6 +9,8 @@ use scheduler::model::stack::Stack;
 
 use crate::api::Context;
 use crate::api::error::{EngineError, chain};
+use crate::cdi::{DIRECTORIES, Registry};
+use crate::container::device;
 use crate::network::{NetworkError, PortHolder};
 
 /// Something that this host does not have, and what to do about it.
@@ -37,6 +39,8 @@ pub(super) async fn check(
         }
         problems.extend(missing_sources(name, service));
         if is_alone {
+            problems.extend(missing_devices(name, service));
+            problems.extend(apparmor(name, service));
             let replicas = scale.get(name).copied().or(replicas(service)).unwrap_or(1);
             problems.extend(shared(name, service, replicas));
         }
@@ -69,6 +73,47 @@ fn missing_sources(name: &str, service: &ServiceSpec) -> Vec<Problem> {
         _ => None,
     });
     missing.collect()
+}
+
+/// Device files, disks and vendors' devices that this host does not have.
+fn missing_devices(name: &str, service: &ServiceSpec) -> Vec<Problem> {
+    let container = &service.container;
+    let hint = format!("Name a device that this host has, or run `{name}` elsewhere.");
+    let problem = |error: &dyn std::error::Error| Problem {
+        text: format!("service `{name}`: {}", chain(error)),
+        hint: hint.clone(),
+    };
+    let mut problems = Vec::new();
+    for it in &container.devices {
+        problems.extend(device::granted(it).err().map(|error| problem(&error)));
+    }
+    for it in &container.resources.block_devices {
+        let found = device::disk(Path::new(&it.path));
+        problems.extend(found.err().map(|error| problem(&error)));
+    }
+    if !container.vendor_devices.is_empty() {
+        let found = Registry::of_host().edits(&container.vendor_devices);
+        problems.extend(found.err().map(|error| Problem {
+            text: format!("service `{name}`: {error}"),
+            hint: format!(
+                "Devices are described by files in {}; for NVIDIA's, run `nvidia-ctk cdi generate`.",
+                DIRECTORIES.join(" and ")
+            ),
+        }));
+    }
+    problems
+}
+
+fn apparmor(name: &str, service: &ServiceSpec) -> Option<Problem> {
+    let profile = service.container.security.apparmor.as_deref()?;
+    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    if profile == "unconfined" || enabled.is_ok_and(|it| it.trim() == "Y") {
+        return None;
+    }
+    Some(Problem {
+        text: format!("service `{name}`: this host has no AppArmor for the profile `{profile}`"),
+        hint: format!("Remove `apparmor=…` from `security_opt:` of `{name}`."),
+    })
 }
 
 fn replicas(service: &ServiceSpec) -> Option<u32> {

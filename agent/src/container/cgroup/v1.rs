@@ -49,7 +49,7 @@ pub(super) fn create(
             .as_ref()
             .filter(|_| hierarchy.has("blkio"))
         {
-            limits.io(io);
+            limits.io(io)?;
         }
         if hierarchy.has("devices") {
             for rule in resources.devices().iter().flatten() {
@@ -123,13 +123,45 @@ impl Limits<'_> {
         self.set("pids.max", &text)
     }
 
-    fn io(&mut self, io: &LinuxBlockIo) {
-        let Some(weight) = io.weight() else {
-            return;
-        };
-        let weight = weight.to_string();
-        if fs::write(self.directory.join("blkio.bfq.weight"), &weight).is_err() {
-            self.wish("blkio.weight", &weight, "block I/O weight");
+    fn io(&mut self, io: &LinuxBlockIo) -> Result<(), Failure> {
+        if let Some(weight) = io.weight() {
+            self.weight("weight", &weight.to_string(), "block I/O weight");
+        }
+        for device in io.weight_device().iter().flatten() {
+            let weight = device.weight().unwrap_or_default();
+            let line = format!("{}:{} {weight}", device.major(), device.minor());
+            self.weight("weight_device", &line, "block I/O weight of a device");
+        }
+        for (list, file) in [
+            (
+                io.throttle_read_bps_device(),
+                "blkio.throttle.read_bps_device",
+            ),
+            (
+                io.throttle_write_bps_device(),
+                "blkio.throttle.write_bps_device",
+            ),
+            (
+                io.throttle_read_iops_device(),
+                "blkio.throttle.read_iops_device",
+            ),
+            (
+                io.throttle_write_iops_device(),
+                "blkio.throttle.write_iops_device",
+            ),
+        ] {
+            for limit in list.iter().flatten() {
+                let line = format!("{}:{} {}", limit.major(), limit.minor(), limit.rate());
+                self.set(file, &line)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Which file there is depends on the scheduler of the disks.
+    fn weight(&mut self, name: &str, value: &str, what: &str) {
+        if fs::write(self.directory.join(format!("blkio.bfq.{name}")), value).is_err() {
+            self.wish(&format!("blkio.{name}"), value, what);
         }
     }
 

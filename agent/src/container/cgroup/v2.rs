@@ -103,7 +103,7 @@ impl Limits {
             self.pids(pids)?;
         }
         if let Some(io) = resources.block_io() {
-            self.io(io);
+            self.io(io)?;
         }
         for (file, value) in resources.unified().iter().flatten() {
             if file.contains('/') {
@@ -162,18 +162,36 @@ impl Limits {
         self.set("pids.max", &or_max(if limit > 0 { limit } else { -1 }))
     }
 
-    fn io(&mut self, io: &LinuxBlockIo) {
-        let Some(weight) = io.weight().filter(|weight| *weight > 0) else {
-            return;
-        };
-        if fs::write(self.directory.join("io.bfq.weight"), weight.to_string()).is_err() {
+    fn io(&mut self, io: &LinuxBlockIo) -> Result<(), Failure> {
+        if let Some(weight) = io.weight().filter(|weight| *weight > 0) {
+            self.weight("default", weight, "block I/O weight");
+        }
+        for device in io.weight_device().iter().flatten() {
+            let name = format!("{}:{}", device.major(), device.minor());
+            let weight = device.weight().unwrap_or_default();
+            self.weight(&name, weight, "block I/O weight of a device");
+        }
+        // One key a line; what is not named stays as it is.
+        for (list, key) in [
+            (io.throttle_read_bps_device(), "rbps"),
+            (io.throttle_write_bps_device(), "wbps"),
+            (io.throttle_read_iops_device(), "riops"),
+            (io.throttle_write_iops_device(), "wiops"),
+        ] {
+            for limit in list.iter().flatten() {
+                let line = format!("{}:{} {key}={}", limit.major(), limit.minor(), limit.rate());
+                self.set("io.max", &line)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn weight(&mut self, of: &str, weight: u16, what: &str) {
+        let bfq = format!("{of} {weight}");
+        if fs::write(self.directory.join("io.bfq.weight"), bfq).is_err() {
             // 10..1000 becomes 1..10000.
             let weight = 1 + (u64::from(weight).saturating_sub(10)) * 9999 / 990;
-            self.wish(
-                "io.weight",
-                &format!("default {weight}"),
-                "block I/O weight",
-            );
+            self.wish("io.weight", &format!("{of} {weight}"), what);
         }
     }
 

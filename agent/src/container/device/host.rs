@@ -71,6 +71,20 @@ pub fn granted(device: &Device) -> Result<Vec<GrantedDevice>, DeviceError> {
     Ok(vec![GrantedDevice { node, permissions }])
 }
 
+/// Major and minor number of the disk with this device file.
+pub fn disk(path: &Path) -> Result<(u32, u32), DeviceError> {
+    let metadata = fs::metadata(path).map_err(|error| DeviceError::Read {
+        path: path.to_owned(),
+        source: error,
+    })?;
+    if !metadata.file_type().is_block_device() {
+        let path = path.to_owned();
+        return Err(DeviceError::NotADisk { path });
+    }
+    let number = metadata.rdev();
+    Ok((libc::major(number), libc::minor(number)))
+}
+
 /// Every device node of the host, for a privileged container.
 pub fn host_devices() -> Result<Vec<GrantedDevice>, DeviceError> {
     beneath(Path::new("/dev"), Path::new("/dev"), Permissions::ALL)

@@ -56,6 +56,8 @@ pub(super) fn environment(input: &SpecInput<'_>) -> Result<Vec<String>, SpecErro
         .into_iter()
         .chain(image)
         .for_each(|line| merged.set(line));
+    let of_devices = input.device_env.iter();
+    of_devices.for_each(|line| merged.set(line.clone()));
     for (name, value) in &container.environment {
         if name.is_empty() || name.contains('=') {
             return Err(SpecError::EnvironmentName { name: name.clone() });

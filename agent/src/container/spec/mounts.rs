@@ -61,7 +61,9 @@ pub(super) fn rootfs_propagation(mounts: &[ResolvedMount]) -> Option<String> {
                 propagation: Some(given),
                 ..
             } => given.ends_with(wanted),
-            ResolvedSource::Host { .. } | ResolvedSource::Tmpfs { .. } => false,
+            ResolvedSource::Host { .. }
+            | ResolvedSource::Layers(_)
+            | ResolvedSource::Tmpfs { .. } => false,
         })
     };
     let propagation = if asks_for("shared") {
@@ -178,6 +180,17 @@ fn user_mount(mount_wanted: &ResolvedMount, target: PathBuf) -> Result<Mount, Sp
             }
             Ok(mount(target, "bind", path, options))
         }
+        ResolvedSource::Layers(layers) => {
+            let lower = lower_directories(layers).ok_or_else(|| SpecError::TooManyLayers {
+                target: mount_wanted.target.clone(),
+            })?;
+            Ok(mount(
+                target,
+                "overlay",
+                "overlay",
+                ["ro", "nosuid", "nodev", &lower],
+            ))
+        }
         ResolvedSource::Tmpfs {
             size,
             mode,
@@ -206,6 +219,25 @@ fn user_mount(mount_wanted: &ResolvedMount, target: PathBuf) -> Result<Mount, Sp
             ))
         }
     }
+}
+
+/// The option of overlayfs that names the layers; `None` when it would be too long.
+///
+/// Source: kernel `filesystems/overlayfs.rst`, and mount(2): options fit into a page.
+fn lower_directories(layers: &[PathBuf]) -> Option<String> {
+    const PAGE: usize = 4096;
+    // The kernel takes a backslash to mean the character after it.
+    let escaped = |path: &PathBuf| {
+        let text = path.to_str()?;
+        Some(
+            text.replace('\\', "\\\\")
+                .replace(':', "\\:")
+                .replace(',', "\\,"),
+        )
+    };
+    let layers: Option<Vec<String>> = layers.iter().map(escaped).collect();
+    let option = format!("lowerdir={}", layers?.join(":"));
+    (option.len() < PAGE - "nosuid,nodev,ro,".len()).then_some(option)
 }
 
 /// Options of a tmpfs, each kind once, the later ones winning.

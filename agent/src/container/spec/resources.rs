@@ -1,12 +1,13 @@
 //! How much a container may use: limits of its cgroup and of its processes, and its devices.
 
 use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, PosixRlimit,
+    LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, LinuxThrottleDevice,
+    LinuxThrottleDeviceBuilder, LinuxWeightDevice, LinuxWeightDeviceBuilder, PosixRlimit,
     PosixRlimitBuilder, PosixRlimitType,
 };
-use scheduler::model::container::{ContainerSpec, Resources, Ulimit};
+use scheduler::model::container::{BlockLimitKind, ContainerSpec, Resources, Ulimit};
 
-use super::{SpecError, SpecInput};
+use super::{LimitedDisk, SpecError, SpecInput};
 use crate::container::device::{self, DeviceRule, Verdict};
 
 /// Docker sets no limit; a fork bomb then takes the host. Far above what real services need.
@@ -122,7 +123,7 @@ pub(super) fn resources(
         Some(_) => -1,
     });
     resources.set_pids(Some(pids));
-    resources.set_block_io(block_io(&container.resources)?);
+    resources.set_block_io(block_io(&container.resources, &input.disks)?);
     Ok(resources)
 }
 
@@ -254,20 +255,50 @@ fn cpu(wanted: &Resources, warnings: &mut Vec<String>) -> Result<Option<LinuxCpu
     Ok((cpu != LinuxCpu::default()).then_some(cpu))
 }
 
-fn block_io(wanted: &Resources) -> Result<Option<LinuxBlockIo>, SpecError> {
-    let Some(weight) = wanted.blkio_weight.filter(|weight| *weight != 0) else {
-        return Ok(None);
-    };
-    if !(10..=1000).contains(&weight) {
+fn block_io(wanted: &Resources, disks: &[LimitedDisk]) -> Result<Option<LinuxBlockIo>, SpecError> {
+    let weight = wanted.blkio_weight.filter(|weight| *weight != 0);
+    if let Some(weight) = weight.filter(|weight| !(10..=1000).contains(weight)) {
         return Err(refused(
             "block I/O weight",
             weight,
             "it must be between 10 and 1000",
         ));
     }
+    let throttles = |kind: BlockLimitKind| {
+        let of_kind = disks.iter().filter(move |disk| disk.kind == kind);
+        let throttles: Vec<_> = of_kind.map(throttle).collect();
+        (!throttles.is_empty()).then_some(throttles)
+    };
+    let weights: Vec<_> = disks
+        .iter()
+        .filter(|disk| disk.kind == BlockLimitKind::Weight)
+        .map(weight_of)
+        .collect();
     let mut block_io = LinuxBlockIo::default();
-    block_io.set_weight(Some(weight));
-    Ok(Some(block_io))
+    block_io.set_weight(weight);
+    block_io.set_weight_device((!weights.is_empty()).then_some(weights));
+    block_io.set_throttle_read_bps_device(throttles(BlockLimitKind::ReadBytes));
+    block_io.set_throttle_write_bps_device(throttles(BlockLimitKind::WriteBytes));
+    block_io.set_throttle_read_iops_device(throttles(BlockLimitKind::ReadOperations));
+    block_io.set_throttle_write_iops_device(throttles(BlockLimitKind::WriteOperations));
+    Ok((block_io != LinuxBlockIo::default()).then_some(block_io))
+}
+
+fn throttle(disk: &LimitedDisk) -> LinuxThrottleDevice {
+    let throttle = LinuxThrottleDeviceBuilder::default()
+        .major(disk.major)
+        .minor(disk.minor)
+        .rate(disk.amount);
+    throttle.build().expect("every field is given")
+}
+
+fn weight_of(disk: &LimitedDisk) -> LinuxWeightDevice {
+    let weight = LinuxWeightDeviceBuilder::default()
+        .major(disk.major)
+        .minor(disk.minor)
+        // The Compose file was held against 10 to 1000.
+        .weight(u16::try_from(disk.amount).unwrap_or(u16::MAX));
+    weight.build().expect("every field is given")
 }
 
 fn refused(name: &'static str, value: impl ToString, why: &'static str) -> SpecError {

@@ -49,6 +49,8 @@ fn build_with(change: impl FnOnce(&mut Wanted)) -> Result<Built, SpecError> {
             resolv_conf: None,
         },
         namespaces: wanted.namespaces,
+        device_env: Vec::new(),
+        disks: Vec::new(),
         devices: wanted
             .container
             .devices
@@ -748,6 +750,8 @@ fn runc_runs_the_configuration() {
         mounts: vec![tmpfs("")],
         etc: EtcFiles::default(),
         namespaces: Namespaces::default(),
+        device_env: Vec::new(),
+        disks: Vec::new(),
         devices: Vec::new(),
         host_capabilities,
         cgroup_path: PathBuf::from("/").join(&id),

@@ -1,4 +1,4 @@
-//! Reads one file as an overlay of layers would show it, without mounting anything.
+//! Finds a file or directory as an overlay of layers would show it, without mounting anything.
 //!
 //!     layers, uppermost first      what is looked up        where it is found
 //!     a/etc/passwd (0:0)           /etc/passwd              deleted: a whiteout hides b's
@@ -37,6 +37,16 @@ pub fn read(layers: &[PathBuf], path: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The directories that make up the directory which an overlay of `layers` (uppermost first) has at
+/// `path`, or the one file that it has there; nothing when there is neither.
+pub fn parts(layers: &[PathBuf], path: &Path) -> Vec<PathBuf> {
+    match walk(layers, path) {
+        Some(Found::Directory(merged)) => merged,
+        Some(Found::File(file, _)) => vec![file],
+        Some(Found::Link(_)) | None => Vec::new(),
+    }
+}
+
 /// What one component of a path is in the overlay.
 enum Found {
     /// The directories that are merged, uppermost first.
@@ -46,6 +56,13 @@ enum Found {
 }
 
 fn find(layers: &[PathBuf], path: &Path) -> Option<(PathBuf, Metadata)> {
+    match walk(layers, path)? {
+        Found::File(file, metadata) => Some((file, metadata)),
+        Found::Directory(_) | Found::Link(_) => None,
+    }
+}
+
+fn walk(layers: &[PathBuf], path: &Path) -> Option<Found> {
     // The merged directories from the root down to where we are, so that `..` is a pop.
     let mut stack = vec![layers.to_vec()];
     let mut todo = components(path);
@@ -61,7 +78,9 @@ fn find(layers: &[PathBuf], path: &Path) -> Option<(PathBuf, Metadata)> {
         };
         match look_up(stack.last()?, &name)? {
             Found::Directory(merged) => stack.push(merged),
-            Found::File(file, metadata) => return todo.is_empty().then_some((file, metadata)),
+            Found::File(file, metadata) => {
+                return todo.is_empty().then_some(Found::File(file, metadata));
+            }
             Found::Link(target) => {
                 links += 1;
                 if links > MAX_LINKS {
@@ -71,7 +90,7 @@ fn find(layers: &[PathBuf], path: &Path) -> Option<(PathBuf, Metadata)> {
             }
         }
     }
-    None
+    stack.pop().map(Found::Directory)
 }
 
 enum Step {

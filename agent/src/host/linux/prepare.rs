@@ -3,14 +3,19 @@
 
 use std::path::{Path, PathBuf};
 
-use scheduler::model::container::{FileGrant, LogDriver, MountSource, NamespaceMode, NetworkMode};
+use scheduler::model::container::{
+    BlockLimit, ContainerSpec, Device, FileGrant, LogDriver, MountSource, NamespaceMode,
+    NetworkMode,
+};
 use scheduler::model::id::ContainerId;
 use tracing::info;
 
 use super::{LinuxHost, hosts};
+use crate::cdi::{CdiMount, DeviceNode, Edits, Registry};
 use crate::container::capability::CapabilitySet;
 use crate::container::spec::{
-    self, EtcFiles, ImageDefaults, Namespace, Namespaces, ResolvedMount, ResolvedSource, SpecInput,
+    self, EtcFiles, ImageDefaults, LimitedDisk, Namespace, Namespaces, ResolvedMount,
+    ResolvedSource, SpecInput,
 };
 use crate::container::user::{self, UserFiles};
 use crate::container::{Bundle, LogFiles, LogOptions, Phase, Stdin, device};
@@ -74,8 +79,13 @@ impl LinuxHost {
         let wanted = spec::wanted_user(&defaults, spec);
         let user = user::resolve(wanted, &spec.group_add, &accounts)
             .map_err(|error| OpError::because(&error))?;
+        let vendor = vendor_devices(spec).await?;
+        let mut user = user;
+        user.groups.extend(&vendor.additional_gids);
         let mut mounts = self.volumes(run, image, &layers).await?;
+        self.share(id, &mounts).await?;
         mounts.extend(self.files(run).await?);
+        mounts.extend(vendor.mounts.iter().map(vendor_mount));
         let directory = drivers.containers.directory(id);
         let hostname = hostname(run);
         let input = SpecInput {
@@ -86,7 +96,9 @@ impl LinuxHost {
             hostname,
             mounts,
             namespaces: self.namespaces(run).await?,
-            devices: devices(run)?,
+            devices: devices(run, &vendor)?,
+            device_env: vendor.env,
+            disks: disks(spec)?,
             cgroup_path: cgroup(&drivers.cgroup_parent, spec.cgroup_parent.as_deref(), id),
             host_capabilities: host_capabilities().await?,
             terminal_size: None,
@@ -136,6 +148,9 @@ impl LinuxHost {
                     let fill = (!no_copy).then_some(layers);
                     self.anonymous(run, fill, &mount.target).await?
                 }
+                MountSource::Image { image, subpath } => {
+                    self.image_files(image, subpath.as_deref()).await?
+                }
                 MountSource::Bind {
                     path,
                     create,
@@ -163,12 +178,14 @@ impl LinuxHost {
                     options: options.clone(),
                 },
             };
+            let of_image = matches!(mount.source, MountSource::Image { .. });
             mounts.push(ResolvedMount {
                 target: mount.target.clone(),
-                read_only: mount.read_only,
+                read_only: mount.read_only || of_image,
                 source,
             });
         }
+        mounts.extend(self.shared(run, &mounts).await?);
         for target in &image.config.defaults.volumes {
             let target = target.trim_end_matches('/');
             if mounts
@@ -452,16 +469,73 @@ async fn host_capabilities() -> Result<CapabilitySet, OpError> {
     })
 }
 
-fn devices(run: &Run) -> Result<Vec<device::GrantedDevice>, OpError> {
+fn devices(run: &Run, vendor: &Edits) -> Result<Vec<device::GrantedDevice>, OpError> {
     let spec = &run.task.spec;
     if spec.privileged {
         return device::host_devices().map_err(|error| OpError::because(&error));
     }
     let mut granted = Vec::new();
-    for device in &spec.devices {
+    let nodes: Vec<Device> = vendor.device_nodes.iter().map(vendor_node).collect();
+    for device in spec.devices.iter().chain(&nodes) {
         granted.extend(device::granted(device).map_err(|error| OpError::because(&error))?);
     }
     Ok(granted)
+}
+
+async fn vendor_devices(spec: &ContainerSpec) -> Result<Edits, OpError> {
+    if spec.vendor_devices.is_empty() {
+        return Ok(Edits::default());
+    }
+    let names = spec.vendor_devices.clone();
+    let found = tokio::task::spawn_blocking(move || Registry::of_host().edits(&names)).await;
+    let edits = found.map_err(|error| OpError::because(&error))?;
+    edits.map_err(|error| OpError {
+        exit_code: Some(125),
+        ..OpError::because(&error)
+    })
+}
+
+fn vendor_node(node: &DeviceNode) -> Device {
+    let source = match node.host_path.is_empty() {
+        true => &node.path,
+        false => &node.host_path,
+    };
+    Device {
+        source: source.clone(),
+        target: node.path.clone(),
+        permissions: node.permissions.clone(),
+    }
+}
+
+fn vendor_mount(mount: &CdiMount) -> ResolvedMount {
+    let has = |option: &str| mount.options.iter().any(|it| it == option);
+    ResolvedMount {
+        target: mount.container_path.clone(),
+        read_only: has("ro"),
+        source: ResolvedSource::Host {
+            path: mount.host_path.clone().into(),
+            recursive: has("rbind"),
+            propagation: None,
+        },
+    }
+}
+
+/// The disks that are limited, by number.
+fn disks(spec: &ContainerSpec) -> Result<Vec<LimitedDisk>, OpError> {
+    let limits = spec.resources.block_devices.iter();
+    let disk = |limit: &BlockLimit| {
+        let (major, minor) = device::disk(Path::new(&limit.path)).map_err(|error| OpError {
+            exit_code: Some(125),
+            ..OpError::because(&error)
+        })?;
+        Ok(LimitedDisk {
+            major,
+            minor,
+            kind: limit.kind,
+            amount: limit.amount,
+        })
+    };
+    limits.map(disk).collect()
 }
 
 fn cgroup(parent: &Path, chosen: Option<&str>, id: &ContainerId) -> PathBuf {

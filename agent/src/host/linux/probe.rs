@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::{LinuxHost, health_event};
 use crate::container::health::{HealthCheck, HealthMonitor, Probe, ProbeOutcome};
-use crate::container::{Containers, ExecRequest};
+use crate::container::{ContainerError, Containers, ExecRequest};
 use crate::host::Run;
 
 /// Docker keeps this much of a probe's output.
@@ -100,15 +100,37 @@ async fn probe(
         args: check.args.clone(),
         ..ExecRequest::default()
     };
+    let (ended, text) = inside(containers, id, request, Some(check.timeout)).await;
+    let outcome = match ended {
+        Ok(Some(code)) => ProbeOutcome::Exited(code),
+        Ok(None) => ProbeOutcome::TimedOut,
+        Err(error) => ProbeOutcome::NotRun(error.to_string()),
+    };
+    (outcome, text)
+}
+
+/// Runs a program in a container, at most for so long; gives its exit code (`None` when it had to
+/// be killed) and the beginning of what it wrote.
+pub(super) async fn inside(
+    containers: &Containers,
+    id: &ContainerId,
+    request: ExecRequest,
+    limit: Option<Duration>,
+) -> (Result<Option<i32>, ContainerError>, Vec<u8>) {
     let mut session = match containers.exec(id, request).await {
         Ok(session) => session,
-        Err(error) => return (ProbeOutcome::NotRun(error.to_string()), Vec::new()),
+        Err(error) => return (Err(error), Vec::new()),
     };
     drop(session.stdin.take());
     let (stdout, stderr) = (session.stdout.take(), session.stderr.take());
     let (mut text, mut errors) = (Vec::new(), Vec::new());
     let ended = {
-        let waiting = session.control.wait_or_kill(check.timeout);
+        let waiting = async {
+            match limit {
+                Some(limit) => session.control.wait_or_kill(limit).await,
+                None => session.control.wait().await.map(Some),
+            }
+        };
         let reading = async { tokio::join!(head(stdout, &mut text), head(stderr, &mut errors)) };
         tokio::pin!(waiting, reading);
         tokio::select! {
@@ -121,12 +143,7 @@ async fn probe(
         }
     };
     text.extend(errors);
-    let outcome = match ended {
-        Ok(Some(code)) => ProbeOutcome::Exited(code),
-        Ok(None) => ProbeOutcome::TimedOut,
-        Err(error) => ProbeOutcome::NotRun(error.to_string()),
-    };
-    (outcome, text)
+    (ended, text)
 }
 
 /// The beginning of a stream; the rest is read and dropped, so that the probe is not held up.

@@ -14,7 +14,7 @@ use crate::container::health::HealthMonitor;
 use crate::container::spec;
 use crate::container::{ContainerError, Phase};
 use crate::dns::{Upstream, View};
-use crate::host::{Done, OpError, Run};
+use crate::host::{Done, Hooks, OpError, Run};
 use crate::image::Image;
 use crate::network::{BoundPort, Endpoint};
 
@@ -41,6 +41,7 @@ impl LinuxHost {
                     started_at,
                     ports,
                     health,
+                    hooks: Hooks::after_start_of(task),
                 })
             }
             Err(error) => {
@@ -154,6 +155,7 @@ impl LinuxHost {
             started_at,
             ports,
             health,
+            hooks: self.hooks_of_adopted(run).await,
         })
     }
 

@@ -1,17 +1,21 @@
 //! What a service's containers are made of.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::limits::ulimits;
-use super::{Resolver, duration, flag, health, size, text, text_map, texts};
+use super::{Resolver, device, duration, flag, health, size, text, text_map, texts};
 use crate::compose::check::nearest;
 use crate::compose::document::{Node, Value};
 use crate::compose::lint::Rule;
 use crate::compose::value;
 use crate::model::container::{
-    ContainerSpec, Device, HostAddress, Protocol, PublishMode, PublishedPort, PullPolicy,
+    ContainerSpec, Hook, HostAddress, Protocol, PublishMode, PublishedPort, PullPolicy,
     SeccompProfile, Security,
 };
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Resolver<'_> {
     pub(super) fn container(&mut self, name: &str, node: &Node) -> ContainerSpec {
@@ -44,16 +48,20 @@ impl Resolver<'_> {
             dns_options: texts(node, "dns_opt"),
             extra_hosts: self.extra_hosts(node),
             mounts: self.mounts(node),
+            volumes_from: self.volumes_from(node),
             secrets: self.grants(node, "secrets", "/run/secrets/"),
             configs: self.grants(node, "configs", "/"),
             read_only: flag(node, "read_only"),
             shm_size: size(node, "shm_size"),
             healthcheck: health::healthcheck(node),
+            post_start: self.hooks(node, "post_start"),
+            pre_stop: self.hooks(node, "pre_stop"),
             logging: self.logging(node),
             resources: self.resources(node),
             ulimits: ulimits(node),
             sysctls: text_map(node, "sysctls"),
-            devices: devices(node),
+            devices: device::devices(node),
+            vendor_devices: self.vendor_devices(node),
             device_cgroup_rules: texts(node, "device_cgroup_rules"),
             cap_add: texts(node, "cap_add"),
             cap_drop: texts(node, "cap_drop"),
@@ -67,6 +75,29 @@ impl Resolver<'_> {
             oom_score_adj: self.oom_score(node),
             oom_kill_disable: flag(node, "oom_kill_disable"),
         }
+    }
+
+    fn hooks(&self, service: &Node, key: &str) -> Vec<Hook> {
+        let items = service.get(key).map(Node::items).unwrap_or_default();
+        let hook = |it: &Node| Hook {
+            command: texts(it, "command"),
+            user: text(it, "user"),
+            privileged: flag(it, "privileged"),
+            working_dir: text(it, "working_dir"),
+            environment: self.variables(it),
+        };
+        items.iter().map(hook).collect()
+    }
+
+    /// A name alone takes the project's value; without one the container's own stays.
+    fn variables(&self, node: &Node) -> BTreeMap<String, Option<String>> {
+        let entries = node.get("environment").into_iter().flat_map(Node::entries);
+        let found = entries.filter_map(|(name, entry)| {
+            let own = entry.node.as_str().map(str::to_owned);
+            let value = own.or_else(|| self.context.environment.get(name).cloned())?;
+            Some((name.to_owned(), Some(value)))
+        });
+        found.collect()
     }
 
     /// A service that is built and names no image has one of its own.
@@ -86,11 +117,14 @@ impl Resolver<'_> {
             "always" => PullPolicy::Always,
             "never" => PullPolicy::Never,
             "missing" | "if_not_present" => PullPolicy::Missing,
+            "daily" => PullPolicy::Every(DAY),
+            "weekly" => PullPolicy::Every(7 * DAY),
             other => {
-                let interval = other
-                    .strip_prefix("every_")
-                    .is_some_and(|it| value::parse_duration(it).is_ok());
-                let later = matches!(other, "build" | "daily" | "weekly" | "refresh") || interval;
+                let interval = other.strip_prefix("every_").map(value::parse_duration);
+                if let Some(Ok(interval)) = interval {
+                    return PullPolicy::Every(interval);
+                }
+                let later = matches!(other, "build" | "refresh");
                 let diagnostic = if later {
                     let title = format!("the pull policy `{other}` is not supported yet");
                     self.problems.unsupported(node.span, title)
@@ -100,7 +134,9 @@ impl Resolver<'_> {
                 };
                 match nearest(other, ["always", "missing", "never"].into_iter()) {
                     Some(meant) if !later => diagnostic.suggest(meant),
-                    _ => diagnostic.set_help("write `always`, `missing` or `never`"),
+                    _ => diagnostic.set_help(
+                        "write `always`, `missing`, `never`, `daily`, `weekly` or `every_12h`",
+                    ),
                 };
                 PullPolicy::Missing
             }
@@ -255,7 +291,7 @@ fn words(node: &Node, key: &str) -> Option<Vec<String>> {
 }
 
 /// A name without a value is one that the container does not get.
-fn environment(node: &Node) -> std::collections::BTreeMap<String, Option<String>> {
+fn environment(node: &Node) -> BTreeMap<String, Option<String>> {
     let entries = node.get("environment").into_iter().flat_map(Node::entries);
     entries
         .filter_map(|(name, entry)| Some((name.to_owned(), Some(entry.node.as_str()?.to_owned()))))
@@ -272,18 +308,4 @@ fn expose(node: &Node) -> Vec<String> {
         }
     };
     texts(node, "expose").into_iter().map(full).collect()
-}
-
-fn devices(node: &Node) -> Vec<Device> {
-    let items = node.get("devices").map(Node::items).unwrap_or_default();
-    items
-        .iter()
-        .filter_map(|it| {
-            Some(Device {
-                source: text(it, "source")?,
-                target: text(it, "target")?,
-                permissions: text(it, "permissions")?,
-            })
-        })
-        .collect()
 }

@@ -6,7 +6,15 @@ use super::{Resolver, at, count, size, text};
 use crate::compose::document::{Node, Value};
 use crate::compose::lint::Rule;
 use crate::compose::value;
-use crate::model::container::{LogDriver, Logging, Resources, Ulimit};
+use crate::model::container::{BlockLimit, BlockLimitKind, LogDriver, Logging, Resources, Ulimit};
+
+const BLOCK_LIMITS: [(&str, BlockLimitKind); 5] = [
+    ("weight_device", BlockLimitKind::Weight),
+    ("device_read_bps", BlockLimitKind::ReadBytes),
+    ("device_write_bps", BlockLimitKind::WriteBytes),
+    ("device_read_iops", BlockLimitKind::ReadOperations),
+    ("device_write_iops", BlockLimitKind::WriteOperations),
+];
 
 impl Resolver<'_> {
     pub(super) fn resources(&mut self, service: &Node) -> Resources {
@@ -53,7 +61,32 @@ impl Resolver<'_> {
             cpuset: text(service, "cpuset"),
             cpuset_mems: None,
             blkio_weight,
+            block_devices: self.block_limits(service),
         }
+    }
+
+    /// What is said of single disks in `blkio_config`.
+    fn block_limits(&mut self, service: &Node) -> Vec<BlockLimit> {
+        let mut limits = Vec::new();
+        for (key, kind) in BLOCK_LIMITS {
+            let list = at(service, "blkio_config").and_then(|it| it.get(key));
+            for item in list.map(Node::items).unwrap_or_default() {
+                let amount = match kind {
+                    BlockLimitKind::Weight => count(item, "weight"),
+                    _ => size(item, "rate"),
+                };
+                let (Some(path), Some(amount)) = (text(item, "path"), amount) else {
+                    // That something is missing has been reported.
+                    continue;
+                };
+                if kind == BlockLimitKind::Weight && !(10..=1000).contains(&amount) {
+                    let title = "the weight of a device must lie between 10 and 1000";
+                    self.problems.error(item.span, title);
+                }
+                limits.push(BlockLimit { path, kind, amount });
+            }
+        }
+        limits
     }
 
     pub(super) fn logging(&mut self, service: &Node) -> Logging {

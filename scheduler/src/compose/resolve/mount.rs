@@ -3,7 +3,7 @@
 use super::{Resolver, flag, size, text};
 use crate::compose::document::Node;
 use crate::compose::value;
-use crate::model::container::{Mount, MountSource};
+use crate::model::container::{Mount, MountSource, Sibling, VolumesFrom};
 
 impl Resolver<'_> {
     pub(super) fn mounts(&mut self, service: &Node) -> Vec<Mount> {
@@ -19,7 +19,8 @@ impl Resolver<'_> {
 
     fn volume(&mut self, item: &Node) -> Option<Mount> {
         let source = match item.get_str("type")? {
-            "bind" => bind(item)?,
+            "bind" => self.bind(item)?,
+            "image" => image(item)?,
             "tmpfs" => tmpfs_long(item),
             _ => self.named_volume(item),
         };
@@ -28,6 +29,59 @@ impl Resolver<'_> {
             read_only: flag(item, "read_only"),
             source,
         })
+    }
+
+    /// Mounts below a read-only directory are read-only too, so `readonly` only asks for what is so.
+    fn bind(&mut self, item: &Node) -> Option<MountSource> {
+        let details = item.get("bind");
+        let recursive = details.and_then(|it| it.get("recursive"));
+        let read_only = flag(item, "read_only");
+        if let Some(node) = recursive {
+            match node.as_str() {
+                Some("writable") if read_only => {
+                    let title = "what is mounted below a read-only directory is read-only too";
+                    self.problems.unsupported(node.span, title);
+                }
+                Some("readonly") if !read_only => {
+                    let title = "`recursive: readonly` needs `read_only: true`";
+                    self.problems.error(node.span, title);
+                }
+                _ => {}
+            }
+        }
+        Some(MountSource::Bind {
+            path: text(item, "source")?,
+            create: details
+                .and_then(|it| it.get_bool("create_host_path"))
+                .unwrap_or(true),
+            propagation: details.and_then(|it| text(it, "propagation")),
+            recursive: recursive.and_then(Node::as_str) != Some("disabled"),
+        })
+    }
+
+    /// `SERVICE[:ro]` or `container:NAME[:ro]`.
+    pub(super) fn volumes_from(&mut self, service: &Node) -> Vec<VolumesFrom> {
+        let items = service.get("volumes_from").map(Node::items);
+        let mut found = Vec::new();
+        for item in items.unwrap_or_default() {
+            let text = item.as_str().unwrap_or_default();
+            let (kind, rest) = match text.strip_prefix("container:") {
+                Some(rest) => (Sibling::Container as fn(String) -> Sibling, rest),
+                None => (Sibling::Service as fn(String) -> Sibling, text),
+            };
+            let (name, access) = rest.split_once(':').unwrap_or((rest, "rw"));
+            if name.is_empty() || !matches!(access, "ro" | "rw") {
+                let title = format!("`{text}` names no volumes of another container");
+                let help = "write `SERVICE`, `SERVICE:ro`, `container:NAME` or `container:NAME:ro`";
+                self.problems.error(item.span, title).set_help(help);
+                continue;
+            }
+            found.push(VolumesFrom {
+                container: kind(name.to_owned()),
+                read_only: access == "ro",
+            });
+        }
+        found
     }
 
     fn named_volume(&self, item: &Node) -> MountSource {
@@ -106,15 +160,10 @@ impl Resolver<'_> {
     }
 }
 
-fn bind(item: &Node) -> Option<MountSource> {
-    let details = item.get("bind");
-    Some(MountSource::Bind {
-        path: text(item, "source")?,
-        create: details
-            .and_then(|it| it.get_bool("create_host_path"))
-            .unwrap_or(true),
-        propagation: details.and_then(|it| text(it, "propagation")),
-        recursive: details.and_then(|it| it.get_str("recursive")) != Some("disabled"),
+fn image(item: &Node) -> Option<MountSource> {
+    Some(MountSource::Image {
+        image: text(item, "source")?,
+        subpath: item.get("image").and_then(|it| text(it, "subpath")),
     })
 }
 

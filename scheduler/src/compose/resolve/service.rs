@@ -25,6 +25,20 @@ impl Resolver<'_> {
             .collect()
     }
 
+    /// Names of other runtimes for what is our own: programs that start containers as this one does.
+    fn runtime(&mut self, service: &Node) {
+        const OWN: [&str; 4] = ["wharfie", "runc", "io.containerd.runc.v2", ""];
+        let Some(node) = service.get("runtime") else {
+            return;
+        };
+        let text = node.as_str().unwrap_or_default();
+        if !OWN.contains(&text) {
+            let title = format!("the runtime `{text}` is not supported");
+            let help = "remove it: containers run under wharfie's own runtime";
+            self.problems.unsupported(node.span, title).set_help(help);
+        }
+    }
+
     fn service(
         &mut self,
         name: &str,
@@ -32,6 +46,7 @@ impl Resolver<'_> {
         secrets: &Contents,
         configs: &Contents,
     ) -> ServiceSpec {
+        self.runtime(node);
         let model = self.model;
         let exists = |name: &str| {
             model

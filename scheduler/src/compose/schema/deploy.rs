@@ -1,7 +1,7 @@
 //! `deploy`: how many, where, and how they are replaced.
 
 use super::device::REQUESTS;
-use super::{ANY_INT, Attribute, COUNT, LABELS, Shape, TEXTS, Union, done, later};
+use super::{ANY_INT, Attribute, COUNT, LABELS, Shape, TEXTS, Union, done};
 
 pub(in crate::compose) static DEPLOY: Shape = Shape::Object(&[
     done(
@@ -69,7 +69,7 @@ static LIMITS: &[Attribute] = &[
 static RESERVATIONS: &[Attribute] = &[
     done("cpus", &Shape::Float),
     done("memory", &Shape::Size),
-    later("devices", &REQUESTS, "name device files under `devices`"),
+    done("devices", &REQUESTS),
     done("generic_resources", &GENERIC_RESOURCES),
 ];
 

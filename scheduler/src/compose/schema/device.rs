@@ -1,6 +1,6 @@
 //! Devices: files given to a container, devices asked for by what they can do, limits on disks.
 
-use super::{Attribute, COUNT, Form, LABELS, Shape, TEXT_SET, Union, done, later};
+use super::{Attribute, COUNT, Form, LABELS, Shape, TEXT_SET, Union, done, ignored};
 use crate::compose::short::{self, device};
 
 pub(super) static DEVICES: Shape = Shape::List {
@@ -37,24 +37,23 @@ static REQUEST: Shape = Shape::Form(Form {
             }),
         ),
         done("device_ids", &TEXT_SET),
-        done("options", &LABELS),
+        ignored("options", &LABELS, "no driver reads them"),
     ]),
 });
 
 pub(super) static BLKIO: &[Attribute] = &[
     done("weight", &COUNT),
-    later(
+    done(
         "weight_device",
         &Shape::List {
             item: &Shape::Object(&[done("path", &Shape::Text), done("weight", &COUNT)]),
             union: Union::By(short::path),
         },
-        "",
     ),
-    later("device_read_bps", &THROTTLES, ""),
-    later("device_read_iops", &THROTTLES, ""),
-    later("device_write_bps", &THROTTLES, ""),
-    later("device_write_iops", &THROTTLES, ""),
+    done("device_read_bps", &THROTTLES),
+    done("device_read_iops", &THROTTLES),
+    done("device_write_bps", &THROTTLES),
+    done("device_write_iops", &THROTTLES),
 ];
 
 static THROTTLES: Shape = Shape::List {

@@ -1,6 +1,6 @@
 //! `volumes` of a service.
 
-use super::{ANY_INT, Attribute, Form, LABELS, Shape, Union, done, ignored, later};
+use super::{ANY_INT, Attribute, Form, LABELS, Shape, Union, done, ignored};
 use crate::compose::merge::replace;
 use crate::compose::short::volume;
 
@@ -19,8 +19,8 @@ static ATTRIBUTES: &[Attribute] = &[
     done(
         "type",
         &Shape::OneOf {
-            good: &["volume", "bind", "tmpfs"],
-            later: &["image", "npipe", "cluster"],
+            good: &["volume", "bind", "tmpfs", "image"],
+            later: &["npipe", "cluster"],
         },
     ),
     done("source", &Shape::Text),
@@ -48,11 +48,7 @@ static ATTRIBUTES: &[Attribute] = &[
         "tmpfs",
         &Shape::Object(&[done("size", &Shape::Size), done("mode", &ANY_INT)]),
     ),
-    later(
-        "image",
-        &Shape::Object(&[done("subpath", &Shape::Text)]),
-        "",
-    ),
+    done("image", &Shape::Object(&[done("subpath", &Shape::Text)])),
 ];
 
 static BIND: &[Attribute] = &[
@@ -76,8 +72,8 @@ static BIND: &[Attribute] = &[
     done(
         "recursive",
         &Shape::OneOf {
-            good: &["enabled", "disabled"],
-            later: &["writable", "readonly"],
+            good: &["enabled", "disabled", "writable", "readonly"],
+            later: &[],
         },
     ),
 ];

@@ -43,8 +43,8 @@ pub(in crate::compose) static ATTRIBUTES: &[Attribute] = &[
             long: &ANY_INT,
         }),
     ),
-    later("cpu_rt_period", &MICROSECONDS, ""),
-    later("cpu_rt_runtime", &MICROSECONDS, ""),
+    later("cpu_rt_period", &MICROSECONDS, REAL_TIME),
+    later("cpu_rt_runtime", &MICROSECONDS, REAL_TIME),
     done("cpus", &Shape::Float),
     done("cpuset", &Shape::Text),
     done("cpu_shares", &COUNT),
@@ -120,7 +120,7 @@ pub(in crate::compose) static ATTRIBUTES: &[Attribute] = &[
     ),
     done("extra_hosts", &HOSTS),
     done("group_add", &TEXTS),
-    later("gpus", &REQUESTS, "name device files under `devices`"),
+    done("gpus", &REQUESTS),
     done("hostname", &Shape::Text),
     done("healthcheck", &Shape::Object(HEALTHCHECK)),
     done("image", &Shape::Text),
@@ -177,11 +177,8 @@ pub(in crate::compose) static ATTRIBUTES: &[Attribute] = &[
     ),
     done("read_only", &Shape::Bool),
     done("restart", &Shape::Text),
-    later(
-        "runtime",
-        &Shape::Text,
-        "Remove it: containers run under wharfie's own runtime.",
-    ),
+    // Whether it means our own is known to whoever resolves it.
+    done("runtime", &Shape::Text),
     done("scale", &COUNT),
     done(
         "secrets",
@@ -195,7 +192,11 @@ pub(in crate::compose) static ATTRIBUTES: &[Attribute] = &[
     done("stdin_open", &Shape::Bool),
     done("stop_grace_period", &Shape::Duration),
     done("stop_signal", &Shape::Text),
-    later("storage_opt", &TEXT_MAP, ""),
+    later(
+        "storage_opt",
+        &TEXT_MAP,
+        "overlayfs cannot limit what a container writes; use volumes, or `tmpfs` with a size",
+    ),
     done("sysctls", &VARIABLES),
     done("tmpfs", &ONE_OR_MORE),
     done("tty", &Shape::Bool),
@@ -221,16 +222,14 @@ pub(in crate::compose) static ATTRIBUTES: &[Attribute] = &[
         },
     ),
     done("volumes", &VOLUMES),
-    later(
-        "volumes_from",
-        &TEXT_SET,
-        "name the shared volumes under `volumes` in both services",
-    ),
+    done("volumes_from", &TEXT_SET),
     done("working_dir", &Shape::Text),
     later("pre_start", &INIT_CONTAINERS, ""),
-    later("post_start", &HOOKS, ""),
-    later("pre_stop", &HOOKS, ""),
+    done("post_start", &HOOKS),
+    done("pre_stop", &HOOKS),
 ];
+
+const REAL_TIME: &str = "cgroups of version 2 cannot give out real time; use `cap_add: [SYS_NICE]` with `ulimits: {rtprio: …}`";
 
 pub(super) static COMMAND: Shape = Shape::Form(Form {
     short: short::command,

@@ -10,14 +10,7 @@ pub(in crate::compose) fn device(checker: &mut Checker<'_>, node: Node) -> Node 
         Some(text) => {
             let mut parts = text.split(':');
             let source = parts.next().unwrap_or_default();
-            if is_vendor_name(source) {
-                let title = format!(
-                    "{}: `{source}`: devices by vendor name (CDI) are not supported yet",
-                    checker.describe()
-                );
-                let help = "name the device's file, `/dev/…`";
-                checker.problems.unsupported(span, title).set_help(help);
-            } else if !source.starts_with('/') && !checker.is_template(text) {
+            if !is_vendor_name(source) && !source.starts_with('/') && !checker.is_template(text) {
                 let title = format!("{}: `{source}` is not an absolute path", checker.describe());
                 checker.problems.error(span, title);
             }
@@ -46,7 +39,7 @@ pub(in crate::compose) fn device(checker: &mut Checker<'_>, node: Node) -> Node 
 }
 
 /// `vendor.com/class=name`, as the Container Device Interface writes it.
-fn is_vendor_name(text: &str) -> bool {
+pub(in crate::compose) fn is_vendor_name(text: &str) -> bool {
     !text.starts_with('/') && text.contains('/') && text.contains('=')
 }
 

@@ -450,15 +450,10 @@ fn what_cannot_be_run_yet_is_said_by_name() {
         "cpu_rt_period: 1",
         "cpu_rt_runtime: 1",
         "external_links: [x]",
-        "gpus: all",
         "models: [m]",
-        "post_start: [{command: a}]",
         "pre_start: [{command: a}]",
-        "pre_stop: [{command: a}]",
         "provider: {type: t}",
-        "runtime: crun",
         "storage_opt: {a: b}",
-        "volumes_from: ['container:x']",
     ] {
         let text =
             format!("services: {{a: {{image: x, {attribute}}}}}\nmodels: {{m: {{model: x}}}}\n");

@@ -180,11 +180,12 @@ fn shows_the_way_of_a_circle() {
 #[test]
 fn names_what_is_not_done_yet() {
     check(
-        "services:\n  a:\n    image: x\n    volumes_from: ['container:b']\n    pull_policy: daily\n    deploy: {labels: {a: b}}\n    gpus: all\n",
+        "services:\n  a:\n    image: x\n    storage_opt: {size: 1g}\n    pull_policy: build\n    runtime: crun\n    gpus: [{driver: amd}]\n",
         "\
-compose.yaml:4:5 `volumes_from` is not supported yet in service `a`
-compose.yaml:5:18 the pull policy `daily` is not supported yet
-compose.yaml:7:5 `gpus` is not supported yet in service `a`
+compose.yaml:4:5 `storage_opt` is not supported yet in service `a`
+compose.yaml:5:18 the pull policy `build` is not supported yet
+compose.yaml:6:14 the runtime `crun` is not supported
+compose.yaml:7:12 devices of the driver `amd` cannot be asked for
 ",
     );
 }

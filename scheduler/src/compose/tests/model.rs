@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Case, titles};
 use crate::model::container::{
-    FileGrant, HealthTest, HostAddress, Mount, MountSource, NamespaceMode, NetworkMode,
+    FileGrant, HealthTest, HostAddress, Mount, MountSource, NamespaceMode, NetworkMode, PullPolicy,
     SeccompProfile,
 };
 use crate::model::service::{
@@ -349,4 +349,83 @@ fn the_bridge_of_docker_is_the_network_of_the_project() {
     };
     assert_eq!(attachments[0].network, "shop_default");
     assert!(stack.networks.contains_key("default"));
+}
+
+#[test]
+fn devices_are_files_or_names_of_vendors() {
+    let names = |attributes: &str| service(attributes).container.vendor_devices.join(" ");
+    assert_eq!(names("gpus: all"), "nvidia.com/gpu=all");
+    assert_eq!(
+        names("gpus: [{driver: nvidia, count: 2}]"),
+        "nvidia.com/gpu=0 nvidia.com/gpu=1"
+    );
+    assert_eq!(
+        names("gpus: [{device_ids: [GPU-1]}]"),
+        "nvidia.com/gpu=GPU-1"
+    );
+    assert_eq!(
+        names(
+            "deploy: {resources: {reservations: {devices: [{driver: cdi, device_ids: [v.com/c=n]}]}}}"
+        ),
+        "v.com/c=n"
+    );
+    let spec = service("devices: [/dev/null, 'v.com/c=n']").container;
+    assert_eq!(spec.vendor_devices, ["v.com/c=n"]);
+    assert_eq!(spec.devices.len(), 1);
+}
+
+#[test]
+fn images_are_fetched_again_after_a_time() {
+    let policy = |text: &str| {
+        service(&format!("pull_policy: {text}"))
+            .container
+            .pull_policy
+    };
+    let hours = |count: u64| PullPolicy::Every(Duration::from_secs(count * 3600));
+    assert_eq!(policy("daily"), hours(24));
+    assert_eq!(policy("weekly"), hours(7 * 24));
+    assert_eq!(
+        policy("every_90m"),
+        PullPolicy::Every(Duration::from_secs(5400))
+    );
+}
+
+#[test]
+fn volumes_of_others_and_of_images() {
+    let spec = service(
+        "volumes_from: ['b:ro', 'container:c'], volumes: [{type: image, source: i, target: /i, image: {subpath: s}}]",
+    );
+    assert!(spec.depends_on.contains_key("b"));
+    let from: Vec<_> = spec
+        .container
+        .volumes_from
+        .iter()
+        .map(|it| (it.key(), it.read_only))
+        .collect();
+    assert_eq!(
+        from,
+        [
+            ("volumes of b".to_owned(), true),
+            ("volumes of c".to_owned(), false)
+        ]
+    );
+    let MountSource::Image { image, subpath } = &spec.container.mounts[0].source else {
+        panic!("{:?}", spec.container.mounts)
+    };
+    assert_eq!((image.as_str(), subpath.as_deref()), ("i", Some("s")));
+}
+
+#[test]
+fn commands_around_the_life_take_variables_from_the_project() {
+    let spec = service("post_start: [{command: a 'b c', environment: [SET, GONE, X=1]}], pre_stop: [{command: [z], user: root}]").container;
+    assert_eq!(spec.post_start[0].command, ["a", "b c"]);
+    let environment: Vec<_> = spec.post_start[0].environment.iter().collect();
+    assert_eq!(
+        environment,
+        [
+            (&"SET".to_owned(), &Some("value".to_owned())),
+            (&"X".to_owned(), &Some("1".to_owned()))
+        ]
+    );
+    assert_eq!(spec.pre_stop[0].user.as_deref(), Some("root"));
 }

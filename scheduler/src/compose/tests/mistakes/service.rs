@@ -519,7 +519,7 @@ fn volumes() {
     4 |     volumes: [{type: folder, target: /x}]
       |                      ^^^^^^
       |
-    help: write one of `volume`, `bind`, `tmpfs`
+    help: write one of `volume`, `bind`, `tmpfs`, `image`
     ");
 }
 
@@ -695,31 +695,48 @@ fn amounts_must_agree() {
 
 #[test]
 fn what_is_not_supported_is_named() {
-    assert_snapshot!(web("gpus: all"), @"
-    error: `gpus` is not supported yet in service `web`
-     --> compose.yaml:4:5
+    assert_snapshot!(web("gpus: [{driver: amd}]"), @"
+    error: devices of the driver `amd` cannot be asked for
+     --> compose.yaml:4:12
       |
-    4 |     gpus: all
-      |     ^^^^
+    4 |     gpus: [{driver: amd}]
+      |            ^^^^^^^^^^^^^
       |
-    help: name device files under `devices`
+    help: name them: `driver: cdi` with `device_ids: [VENDOR/CLASS=NAME]`
     ");
-    assert_snapshot!(web("volumes_from: [a]"), @"
-    error: `volumes_from` is not supported yet in service `web`
-     --> compose.yaml:4:5
+    assert_snapshot!(web("runtime: crun"), @"
+    error: the runtime `crun` is not supported
+     --> compose.yaml:4:14
       |
-    4 |     volumes_from: [a]
-      |     ^^^^^^^^^^^^
+    4 |     runtime: crun
+      |              ^^^^
       |
-    help: name the shared volumes under `volumes` in both services
-
+    help: remove it: containers run under wharfie's own runtime
+    ");
+    assert_snapshot!(web("volumes_from: [a, 'web:rx']"), @"
     error: service `web` depends on `a`, which does not exist
      --> compose.yaml:4:20
       |
-    4 |     volumes_from: [a]
+    4 |     volumes_from: [a, 'web:rx']
       |                    ^
       |
     help: there is no other service in the project
+
+    error: `web:rx` names no volumes of another container
+     --> compose.yaml:4:23
+      |
+    4 |     volumes_from: [a, 'web:rx']
+      |                       ^^^^^^^^
+      |
+    help: write `SERVICE`, `SERVICE:ro`, `container:NAME` or `container:NAME:ro`
+
+    error: services depend on each other: `web` → `web`
+     --> compose.yaml:4:23
+      |
+    4 |     volumes_from: [a, 'web:rx']
+      |                       ^^^^^^^^
+      |
+    help: one of them must be able to start first
     ");
     assert_snapshot!(web("privileged: true\n    storage_opt: {size: 1g}"), @"
     error: `storage_opt` is not supported yet in service `web`
@@ -727,5 +744,7 @@ fn what_is_not_supported_is_named() {
       |
     5 |     storage_opt: {size: 1g}
       |     ^^^^^^^^^^^
+      |
+    help: overlayfs cannot limit what a container writes; use volumes, or `tmpfs` with a size
     ");
 }

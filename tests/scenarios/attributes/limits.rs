@@ -1,0 +1,319 @@
+//! What a container may use: processors, memory, processes, disks, devices, rights.
+
+use std::fs;
+
+use super::Look::{Host as OnHost, Inside};
+use super::{Case, check, file};
+use crate::support::Host;
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        proves: &["cpus"],
+        yaml: "cpus: 0.5",
+        look: Inside("v1 cpu/cpu.cfs_quota_us || v2 cpu.max | cut -d' ' -f1"),
+        expected: "50000",
+    },
+    Case {
+        proves: &["cpu_quota", "cpu_period"],
+        yaml: "cpu_quota: 20000\ncpu_period: 50000",
+        look: Inside(
+            "[ -e /sys/fs/cgroup/cpu.max ] && v2 cpu.max || echo $(v1 cpu/cpu.cfs_quota_us) $(v1 cpu/cpu.cfs_period_us)",
+        ),
+        expected: "20000 50000",
+    },
+    Case {
+        proves: &["cpu_shares"],
+        yaml: "cpu_shares: 512",
+        look: Inside("v1 cpu/cpu.shares || { [ $(v2 cpu.weight) = 20 ] && echo 512; }"),
+        expected: "512",
+    },
+    Case {
+        proves: &["cpuset"],
+        yaml: "cpuset: '0'",
+        look: Inside("grep Cpus_allowed_list /proc/1/status | cut -f2"),
+        expected: "0",
+    },
+    Case {
+        proves: &["mem_limit"],
+        yaml: "mem_limit: 64m",
+        look: Inside("v1 memory/memory.limit_in_bytes || v2 memory.max"),
+        expected: "67108864",
+    },
+    Case {
+        proves: &["mem_reservation"],
+        yaml: "mem_reservation: 32m",
+        look: Inside("v1 memory/memory.soft_limit_in_bytes || v2 memory.low"),
+        expected: "33554432",
+    },
+    Case {
+        proves: &["mem_swappiness"],
+        yaml: "mem_swappiness: 10",
+        // Version 2 has no such file.
+        look: Inside("v1 memory/memory.swappiness || echo 10"),
+        expected: "10",
+    },
+    Case {
+        proves: &["memswap_limit"],
+        yaml: "mem_limit: 64m\nmemswap_limit: 96m",
+        look: Inside(
+            "v1 memory/memory.memsw.limit_in_bytes || echo $(($(v2 memory.max) + $(v2 memory.swap.max)))",
+        ),
+        expected: "100663296",
+    },
+    Case {
+        proves: &["cgroup_parent"],
+        yaml: "cgroup_parent: /wharfie-attributes",
+        look: OnHost("grep -q /wharfie-attributes/ /proc/$PID/cgroup && echo below"),
+        expected: "below",
+    },
+    Case {
+        proves: &["pids_limit"],
+        yaml: "pids_limit: 30",
+        look: Inside("v1 pids/pids.max || v2 pids.max"),
+        expected: "30",
+    },
+    Case {
+        proves: &[
+            "deploy",
+            "deploy.resources",
+            "deploy.resources.limits",
+            "deploy.resources.limits.cpus",
+            "deploy.resources.limits.memory",
+            "deploy.resources.limits.pids",
+        ],
+        yaml: "deploy: {resources: {limits: {cpus: '0.25', memory: 48m, pids: 40}}}",
+        look: Inside(
+            "echo $(v1 cpu/cpu.cfs_quota_us || v2 cpu.max | cut -d' ' -f1) $(v1 memory/memory.limit_in_bytes || v2 memory.max) $(v1 pids/pids.max || v2 pids.max)",
+        ),
+        expected: "25000 50331648 40",
+    },
+    Case {
+        proves: &[
+            "deploy.resources.reservations",
+            "deploy.resources.reservations.memory",
+        ],
+        yaml: "deploy: {resources: {reservations: {memory: 16m}}}",
+        look: Inside("v1 memory/memory.soft_limit_in_bytes || v2 memory.low"),
+        expected: "16777216",
+    },
+    Case {
+        proves: &["ulimits", "ulimits.*.soft", "ulimits.*.hard"],
+        yaml: "ulimits: {nofile: {soft: 100, hard: 200}, nproc: 300}",
+        look: Inside(
+            "echo $(ulimit -Sn) $(ulimit -Hn) $(grep processes /proc/1/limits | awk '{print $4}')",
+        ),
+        expected: "100 200 300",
+    },
+    Case {
+        proves: &["shm_size"],
+        yaml: "shm_size: 32m",
+        look: Inside("df -k /dev/shm | tail -n1 | awk '{print $2}'"),
+        expected: "32768",
+    },
+    Case {
+        proves: &["oom_score_adj"],
+        yaml: "oom_score_adj: 300",
+        look: Inside("cat /proc/1/oom_score_adj"),
+        expected: "300",
+    },
+    Case {
+        proves: &["oom_kill_disable"],
+        yaml: "oom_kill_disable: true\nmem_limit: 64m",
+        // Version 2 has no such file.
+        look: Inside("{ v1 memory/memory.oom_control || echo oom_kill_disable 1; } | head -n1"),
+        expected: "oom_kill_disable 1",
+    },
+    Case {
+        proves: &["cap_add", "cap_drop"],
+        yaml: "cap_drop: [ALL]\ncap_add: [CAP_CHOWN, kill]",
+        look: Inside("grep CapEff /proc/1/status | cut -f2"),
+        expected: "0000000000000021",
+    },
+    Case {
+        proves: &["privileged"],
+        yaml: "privileged: true",
+        look: Inside("mkdir /m && mount -t tmpfs none /m && echo mounted"),
+        expected: "mounted",
+    },
+    Case {
+        proves: &["security_opt"],
+        yaml: "security_opt: [no-new-privileges, 'seccomp=unconfined', 'systempaths=unconfined']",
+        look: Inside(
+            "grep -E 'NoNewPrivs|Seccomp:' /proc/1/status | cut -f2 | tr '\\n' ' '; grep -c ' /proc/sys ' /proc/self/mountinfo",
+        ),
+        expected: "1 0 0",
+    },
+    Case {
+        proves: &["sysctls"],
+        yaml: "sysctls: {net.core.somaxconn: 500}",
+        look: Inside("cat /proc/sys/net/core/somaxconn"),
+        expected: "500",
+    },
+    Case {
+        proves: &[
+            "devices",
+            "devices.source",
+            "devices.target",
+            "devices.permissions",
+        ],
+        yaml: "devices: ['/dev/loop-control:/dev/one:r', {source: /dev/loop-control, target: /dev/two, permissions: r}]",
+        look: Inside(
+            "for d in one two; do (exec 3</dev/$d) && echo read; (exec 3>/dev/$d) 2>/dev/null || echo refused; done",
+        ),
+        expected: "read\nrefused\nread\nrefused",
+    },
+    Case {
+        proves: &["device_cgroup_rules"],
+        yaml: "device_cgroup_rules: ['c 10:237 r']",
+        look: Inside("mknod /tmp/l c 10 237 && (exec 3</tmp/l) && echo read"),
+        expected: "read",
+    },
+    Case {
+        proves: &["cgroup"],
+        yaml: "cgroup: host",
+        look: OnHost(
+            "[ $(readlink /proc/$PID/ns/cgroup) = $(readlink /proc/self/ns/cgroup) ] && echo same",
+        ),
+        expected: "same",
+    },
+];
+
+#[test]
+fn what_a_container_may_use() {
+    let host = Host::new();
+    check(&host, "", CASES);
+    // What a user names stays; another test may be using it as well.
+    host.shell("rmdir /sys/fs/cgroup/wharfie-attributes /sys/fs/cgroup/*/wharfie-attributes");
+    host.leaves_nothing();
+}
+
+pub(super) const DISKS: &[&str] = &[
+    "blkio_config",
+    "blkio_config.device_read_bps",
+    "blkio_config.device_read_bps.path",
+    "blkio_config.device_read_bps.rate",
+    "blkio_config.device_write_bps",
+    "blkio_config.device_write_bps.path",
+    "blkio_config.device_write_bps.rate",
+    "blkio_config.device_read_iops",
+    "blkio_config.device_read_iops.path",
+    "blkio_config.device_read_iops.rate",
+    "blkio_config.device_write_iops",
+    "blkio_config.device_write_iops.path",
+    "blkio_config.device_write_iops.rate",
+];
+
+/// Of a disk that the machine has: its numbers stand in the limits.
+#[test]
+fn limits_of_disks_are_set_for_the_disk_that_is_named() {
+    let host = Host::new();
+    let disk = fs::read_dir("/sys/block")
+        .unwrap()
+        .flatten()
+        .find_map(|it| fs::read_to_string(it.path().join("dev")).ok())
+        .expect("the machine has a disk");
+    let disk = disk.trim();
+    let (major, minor) = disk.split_once(':').unwrap();
+    let node = host.path("disk");
+    let node = node.display();
+    host.shell(&format!("mknod {node} b {major} {minor}"))
+        .succeeds();
+    let text = format!(
+        "services:
+  web:
+    image: busybox:1.35
+    command: sleep 1000000
+    init: true
+    blkio_config:
+      device_read_bps: [{{path: {node}, rate: 1mb}}]
+      device_write_bps: [{{path: {node}, rate: 2mb}}]
+      device_read_iops: [{{path: {node}, rate: 30}}]
+      device_write_iops: [{{path: {node}, rate: 40}}]
+"
+    );
+    host.compose("disks", &text, "up -d").succeeds();
+    let seen = host.exec(
+        "disks",
+        "web",
+        "cd /sys/fs/cgroup; cat io.max 2>/dev/null || for it in read_bps write_bps read_iops write_iops; do cat blkio/blkio.throttle.${it}_device; done",
+    );
+    let seen = seen.succeeds().stdout;
+    let first = format!("{disk} 1048576\n{disk} 2097152\n{disk} 30\n{disk} 40\n");
+    let second = format!("{disk} rbps=1048576 wbps=2097152 riops=30 wiops=40\n");
+    assert!(seen == first || seen == second, "{seen}");
+    host.compose("disks", &text, "down").succeeds();
+    let absent = text.replace(&node.to_string(), "/dev/absent");
+    host.compose("disks", &absent, "up -d")
+        .fails_with(1)
+        .says("cannot look at device /dev/absent");
+    host.leaves_nothing();
+}
+
+pub(super) const VENDORS: &[&str] = &[
+    "gpus",
+    "gpus.count",
+    "gpus.capabilities",
+    "gpus.driver",
+    "gpus.device_ids",
+    "deploy.resources.reservations.devices",
+    "deploy.resources.reservations.devices.capabilities",
+    "deploy.resources.reservations.devices.count",
+    "deploy.resources.reservations.devices.driver",
+    "deploy.resources.reservations.devices.device_ids",
+];
+
+/// A specification as a vendor's tool writes it, of devices that every machine has.
+const SPECIFICATION: &str = r#"{
+  "cdiVersion": "0.6.0", "kind": "nvidia.com/gpu",
+  "containerEdits": {"mounts": [{"hostPath": "/proc/version", "containerPath": "/driver", "options": ["ro", "bind"]}]},
+  "devices": [
+    {"name": "0", "containerEdits": {"env": ["GPU=first"],
+      "deviceNodes": [{"path": "/dev/gpu0", "hostPath": "/dev/loop-control", "permissions": "r"}]}},
+    {"name": "all", "containerEdits": {"env": ["GPU=all"]}}
+  ]}"#;
+
+#[test]
+fn devices_of_vendors_bring_what_their_specification_says() {
+    let mut host = Host::new();
+    host.kill_agent();
+    host.shell("mount -t tmpfs none /run && mkdir /run/cdi")
+        .succeeds();
+    let specification = host.path("gpu.json");
+    fs::write(&specification, SPECIFICATION).unwrap();
+    host.shell(&format!("cp {} /run/cdi/", specification.display()))
+        .succeeds();
+    host.start_agent();
+    let look = "echo $GPU; ls /dev/gpu0 2>&1; grep -c Linux /driver";
+    let first = "first\n/dev/gpu0\n1";
+    let cases = [
+        ("gpus: all", "all\nls: /dev/gpu0: No such file or directory\n1"),
+        ("gpus: [{driver: nvidia, capabilities: [gpu], count: 1}]", first),
+        ("gpus: [{driver: nvidia, device_ids: ['0']}]", first),
+        (
+            "deploy: {resources: {reservations: {devices: [{capabilities: [gpu], count: 1}]}}}",
+            first,
+        ),
+        (
+            "deploy: {resources: {reservations: {devices: [{driver: cdi, device_ids: ['nvidia.com/gpu=0']}]}}}",
+            first,
+        ),
+        ("devices: ['nvidia.com/gpu=0']", first),
+    ]
+    .map(|(yaml, expected)| Case {
+        proves: &[],
+        yaml,
+        look: Inside(look),
+        expected,
+    });
+    check(&host, "", &cases);
+    let absent = [Case {
+        proves: &[],
+        yaml: "gpus: [{device_ids: ['7']}]",
+        look: Inside(""),
+        expected: "",
+    }];
+    host.compose("attr", &file("", &absent), "up -d")
+        .fails_with(1)
+        .says("there is no device `nvidia.com/gpu=7` on this host");
+    host.leaves_nothing();
+}
