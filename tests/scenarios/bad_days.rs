@@ -130,6 +130,9 @@ fn on_a_full_disk_a_stack_still_comes_down_and_a_pull_is_refused_in_a_sentence()
     let ran = host.wharfie_with(&["image", "import", &tar.to_string_lossy(), "other:1"]);
     assert!(ran.code != 0, "{ran}");
     ran.says("no space left").never_says("panicked");
+    // A node that is started again there goes on.
+    host.kill_agent();
+    host.start_agent();
     assert_eq!(host.inspect("app-web-1")["State"]["Status"], "running");
     host.wharfie("-p app down").succeeds();
     host.shell(&format!("umount --lazy {}", data.display()))

@@ -110,7 +110,9 @@ impl Disk {
             Some((header, state, lies)) => (Some((header, state)), lies == Lies::InClear),
             None => (None, false),
         };
+        let log = records.base.number;
         let (base, restored, state) = restore(found, records, beginning);
+        let is_void = base.number != log;
         let mut writer = Writer {
             dir: dir.to_owned(),
             key: key.clone(),
@@ -125,7 +127,13 @@ impl Disk {
             writer.write_snapshot(&restored.snapshot, &state, log)?;
         }
         // A void log, or one that does not say yet who founded the group, is not left there.
-        writer.rewrite()?;
+        match writer.rewrite() {
+            // The log has room of its own beyond its end: with it, what fills the disk can be removed.
+            Err(error) if error.is_full() && !is_void => {
+                tracing::warn!(error = chain(&error), "going on with the log as it is");
+            }
+            rewritten => rewritten?,
+        }
         let (jobs, queue) = channel();
         thread::Builder::new()
             .name("manager-disk".to_owned())

@@ -267,8 +267,11 @@ pub(super) fn replace_file(
         .mode(0o600)
         .open(&fresh)
         .map_err(io)?;
-    write(&mut file).map_err(io)?;
-    file.sync_all().map_err(io)?;
+    if let Err(source) = write(&mut file).and_then(|()| file.sync_all()) {
+        // On a full disk each block counts.
+        let _ = fs::remove_file(&fresh);
+        return Err(io(source));
+    }
     fs::rename(&fresh, path).map_err(io)?;
     let dir = path.parent().unwrap_or(Path::new("/"));
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
