@@ -83,7 +83,12 @@ fn a_container_is_reached_by_its_services_name_from_every_manager() {
     });
     // What is frozen is stopped all the same.
     first.wharfie("-p app stop -t 5").succeeds();
-    other.wharfie("-p app ps -a").succeeds().says("Exited");
+    cluster.within(secs(30), "the others have heard of its end", || {
+        let ran = other.wharfie("-p app ps -a");
+        (ran.stdout.contains("Exited"))
+            .then_some(())
+            .ok_or_else(|| ran.to_string())
+    });
     first.wharfie("-p app down").succeeds();
     cluster.host(3).leaves_nothing();
 }

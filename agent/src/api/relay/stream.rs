@@ -11,7 +11,8 @@ use hyper_util::rt::TokioIo;
 use scheduler::model::node::NodeStatus;
 use tokio::io::{AsyncWriteExt as _, copy, split};
 
-use super::{Place, RelayError, down};
+use super::RelayError;
+use super::place::{Place, down};
 use crate::api::Context;
 
 /// Returns when the node is down, or no longer part of the cluster. A node that is frozen keeps its
