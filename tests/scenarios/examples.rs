@@ -1,6 +1,6 @@
 //! Every example runs, and does what its README says.
 
-use crate::support::{Host, eventually, root};
+use crate::support::{Host, binary, eventually, root};
 
 fn example(name: &str) -> String {
     root()
@@ -102,6 +102,26 @@ fn the_shop_serves_and_finds_its_data_again() {
     host.wharfie_with(&["-f", &file, "down", "-v"]).succeeds();
     host.leaves_nothing();
     assert_eq!(host.wharfie("volume ls -q").succeeds().stdout, "");
+}
+
+#[test]
+fn the_cluster_answers_on_each_of_its_hosts_and_leaves_nothing() {
+    let host = Host::bare();
+    let script = root().join("examples/cluster/run.sh");
+    let mut command = host.command(script.to_str().unwrap());
+    let ran = command.env("WHARFIE", binary()).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let all = format!("{said}\n{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{all}");
+    let answers: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains(": Hello from another host. This is container "))
+        .collect();
+    assert_eq!(answers.len(), 3, "{all}");
+    for (index, answer) in answers.iter().enumerate() {
+        assert!(answer.starts_with(&format!("host{}: ", index + 1)), "{all}");
+    }
+    host.leaves_nothing();
 }
 
 const SHOP_IMAGES: [(&str, &str, &[&str]); 4] = [
