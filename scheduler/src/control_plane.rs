@@ -364,7 +364,10 @@ impl ControlPlane {
     ) -> (Batch, Vec<(RequestId, Reply)>) {
         let waiting = std::mem::take(&mut self.commands);
         let suspects = self.liveness.suspects(&self.state, &self.node);
-        let mut draft = Draft::new(&self.state, &mut self.ids, now).suspecting(suspects);
+        let voters = self.voters();
+        let mut draft = Draft::new(&self.state, &mut self.ids, now)
+            .suspecting(suspects)
+            .voted_on_by(voters);
         for verdict in self.verdicts.drain(..) {
             pronounce(&mut draft, verdict);
         }

@@ -6,6 +6,7 @@
 //! does the node, whose certificate is renewed with another role. What would leave the managers
 //! without a majority that answers is refused here, before anything has happened.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,6 +16,9 @@ use super::resource;
 use crate::model::cluster::{Cluster, Secret};
 use crate::model::id::NodeId;
 use crate::model::node::{Availability, Node, NodeDescription, NodeStatus, Role};
+use crate::raft::members::may_lose;
+use crate::raft::number_of;
+use crate::state::draft::Voters;
 use crate::state::{Change, Draft, State};
 
 /// A joiner's row before its first heartbeat.
@@ -141,7 +145,7 @@ pub(super) fn update(
     }
     let mut node = (**row(draft.state(), node)?).clone();
     if update.role == Some(Role::Worker) && node.role == Role::Manager {
-        keeps_majority(draft.state(), &node)?;
+        keeps_majority(draft, &node)?;
     }
     node.role = update.role.unwrap_or(node.role);
     node.availability = update.availability.unwrap_or(node.availability);
@@ -166,7 +170,7 @@ pub(super) fn remove(draft: &mut Draft<'_>, node: &str, force: Force) -> Result<
         refuse_busy(&node, busy)?;
     }
     if node.role == Role::Manager {
-        keeps_majority(draft.state(), &node)?;
+        keeps_majority(draft, &node)?;
     }
     Ok(forget(draft, &node))
 }
@@ -182,7 +186,7 @@ pub(super) fn leave(draft: &mut Draft<'_>, id: &NodeId, force: Force) -> Result<
     }
     let others = managers(draft.state()).any(|manager| manager.id != *id);
     if others {
-        keeps_majority(draft.state(), &node)?;
+        keeps_majority(draft, &node)?;
         return Ok(forget(draft, &node));
     }
     let workers: Vec<_> = draft.state().nodes.values().cloned().collect();
@@ -260,23 +264,31 @@ fn managers(state: &State) -> impl Iterator<Item = &Arc<Node>> {
     nodes.filter(|node| node.role == Role::Manager)
 }
 
-/// Whether those who remain as managers would still agree on something without this one.
-fn keeps_majority(state: &State, without: &Node) -> Result<(), Refusal> {
-    let others = || managers(state).filter(|node| node.id != without.id);
-    let needed = others().count() / 2 + 1;
-    let alive = others().filter(|node| node.status == NodeStatus::Ready);
-    let voters = alive.count();
-    if others().next().is_none() {
+/// Whether those who go on voting could still agree on something without this one: with the voters
+/// that there are, not with the rows, which say what is wanted.
+fn keeps_majority(draft: &Draft<'_>, without: &Node) -> Result<(), Refusal> {
+    let others = managers(draft.state()).filter(|node| node.id != without.id);
+    let staying: BTreeSet<u64> = others.map(|node| number_of(&node.id)).collect();
+    if staying.is_empty() {
         return refuse_busy(without, Some(LAST));
     }
-    if voters < needed {
-        return Err(Refusal::QuorumLost {
-            node: without.name().to_owned(),
-            voters,
-            needed,
-        });
+    let Voters { all, heard } = draft.voters();
+    let leaving: BTreeSet<u64> = all.difference(&staying).copied().collect();
+    if may_lose(all, heard, &leaving) {
+        return Ok(());
     }
-    Ok(())
+    // Those of before must agree on the change as well: they may be the ones that cannot.
+    let remaining: BTreeSet<u64> = all.intersection(&staying).copied().collect();
+    let heard_of = |set: &BTreeSet<u64>| set.intersection(heard).count();
+    let judges = match heard_of(&remaining) > remaining.len() / 2 {
+        true => all,
+        false => &remaining,
+    };
+    Err(Refusal::QuorumLost {
+        node: without.name().to_owned(),
+        voters: heard_of(judges),
+        needed: judges.len() / 2 + 1,
+    })
 }
 
 fn refuse_busy(node: &Node, busy: Option<&'static str>) -> Result<(), Refusal> {

@@ -9,6 +9,7 @@ use crate::model::id::NodeId;
 use crate::model::node::Role;
 use crate::raft::members::{Progress, Step, next};
 use crate::raft::{self, Members};
+use crate::state::draft::Voters;
 
 /// Ticks (of 50 ms) between two looks at nodes and members.
 const LOOK_EVERY: u64 = 4;
@@ -98,6 +99,16 @@ impl ControlPlane {
             standing.alarm = self.liveness.is_alarmed();
         }
         standing
+    }
+
+    /// Who votes, and who can be heard, this member included.
+    pub(super) fn voters(&self) -> Voters {
+        let reached = self.group.reached(self.liveness.ticks());
+        let heard = reached.map(|(id, _)| id).chain([self.raft.id()]);
+        Voters {
+            all: self.raft.members().voters.iter().copied().collect(),
+            heard: heard.collect(),
+        }
     }
 
     pub fn term(&self) -> u64 {

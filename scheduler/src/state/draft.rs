@@ -21,6 +21,15 @@ pub struct Draft<'a> {
     ids: &'a mut IdGenerator,
     pub now: Timestamp,
     suspects: BTreeSet<NodeId>,
+    voters: Voters,
+}
+
+/// The members of the consensus group that vote, and those of the group that were heard from
+/// lately, by number.
+#[derive(Clone, Debug, Default)]
+pub struct Voters {
+    pub all: BTreeSet<u64>,
+    pub heard: BTreeSet<u64>,
 }
 
 impl<'a> Draft<'a> {
@@ -31,6 +40,7 @@ impl<'a> Draft<'a> {
             ids,
             now,
             suspects: BTreeSet::new(),
+            voters: Voters::default(),
         }
     }
 
@@ -39,6 +49,17 @@ impl<'a> Draft<'a> {
     pub fn suspecting(mut self, suspects: BTreeSet<NodeId>) -> Self {
         self.suspects = suspects;
         self
+    }
+
+    /// Who votes on what is decided.
+    #[must_use]
+    pub fn voted_on_by(mut self, voters: Voters) -> Self {
+        self.voters = voters;
+        self
+    }
+
+    pub fn voters(&self) -> &Voters {
+        &self.voters
     }
 
     pub fn suspects(&self) -> &BTreeSet<NodeId> {

@@ -47,7 +47,8 @@ fn decide<T>(
     act: impl FnOnce(&mut Draft<'_>) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     let mut ids = IdGenerator::new([1; 32]);
-    let mut draft = Draft::new(state, &mut ids, Timestamp::from_nanos(5));
+    let voters = voters(state);
+    let mut draft = Draft::new(state, &mut ids, Timestamp::from_nanos(5)).voted_on_by(voters);
     let outcome = act(&mut draft)?;
     let batch = Batch {
         base: state.version,
@@ -56,6 +57,18 @@ fn decide<T>(
     };
     state.apply(&batch).unwrap();
     Ok(outcome)
+}
+
+/// Every manager votes, and those that are ready are heard.
+fn voters(state: &State) -> Voters {
+    let numbers = |ready: bool| {
+        let heard = managers(state).filter(|node| !ready || node.status == NodeStatus::Ready);
+        heard.map(|node| number_of(&node.id)).collect()
+    };
+    Voters {
+        all: numbers(false),
+        heard: numbers(true),
+    }
 }
 
 fn drawn(drawing: &str) -> State {
@@ -225,11 +238,54 @@ fn a_node_is_removed_when_it_is_gone_or_by_force() {
         rm("b", Force::No),
         "node `host-b` is a manager",
     );
-    check("a:manager b:manager:down", rm("b", Force::Yes), "a:manager");
+    check(
+        "a:manager b:manager:down c:manager",
+        rm("b", Force::Yes),
+        "a:manager c:manager",
+    );
     check(
         "a:manager",
         rm("a", Force::Yes),
         "node `host-a` is the last manager of its cluster",
+    );
+}
+
+/// What becomes of `b`, when only these of the managers `a`, `b` and `c` vote and are heard.
+#[track_caller]
+fn check_voters(all: &[&str], heard: &[&str], expected: &str) {
+    let state = drawn("a:manager b:manager c:manager");
+    let numbers = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| number_of(&NodeId::new(*name)))
+            .collect()
+    };
+    let voters = Voters {
+        all: numbers(all),
+        heard: numbers(heard),
+    };
+    let mut ids = IdGenerator::new([1; 32]);
+    let mut draft = Draft::new(&state, &mut ids, Timestamp::EPOCH).voted_on_by(voters);
+    let outcome = role("b", Role::Worker)(&mut draft);
+    let text = outcome.map_or_else(|refusal| refusal.to_string(), |_| "demoted".to_owned());
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn who_votes_and_is_heard_counts_and_not_what_the_rows_say() {
+    check_voters(&["a", "b", "c"], &["a", "b", "c"], "demoted");
+    check_voters(
+        &["a", "b", "c"],
+        &["a", "b"],
+        "without node `host-b` the cluster would have 1 managers that answer, and needs 2",
+    );
+    // It has not begun to vote, and so nothing is lost.
+    check_voters(&["a"], &["a"], "demoted");
+    // The others have not begun to.
+    check_voters(
+        &["b"],
+        &["b"],
+        "without node `host-b` the cluster would have 0 managers that answer, and needs 1",
     );
 }
 
