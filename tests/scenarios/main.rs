@@ -21,6 +21,7 @@ mod names;
 mod node;
 mod order;
 mod process;
+mod quorum;
 mod registry;
 mod resolver;
 mod restarts;

@@ -139,11 +139,11 @@ impl Writer {
                 return Ok(());
             };
             match load(&text).await {
-                Ok(()) if !self.watch.as_mut().is_some_and(Watch::drain) => {
+                Ok(ours) if !self.watch.as_mut().is_some_and(|it| it.drain(ours)) => {
                     self.applied = Some(wanted.clone());
                     return Ok(());
                 }
-                Ok(()) => tracing::warn!("somebody deleted our firewall rules: making them again"),
+                Ok(_) => tracing::warn!("somebody deleted our firewall rules: making them again"),
                 Err(error) => {
                     tracing::warn!(%error, "the firewall is not as expected: making it anew")
                 }
@@ -158,10 +158,10 @@ impl Writer {
         } else {
             wanted.create(&self.table)
         };
-        load(&text).await?;
+        let ours = load(&text).await?;
         if let Some(watch) = &mut self.watch {
-            // Our own deletions.
-            watch.drain();
+            // What others deleted before is there again.
+            watch.drain(ours);
         }
         self.applied = Some(wanted.clone());
         Ok(())
@@ -175,11 +175,13 @@ async fn lost(watch: &mut Option<Watch>) {
     }
 }
 
-/// Loads rule text as one transaction in the namespace of the calling thread.
-async fn load(text: &str) -> Result<(), NftError> {
+/// Loads rule text as one transaction in the namespace of the calling thread. Returns the number of
+/// the process that did it.
+async fn load(text: &str) -> Result<Option<u32>, NftError> {
     let mut child = command()
         .spawn()
         .map_err(|error| NftError::Run(Arc::new(error)))?;
+    let process = child.id();
     let finish = async {
         if let Some(mut stdin) = child.stdin.take() {
             // A refusal closes the pipe early; its message says more than the broken pipe.
@@ -190,7 +192,8 @@ async fn load(text: &str) -> Result<(), NftError> {
     let output = timeout(TIME_LIMIT, finish)
         .await
         .map_err(|_| NftError::TimedOut)?;
-    judge(&output.map_err(|error| NftError::Run(Arc::new(error)))?)
+    judge(&output.map_err(|error| NftError::Run(Arc::new(error)))?)?;
+    Ok(process)
 }
 
 /// The same without a runtime, for a thread that is in another namespace.

@@ -1,4 +1,5 @@
-//! What a later agent must know, one small file each: networks and connected containers.
+//! What a later agent must know, one small file each: networks, connected containers, and the ports
+//! that the node answers on for services.
 //!
 //! The kernel keeps bridges, interfaces and rules when the agent dies; these files say what they
 //! are for. They hold for one boot only: the first agent after a reboot empties the directory.
@@ -10,7 +11,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
-use scheduler::assignment::{AssignedNetwork, AssignedOverlay};
+use scheduler::assignment::{AssignedNetwork, AssignedOverlay, SharedPort};
 use scheduler::model::id::{ContainerId, NetworkId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -86,7 +87,11 @@ pub(super) struct InterfaceRecord {
 pub(super) struct Records {
     networks: PathBuf,
     containers: PathBuf,
+    services: PathBuf,
 }
+
+/// The name of the record of [`Records::keep_published`].
+const PUBLISHED: &str = "published";
 
 impl Records {
     /// Opens the directory; one of an earlier boot is emptied first.
@@ -95,9 +100,10 @@ impl Records {
         let records = Self {
             networks: root.join("networks"),
             containers: root.join("containers"),
+            services: root.join("services"),
         };
         if fs::read_to_string(root.join("boot_id")).ok().as_deref() != Some(&boot) {
-            for directory in [&records.networks, &records.containers] {
+            for directory in [&records.networks, &records.containers, &records.services] {
                 match fs::remove_dir_all(directory) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                     _ => {}
@@ -106,6 +112,7 @@ impl Records {
         }
         fs::create_dir_all(&records.networks)?;
         fs::create_dir_all(&records.containers)?;
+        fs::create_dir_all(&records.services)?;
         fs::write(root.join("boot_id"), boot)?;
         Ok(records)
     }
@@ -124,6 +131,19 @@ impl Records {
             .into_iter()
             .map(|record| (record.id.clone(), record))
             .collect())
+    }
+
+    /// The ports that the node answered on for services.
+    pub(super) fn published(&self) -> io::Result<Vec<SharedPort>> {
+        let records: Vec<Vec<SharedPort>> = read_all(&self.services)?;
+        Ok(records.into_iter().flatten().collect())
+    }
+
+    pub(super) fn keep_published(&self, ports: &[SharedPort]) -> io::Result<()> {
+        match ports {
+            [] => remove(&self.services, PUBLISHED),
+            ports => write(&self.services, PUBLISHED, &ports),
+        }
     }
 
     pub(super) fn keep_network(&self, record: &NetworkRecord) -> io::Result<()> {

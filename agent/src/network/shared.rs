@@ -14,7 +14,7 @@ use scheduler::assignment::SharedPort;
 use scheduler::model::container::{Protocol, PublishMode, PublishedPort};
 
 use super::ports::Held;
-use super::{NetworkError, Networks, PortHolder};
+use super::{NetworkError, Networks, PortHolder, kernel};
 
 /// A port of the host.
 type Key = (Option<IpAddr>, u16, Protocol);
@@ -27,6 +27,19 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// What an earlier agent answered on. None of it is held yet.
+    pub(super) fn recorded(ports: Vec<SharedPort>) -> Self {
+        Self {
+            ports,
+            held: BTreeMap::new(),
+        }
+    }
+
+    /// All that are wanted.
+    pub(super) fn wanted(&self) -> &[SharedPort] {
+        &self.ports
+    }
+
     /// Those that this node has.
     pub(super) fn ports(&self) -> impl Iterator<Item = &SharedPort> {
         self.ports
@@ -49,18 +62,21 @@ impl Networks {
     ///
     /// # Errors
     ///
-    /// When the rules cannot be loaded.
+    /// When it cannot be recorded, or the rules cannot be loaded.
     pub async fn publish(&self, ports: &[SharedPort]) -> Result<(), NetworkError> {
         if self.known().shared.ports == ports && self.has_all(ports) {
             return Ok(());
         }
         self.bind(ports);
+        self.records
+            .keep_published(ports)
+            .map_err(kernel("record the ports of services"))?;
         self.change(|known| known.shared.ports = ports.to_vec())
             .await
     }
 
     /// Holds these ports and no other, as far as they are free.
-    fn bind(&self, ports: &[SharedPort]) {
+    pub(super) fn bind(&self, ports: &[SharedPort]) {
         let _binding = self.binding();
         let is_wanted = |held: &Key| ports.iter().any(|port| key(port) == *held);
         self.known().shared.held.retain(|held, _| is_wanted(held));

@@ -53,20 +53,23 @@ impl Watch {
                 // The runtime is ending.
                 Err(_) => std::future::pending().await,
             }
-            if self.drain() {
+            if self.drain(None) {
                 return;
             }
         }
     }
 
-    /// Reads what is there: whether something of our table was deleted, or may have been.
-    pub(super) fn drain(&mut self) -> bool {
+    /// Reads what is there: whether something of our table was deleted, or may have been, by anybody
+    /// but this process, whose socket has its number (`netlink_autobind` in the kernel).
+    pub(super) fn drain(&mut self, ours: Option<u32>) -> bool {
         let mut lost = false;
         let mut buffer = vec![0; 64 * 1024];
         loop {
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
                 Ok(0) => return lost,
-                Ok(length) => lost |= deletes(buffer.get(..length).unwrap_or(&[]), &self.table),
+                Ok(length) => {
+                    lost |= deletes(buffer.get(..length).unwrap_or(&[]), &self.table, ours);
+                }
                 Err(Errno::EINTR) => {}
                 // More happened than fits into the socket: nobody knows what.
                 Err(Errno::ENOBUFS) => lost = true,
@@ -76,8 +79,9 @@ impl Watch {
     }
 }
 
-/// Whether one of the messages deletes the table, or a chain, rule or set of it.
-fn deletes(mut messages: &[u8], table: &str) -> bool {
+/// Whether one of the messages, but for those of one sender, deletes the table, or a chain, rule or
+/// set of it.
+fn deletes(mut messages: &[u8], table: &str, except: Option<u32>) -> bool {
     // Header: length, type, flags, sequence, port (16 bytes); then family, version, id (4 bytes).
     while let Some((header, _)) = messages.split_at_checked(20) {
         let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
@@ -85,7 +89,9 @@ fn deletes(mut messages: &[u8], table: &str) -> bool {
             return false;
         };
         let kind = u16::from_ne_bytes([header[4], header[5]]).to_be_bytes();
-        if kind[0] == SUBSYSTEM_NFTABLES
+        let sender = u32::from_ne_bytes([header[12], header[13], header[14], header[15]]);
+        if except != Some(sender)
+            && kind[0] == SUBSYSTEM_NFTABLES
             && matches!(
                 kind[1],
                 MESSAGE_DELETE_TABLE
@@ -139,21 +145,31 @@ mod tests {
             message(MESSAGE_DELETE_TABLE, "wharfie"),
         ]
         .concat();
-        assert!(deletes(&ours, "wharfie"));
+        assert!(deletes(&ours, "wharfie", None));
         assert!(!deletes(
             &message(MESSAGE_DELETE_TABLE, "filter"),
-            "wharfie"
+            "wharfie",
+            None
         ));
-        assert!(!deletes(&message(6, "wharfie"), "wharfie"));
+        assert!(!deletes(&message(6, "wharfie"), "wharfie", None));
+    }
+
+    #[test]
+    fn what_we_delete_ourselves_is_not_lost() {
+        let mut ours = message(MESSAGE_DELETE_CHAIN, "wharfie");
+        ours[12..16].copy_from_slice(&77_u32.to_ne_bytes());
+        assert!(!deletes(&ours, "wharfie", Some(77)));
+        assert!(deletes(&ours, "wharfie", Some(78)));
+        assert!(deletes(&ours, "wharfie", None));
     }
 
     #[test]
     fn survives_garbage() {
         let whole = message(MESSAGE_DELETE_RULE, "wharfie");
         for length in 0..whole.len() {
-            deletes(&whole[..length], "wharfie");
+            deletes(&whole[..length], "wharfie", None);
         }
-        deletes(&[0; 64], "wharfie");
-        deletes(&[0xff; 64], "wharfie");
+        deletes(&[0; 64], "wharfie", Some(0));
+        deletes(&[0xff; 64], "wharfie", None);
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | removed | forgotten |
 //! | down | made anew elsewhere; the node drops the old ones when it returns |
+//! | down, and a container is to go with its service | forgotten; the node drops it when it returns |
 //! | down, and a container is bound to it | left as it is: only that node has its data |
 //! | drained, and a container is bound to it | stopped, and run again when the node is active |
 //!
@@ -69,10 +70,15 @@ fn give_up(draft: &mut Draft<'_>, node: &Node, task: &Task) {
     let Some(service) = draft.state().service_of(task).cloned() else {
         return;
     };
+    // Nobody waits for a node that may never come back to remove what nobody wants.
+    if service.removal.is_some() {
+        draft.push(Change::ForgetContainer(task.container.clone()));
+        return;
+    }
     if task.status.state.is_terminal() || is_bound(draft.state(), &service, task) {
         return;
     }
-    if task.desired > DesiredState::Running && service.removal.is_none() {
+    if task.desired > DesiredState::Running {
         return;
     }
     if !is_on_node(task) {

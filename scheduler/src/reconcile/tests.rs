@@ -5,6 +5,7 @@ mod rollouts;
 mod steps;
 
 use self::fleet::Fleet;
+use crate::control_plane::command::{Command, Volumes};
 use crate::model::node::Availability;
 
 /// Brings a stack up on some nodes, and says where its containers are.
@@ -313,4 +314,24 @@ fn one_host_has_no_tunnels_and_balances_what_several_containers_share() {
     let mut fleet = Fleet::new("n1");
     fleet.up("web v1 x2 port 80\napi v1 port 81");
     assert_eq!(fleet.told("n1"), "80 → .4 .5");
+}
+
+#[test]
+fn a_stack_goes_although_a_node_with_containers_of_it_is_down() {
+    let mut fleet = Fleet::new("n1\nn2");
+    fleet.up("web v1 x2\ndb v1 x2");
+    fleet.down("n2");
+    fleet.settle();
+    let stack = "shop".to_owned();
+    fleet
+        .command(Command::RemoveStack {
+            stack,
+            services: Vec::new(),
+            volumes: Volumes::Keep,
+            grace_seconds: None,
+        })
+        .unwrap();
+    fleet.settle();
+    assert!(fleet.state.tasks.is_empty(), "{}", fleet.shown());
+    assert!(fleet.state.stacks.is_empty() && fleet.state.networks.is_empty());
 }
