@@ -163,6 +163,7 @@ impl Networks {
             let known = Known {
                 networks: records.networks()?,
                 containers: records.containers()?,
+                shared: Shared::recorded(records.published()?),
                 ..Known::default()
             };
             Ok((records, known))
@@ -172,8 +173,11 @@ impl Networks {
             source,
         })?;
         let netlink = Netlink::open().map_err(kernel("open a netlink socket"))?;
-        let nftables = Nftables::open(config.instance.table(), known.firewall()).await?;
-        Ok(Arc::new(Self {
+        // Nobody who is on the way to a service loses it: its ports are answered on as before.
+        let published = known.shared.wanted().to_vec();
+        let firewall = Firewall::of(&known.networks, &known.containers, published.iter());
+        let nftables = Nftables::open(config.instance.table(), firewall).await?;
+        let networks = Arc::new(Self {
             instance: config.instance,
             records,
             netlink,
@@ -182,7 +186,9 @@ impl Networks {
             leaving: Leaving::new(),
             known: Mutex::new(known),
             binding: Mutex::default(),
-        }))
+        });
+        networks.bind(&published);
+        Ok(networks)
     }
 
     /// Networks that have a bridge here.

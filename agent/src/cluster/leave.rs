@@ -11,6 +11,7 @@ use super::enrol::{LeaveQuestion, ask_managers};
 use super::transition::Transition;
 use super::{ClusterError, Membership};
 use crate::manager::ManagerHandle;
+use crate::peer::{Denied, PeerError};
 
 impl Membership {
     /// The cluster forgets this node, and this node the cluster with everything it ran in it;
@@ -30,9 +31,7 @@ impl Membership {
         let role = self.role().ok_or(ClusterError::NoMember)?;
         let told = match (role, manager) {
             (Role::Manager, Some(manager)) => self.tell_group(manager, force).await,
-            _ => ask_managers(self, "/peer/leave", &LeaveQuestion { force })
-                .await
-                .map(|()| Transition::Left),
+            _ => self.tell_managers(force).await.map(|()| Transition::Left),
         };
         let become_ = match told {
             Ok(become_) => become_,
@@ -59,12 +58,25 @@ impl Membership {
             // The last one: what it runs is its own again.
             Ok(_) => Ok(Transition::Alone),
             Err(Refusal::NotLeader { .. }) => {
-                let question = LeaveQuestion { force };
-                let told: Result<(), _> = ask_managers(self, "/peer/leave", &question).await;
-                told.map(|()| Transition::Left)
+                self.tell_managers(force).await.map(|()| Transition::Left)
             }
             Err(refusal) => Err(refusal.into()),
         }
+    }
+
+    /// The cluster closes its connections with a node as soon as it has removed it, and the answer
+    /// may be lost with them: then the next one says so.
+    async fn tell_managers(&self, force: Force) -> Result<(), ClusterError> {
+        let mut told = Ok(());
+        for _ in 0..2 {
+            told = ask_managers(self, "/peer/leave", &LeaveQuestion { force }).await;
+            match &told {
+                Err(error) if is_removed(error) => return Ok(()),
+                Err(ClusterError::NobodyAnswers { .. }) => {}
+                Ok(()) | Err(_) => break,
+            }
+        }
+        told
     }
 
     /// Goes on alone with what this manager knows, when the majority is gone for good.
@@ -92,6 +104,16 @@ impl Membership {
     }
 }
 
+/// The cluster has forgotten this node already.
+fn is_removed(error: &ClusterError) -> bool {
+    match error {
+        ClusterError::Peer(PeerError::Refused { message, .. }) => {
+            *message == Denied::Removed.to_string()
+        }
+        _ => false,
+    }
+}
+
 /// Nobody has said no.
 fn is_unheard(error: &ClusterError) -> bool {
     match error {
@@ -104,7 +126,7 @@ fn is_unheard(error: &ClusterError) -> bool {
                 | Refusal::UnknownNode { .. }
         ),
         // A node that was removed already is told so.
-        ClusterError::Peer(crate::peer::PeerError::Refused { status, .. }) => *status == 403,
+        ClusterError::Peer(PeerError::Refused { status, .. }) => *status == 403,
         ClusterError::Peer(_) => true,
         _ => false,
     }
