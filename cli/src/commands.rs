@@ -46,6 +46,7 @@ mod version;
 mod volume;
 mod volumes;
 mod wait;
+mod watch;
 mod why;
 
 /// The exit code, or why there is none to be proud of.
@@ -80,6 +81,7 @@ pub(crate) enum Command {
     Port(port::Args),
     Top(top::Args),
     Stats(stats::Args),
+    Watch(watch::Args),
     Wait(wait::Args),
     Why(why::Args),
     Events(events::Args),
@@ -98,8 +100,6 @@ pub(crate) enum Command {
     Build(refused::Args),
     #[command(hide = true)]
     Push(refused::Args),
-    #[command(hide = true)]
-    Watch(refused::Args),
     #[command(hide = true)]
     Commit(refused::Args),
 }
@@ -143,7 +143,7 @@ impl Command {
             Self::Version(args) => args.run(),
             Self::Build(args) => args.run(Missing::Build),
             Self::Push(args) => args.run(Missing::Push),
-            Self::Watch(args) => args.run(Missing::Watch),
+            Self::Watch(args) => args.run(context).await,
             Self::Commit(args) => args.run(Missing::Commit),
             Self::Pause(args) => args.run(context).await,
             Self::Unpause(args) => args.run(context).await,

@@ -15,6 +15,7 @@ mod assemble;
 mod canonical;
 mod check;
 mod consistency;
+mod develop;
 mod diagnostic;
 pub mod discover;
 mod document;
@@ -39,6 +40,7 @@ use std::path::{Path, PathBuf};
 
 pub use canonical::{Canonical, Tree};
 pub use check::nearest;
+pub use develop::{Action, Watch};
 pub use diagnostic::{Color, Diagnostic, Failure, Severity, render_all, to_json};
 pub use lint::{Group, Lints, Rule, UnknownRule};
 pub use template::{TemplateError, Variable};

@@ -38,12 +38,14 @@ fn the_help_lists_every_command() {
       port      Print the address that a port is published on
       top       Show the running processes
       stats     Show what containers use, again and again
+      watch     Copy files into containers when they change, as `develop.watch` says
       wait      Wait until the containers of services have ended, and print their exit codes
       why       Show why a service does not run, and where it could
       events    Receive events of the containers
       export    Write the files of a container as a tar archive
       image     Manage images
       volume    Manage volumes
+      volumes   List the volumes of the stack
       network   Manage networks
       cluster   Manage the cluster
       join      Make this host a node of a cluster

@@ -16,7 +16,6 @@ fn commands_that_are_missing_say_what_to_do_instead() {
     check("build", "build", "wharfie image load");
     check("build --no-cache --pull web", "build", "wharfie image load");
     check("push web", "push", "wharfie pull");
-    check("watch --no-up", "watch", "wharfie cp");
     check("commit web new:1", "commit", "wharfie export");
 }
 

@@ -30,3 +30,4 @@ mod storage;
 mod tools;
 mod traffic;
 mod view;
+mod watch;

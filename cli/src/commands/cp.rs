@@ -9,7 +9,7 @@
 //! | [`pack`] | a tree of this host → tar |
 //! | [`unpack`] | tar → a place on this host |
 
-mod pack;
+pub(super) mod pack;
 mod place;
 mod unpack;
 

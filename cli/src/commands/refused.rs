@@ -16,7 +16,6 @@ pub(crate) struct Args {
 pub(crate) enum Missing {
     Build,
     Push,
-    Watch,
     Commit,
     DryRun,
 }
@@ -37,10 +36,6 @@ impl Missing {
             Self::Push => (
                 "push",
                 "Push with the tool that built the image; `wharfie pull` and `up` fetch it from its registry.",
-            ),
-            Self::Watch => (
-                "watch",
-                "Mount the directory as a volume, or copy files with `wharfie cp` and `wharfie restart` the service.",
             ),
             Self::Commit => (
                 "commit",

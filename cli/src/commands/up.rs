@@ -12,6 +12,7 @@ use scheduler::model::container::PullPolicy;
 use scheduler::model::stack::Stack;
 use scheduler::status::StackStatus;
 
+use super::watch::Watcher;
 use super::{Outcome, pull};
 use crate::connect::Client;
 use crate::deploy::{self, with_dependencies};
@@ -95,6 +96,9 @@ pub(crate) struct Args {
     /// Print the time of each line
     #[arg(long)]
     timestamps: bool,
+    /// Copy files into the containers when they change, as `develop.watch` says
+    #[arg(short, long, conflicts_with_all = ["detach", "wait", "no_start"])]
+    watch: bool,
     /// Answer every question with yes
     #[arg(short, long = "yes")]
     yes: bool,
@@ -169,7 +173,14 @@ impl Args {
             let deployed = self.prepare(context).await?.send().await?;
             return self.wait_for(context, &deployed).await;
         }
-        attached::run(&self, context).await
+        if !self.watch {
+            return attached::run(&self, context).await;
+        }
+        let mut watcher = Watcher::new(context, &self.services)?;
+        tokio::select! {
+            outcome = attached::run(&self, context) => outcome,
+            outcome = watcher.run(context) => outcome,
+        }
     }
 
     /// All up to the request, which alone changes something.

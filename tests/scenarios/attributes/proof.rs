@@ -10,6 +10,20 @@ const PAGE: &str = include_str!("../../../cli/compose.md");
 
 /// Proved by another test, with the file that it stands in.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("develop", "tests/scenarios/watch.rs"),
+    ("develop.watch", "tests/scenarios/watch.rs"),
+    ("develop.watch.action", "tests/scenarios/watch.rs"),
+    ("develop.watch.exec", "tests/scenarios/watch.rs"),
+    ("develop.watch.exec.command", "tests/scenarios/watch.rs"),
+    ("develop.watch.exec.environment", "tests/scenarios/watch.rs"),
+    ("develop.watch.exec.privileged", "tests/scenarios/watch.rs"),
+    ("develop.watch.exec.user", "tests/scenarios/watch.rs"),
+    ("develop.watch.exec.working_dir", "tests/scenarios/watch.rs"),
+    ("develop.watch.ignore", "tests/scenarios/watch.rs"),
+    ("develop.watch.include", "tests/scenarios/watch.rs"),
+    ("develop.watch.initial_sync", "tests/scenarios/watch.rs"),
+    ("develop.watch.path", "tests/scenarios/watch.rs"),
+    ("develop.watch.target", "tests/scenarios/watch.rs"),
     ("post_start", "tests/scenarios/hooks.rs"),
     ("post_start.command", "tests/scenarios/hooks.rs"),
     ("post_start.environment", "tests/scenarios/hooks.rs"),

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// Whose the copies are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owners {
+pub(in crate::commands) enum Owners {
     Kept,
     /// Of whoever writes them: root in a container.
     Ours,
@@ -17,13 +17,13 @@ pub(super) enum Owners {
 
 /// What becomes of a link that is itself to be copied. Links below it stay links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Links {
+pub(in crate::commands) enum Links {
     Kept,
     Followed,
 }
 
 #[derive(Debug, Error)]
-pub(super) enum PackError {
+pub(in crate::commands) enum PackError {
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot send {path}")]
@@ -38,12 +38,26 @@ pub(super) fn pack(
     links: Links,
     out: impl Write,
 ) -> Result<(), PackError> {
+    let all = [(source.to_owned(), name.to_owned())];
+    pack_all(&all, owners, links, out)
+}
+
+/// Writes each of them under its name.
+pub(in crate::commands) fn pack_all(
+    all: &[(PathBuf, PathBuf)],
+    owners: Owners,
+    links: Links,
+    out: impl Write,
+) -> Result<(), PackError> {
     let mut builder = Builder::new(out);
-    let metadata = match links {
-        Links::Followed => fs::metadata(source),
-        Links::Kept => fs::symlink_metadata(source),
+    let begin = |(source, name): &(PathBuf, PathBuf)| {
+        let metadata = match links {
+            Links::Followed => fs::metadata(source),
+            Links::Kept => fs::symlink_metadata(source),
+        };
+        (source.clone(), name.clone(), metadata)
     };
-    let mut open = vec![(source.to_owned(), name.to_owned(), metadata)];
+    let mut open: Vec<_> = all.iter().map(begin).collect();
     while let Some((path, name, metadata)) = open.pop() {
         let metadata = metadata.map_err(read(&path))?;
         if metadata.is_dir() {
@@ -57,7 +71,8 @@ pub(super) fn pack(
         add(&mut builder, &path, &name, &metadata, owners)?;
     }
     let finished = builder.into_inner().and_then(|mut out| out.flush());
-    finished.map_err(send(source))
+    let first = all.first().map_or(Path::new(""), |(source, _)| source);
+    finished.map_err(send(first))
 }
 
 fn add(

@@ -21,7 +21,7 @@ pub(in crate::compose) static ATTRIBUTES: &[Attribute] = &[
     done("attach", &Shape::Bool),
     // Not done yet; the consistency check knows whether there is an image to use instead.
     done("build", &BUILD),
-    ignored("develop", &DEVELOP, "wharfie does not watch files yet"),
+    done("develop", &DEVELOP),
     done("blkio_config", &Shape::Object(BLKIO)),
     done("cap_add", &TEXT_SET),
     done("cap_drop", &TEXT_SET),
