@@ -137,7 +137,7 @@ fn processes_are_counted_and_zero_is_no_bound() {
 #[test]
 fn a_weight_goes_to_the_scheduler_that_the_kernel_has() {
     let io = |weight: u16| json!({ "blockIO": { "weight": weight } });
-    check(io(300), &[], "io.bfq.weight: 300");
+    check(io(300), &[], "io.bfq.weight: default 300");
     check(
         io(300),
         &["io.bfq.weight"],
@@ -149,6 +149,20 @@ fn a_weight_goes_to_the_scheduler_that_the_kernel_has() {
         io(300),
         &["io.bfq.weight", "io.weight"],
         "warning: block I/O weight is not supported by this kernel and ignored: Is a directory",
+    );
+}
+
+#[test]
+fn a_disk_is_bounded_by_its_number() {
+    check(
+        json!({ "blockIO": { "throttleReadBpsDevice": [{ "major": 254, "minor": 0, "rate": 1_048_576 }] } }),
+        &[],
+        "io.max: 254:0 rbps=1048576",
+    );
+    check(
+        json!({ "blockIO": { "throttleWriteIOPSDevice": [{ "major": 7, "minor": 1, "rate": 100 }] } }),
+        &[],
+        "io.max: 7:1 wiops=100",
     );
 }
 
