@@ -18,6 +18,7 @@ pub mod group;
 pub mod recover;
 pub mod refusal;
 
+mod clock;
 mod cluster;
 mod container;
 mod deploy;
@@ -28,6 +29,7 @@ mod services;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use self::clock::Clock;
 use self::group::{Group, PATIENCE};
 use self::liveness::{Liveness, Verdict};
 use serde::{Deserialize, Serialize};
@@ -157,6 +159,7 @@ pub struct ControlPlane {
     fresh: bool,
     /// The last term in which this member led.
     led: u64,
+    clock: Clock,
     wake_at: Option<Timestamp>,
     nodes: BTreeMap<NodeId, Builder>,
     group: Group,
@@ -224,6 +227,7 @@ impl ControlPlane {
             },
             fresh: true,
             led: 0,
+            clock: Clock::default(),
             wake_at: None,
             nodes: BTreeMap::new(),
             group: Group::default(),
@@ -257,6 +261,7 @@ impl ControlPlane {
 
     pub fn handle(&mut self, input: Input, now: Timestamp) -> Vec<Output> {
         let mut outputs = Vec::new();
+        self.clock.read(now, self.needs_ticks());
         match input {
             Input::Tick => self.tick(&mut outputs),
             Input::Woken => {}
@@ -334,6 +339,7 @@ impl ControlPlane {
         if self.led != self.raft.term() {
             self.led = self.raft.term();
             self.liveness.lead();
+            self.clock.doubt();
         }
         let due = self.wake_at.is_some_and(|at| at <= now);
         let asked = !self.commands.is_empty() || !self.reports.is_empty();
@@ -368,6 +374,11 @@ impl ControlPlane {
         let mut draft = Draft::new(&self.state, &mut self.ids, now)
             .suspecting(suspects)
             .voted_on_by(voters);
+        // Only where something is counted: else there is nothing to write down.
+        let mut services = self.state.services.values();
+        if self.clock.is_doubted() && services.any(|it| !it.rollout.is_finished()) {
+            draft.push(Change::SteadySince(now));
+        }
         for verdict in self.verdicts.drain(..) {
             pronounce(&mut draft, verdict);
         }

@@ -49,6 +49,9 @@ pub struct State {
     pub version: u64,
     /// When the last batch was decided on.
     pub at: Timestamp,
+    /// Since when all times were taken from one clock: before, another leader's counted, or it was
+    /// set. What must not be judged by the difference of two clocks begins here at the earliest.
+    pub steady_since: Timestamp,
     /// Number of tasks ever made; task ids begin with it, and so sort in the order of their making.
     pub tasks_made: u64,
     /// `None` on a host that stands alone.
@@ -199,6 +202,7 @@ impl State {
 
     fn apply_change(&mut self, change: &Change) {
         match change {
+            Change::SteadySince(at) => self.steady_since = *at,
             Change::SetCluster(row) => self.cluster = Some(row.clone()),
             Change::RemoveCluster => self.cluster = None,
             Change::SetNode(row) => set(&mut self.nodes, row.id.clone(), row),

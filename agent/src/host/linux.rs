@@ -76,7 +76,8 @@ impl LinuxHost {
     ) -> (Arc<Self>, mpsc::Receiver<HostEvent>) {
         let (events, receiver) = mpsc::channel(256);
         let (announced, changes) = watch::channel(Arc::from([]));
-        let (published, ports) = watch::channel(Arc::from([]));
+        // What an earlier process answered on, it may have to end.
+        let (published, ports) = watch::channel(Arc::from(drivers.networks.published()));
         let host = Arc::new(Self {
             drivers,
             events: events.clone(),

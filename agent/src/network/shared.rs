@@ -57,6 +57,11 @@ impl Shared {
 }
 
 impl Networks {
+    /// The ports that are answered on, as far as they are this node's.
+    pub fn published(&self) -> Vec<SharedPort> {
+        self.known().shared.wanted().to_vec()
+    }
+
     /// Answers on these ports from now on, and on no other. A port that somebody else has is left
     /// out, said in the log, and tried again with the next call.
     ///

@@ -41,6 +41,8 @@ impl Batch {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
+    /// Another clock is looked at from now on.
+    SteadySince(Timestamp),
     SetCluster(Arc<Cluster>),
     /// The host stands alone again.
     RemoveCluster,

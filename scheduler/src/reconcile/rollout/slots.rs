@@ -19,7 +19,7 @@ use crate::reconcile::place::{self, Objection};
 use crate::reconcile::{restart, slot};
 use crate::state::State;
 
-/// A container that gets no further for so long counts as failed. Each state that it comes to
+/// A container that gets no further for so long, by one clock, counts as failed. Each state that it comes to
 /// begins the time anew; a health check may take its `start_period` on top.
 pub(super) const PROGRESS_DEADLINE: Duration = Duration::from_secs(10 * 60);
 /// An image of many gigabytes over a slow line is no mistake of the new version.
@@ -268,7 +268,8 @@ fn deadline(state: &State, service: &Service, slot: &Slot, new: &Task) -> Option
     let begun = status
         .at
         .max(new.start_after)
-        .max(service.rollout.started_at);
+        .max(service.rollout.started_at)
+        .max(state.steady_since);
     Some(begun.plus(limit))
 }
 
@@ -291,6 +292,7 @@ fn overdue(
     until: Timestamp,
 ) -> Standing {
     let begun = new.status.at.max(service.rollout.started_at);
+    let begun = begun.max(state.steady_since);
     let minutes = until.since(begun).as_secs() / 60;
     let unplaced = new.status.state < TaskState::Assigned;
     let away = |node: &Arc<crate::model::node::Node>| {
