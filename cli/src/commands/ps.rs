@@ -11,7 +11,7 @@ use crate::docker::{self, Container};
 use crate::error::Failure;
 use crate::follow;
 use crate::nodes::Nodes;
-use crate::output::template::{self, RowFormat};
+use crate::output::template::RowFormat;
 use crate::output::{self, Table, ellipsis};
 use crate::project::{Context, Warnings};
 use scheduler::compose::{Purpose, Steps};
@@ -160,26 +160,18 @@ impl Args {
     }
 
     fn print(&self, containers: &[Container], nodes: &Nodes) -> Result<(), Failure> {
-        let objects = || -> Vec<_> {
-            let objects = containers.iter();
-            objects.map(|it| json::object(it, self.no_trunc)).collect()
-        };
-        match &self.format {
-            _ if self.quiet => containers.iter().for_each(|it| output::line(&it.id)),
-            _ if self.services => {
-                let services: BTreeSet<_> = containers.iter().map(Container::service).collect();
-                services.into_iter().for_each(output::line);
-            }
-            RowFormat::Table => {
-                output::result(table(containers, nodes, Timestamp::now(), self.no_trunc))
-            }
-            RowFormat::Json => objects().iter().for_each(|it| output::line(it.to_string())),
-            RowFormat::Lines(wanted) => {
-                output::result(template::lines(wanted, &objects()).map_err(Failure::new)?);
-            }
-            RowFormat::TableOf(wanted) => {
-                output::result(template::table(wanted, &objects()).map_err(Failure::new)?);
-            }
+        if self.quiet {
+            containers.iter().for_each(|it| output::line(&it.id));
+        } else if self.services {
+            let services: BTreeSet<_> = containers.iter().map(Container::service).collect();
+            services.into_iter().for_each(output::line);
+        } else {
+            let objects = || {
+                let objects = containers.iter();
+                objects.map(|it| json::object(it, self.no_trunc)).collect()
+            };
+            let shown = || table(containers, nodes, Timestamp::now(), self.no_trunc);
+            output::result(self.format.text(objects, shown)?);
         }
         Ok(())
     }

@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use super::Outcome;
 use crate::docker::{self, PROJECT_LABEL};
-use crate::error::Failure;
-use crate::output::template::{self, RowFormat};
+use crate::output::template::RowFormat;
 use crate::output::{self, Table};
 use crate::project::Context;
 
@@ -42,28 +41,23 @@ impl Args {
                 rows.retain(|it| used.contains(text(it, "/Name")));
             }
         }
-        match &self.format {
-            _ if self.quiet => rows.iter().for_each(|it| output::line(text(it, "/Name"))),
-            RowFormat::Table => {
-                let mut table = Table::new(10, &["DRIVER", "VOLUME NAME"]);
-                for it in &rows {
-                    table.row(vec![
-                        text(it, "/Driver").to_owned(),
-                        text(it, "/Name").to_owned(),
-                    ]);
-                }
-                output::result(table.render());
-            }
-            RowFormat::Json => rows.iter().for_each(|it| output::line(it.to_string())),
-            RowFormat::Lines(wanted) => {
-                output::result(template::lines(wanted, &rows).map_err(Failure::new)?);
-            }
-            RowFormat::TableOf(wanted) => {
-                output::result(template::table(wanted, &rows).map_err(Failure::new)?);
-            }
+        if self.quiet {
+            rows.iter().for_each(|it| output::line(text(it, "/Name")));
+        } else {
+            let shown = || table(&rows);
+            output::result(self.format.text(|| rows.clone(), shown)?);
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn table(rows: &[Value]) -> String {
+    let mut table = Table::new(10, &["DRIVER", "VOLUME NAME"]);
+    for it in rows {
+        let cells = ["/Driver", "/Name"].map(|path| text(it, path).to_owned());
+        table.row(cells.to_vec());
+    }
+    table.render()
 }
 
 fn text<'a>(volume: &'a Value, path: &str) -> &'a str {

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::Table;
+use crate::error::Failure;
 
 /// How rows are printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,18 +138,34 @@ fn find<'a>(row: &'a Value, path: &[String]) -> Result<&'a Value, String> {
     })
 }
 
-/// Rows by a template: a line each, or a table whose columns are what stands between tabs.
-///
-/// # Errors
-///
-/// A field that the rows do not have.
-pub(crate) fn lines(template: &Template, rows: &[Value]) -> Result<String, String> {
+impl RowFormat {
+    /// The rows as they are wanted; `table` makes the usual one.
+    ///
+    /// # Errors
+    ///
+    /// Names a field of a template that the rows do not have.
+    pub(crate) fn text(
+        &self,
+        rows: impl FnOnce() -> Vec<Value>,
+        table: impl FnOnce() -> String,
+    ) -> Result<String, Failure> {
+        let text = match self {
+            Self::Table => Ok(table()),
+            Self::Json => Ok(rows().iter().map(|row| format!("{row}\n")).collect()),
+            Self::Lines(template) => lines(template, &rows()),
+            Self::TableOf(template) => self::table(template, &rows()),
+        };
+        text.map_err(Failure::new)
+    }
+}
+
+fn lines(template: &Template, rows: &[Value]) -> Result<String, String> {
     let lines: Result<Vec<_>, _> = rows.iter().map(|row| template.line(row)).collect();
     Ok(lines?.iter().map(|line| format!("{line}\n")).collect())
 }
 
-/// See [`lines`].
-pub(crate) fn table(template: &Template, rows: &[Value]) -> Result<String, String> {
+/// The columns are what stands between tabs.
+fn table(template: &Template, rows: &[Value]) -> Result<String, String> {
     let header = template.header();
     let header: Vec<&str> = header.split('\t').collect();
     let mut table = Table::new(10, &header);
