@@ -28,12 +28,13 @@ pub struct StackStatus {
     /// Final names of the stack's networks and whether they are being removed.
     pub networks: Vec<ResourceStatus>,
     pub volumes: Vec<ResourceStatus>,
-    /// Images that are being fetched for it at this moment, on the node that answers.
+    /// Images that are being fetched at this moment, by the node that answers and, in a stream of
+    /// pictures, by the nodes with its containers.
     pub pulls: Vec<PullStatus>,
-    /// Final names of networks, of any stack, that nobody has any more and whose bridges the node
-    /// that answers has yet to delete.
+    /// Final names of networks, of any stack, that nobody has any more and whose bridges these nodes
+    /// have yet to delete.
     pub leaving_networks: Vec<String>,
-    /// What the node that answers tries again and again for it, and why that failed the last time.
+    /// What these nodes try again and again for it, and why that failed the last time.
     pub troubles: Vec<String>,
 }
 

@@ -310,3 +310,32 @@ fn why_says_what_each_node_objects_to_and_how_a_container_failed_wherever_it_was
     first.wharfie("-p app down -t 0").succeeds();
     cluster.host(1).leaves_nothing();
 }
+
+#[test]
+fn what_another_node_tries_in_vain_is_told_where_down_waits_for_it() {
+    let cluster = Cluster::of(1, 2);
+    let first = cluster.host(0);
+    first.compose("app", BOUND, "up -d --wait").succeeds();
+    // Data that cannot be deleted.
+    let kept = cluster.host(1).path("data/volumes/app_data/_data/kept");
+    let kept = kept.display();
+    let line = format!("touch {kept} && chattr +i {kept}");
+    cluster.host(1).shell(&line).succeeds();
+    let down = [
+        "WHARFIE_PATIENCE=3",
+        crate::support::binary(),
+        "-p",
+        "app",
+        "down",
+        "-v",
+    ];
+    let ran = first.run("env", &down);
+    let folders = cluster.host(1).path("data/volumes");
+    let line = format!("chattr -R -i {}", folders.display());
+    cluster.host(1).shell(&line).succeeds();
+    ran.fails_with(1)
+        .says("Node Retrying node node1: volume app_data: ")
+        .says("not permitted");
+    first.wharfie("-p app down -v").succeeds();
+    cluster.host(1).leaves_nothing();
+}

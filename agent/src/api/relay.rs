@@ -9,6 +9,7 @@
 //! carried on. Workers know of their own containers only, and ask nobody.
 
 mod door;
+mod listen;
 mod place;
 mod stream;
 
@@ -32,6 +33,7 @@ use super::reply::Answer;
 use crate::peer::PeerError;
 
 pub use door::Door;
+pub(super) use listen::{Inquiry, Said, listen, reachable};
 pub(super) use place::{Place, elsewhere, node, of_container, of_exec};
 
 /// Below this, a node serves its own API to managers.

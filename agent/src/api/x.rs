@@ -9,6 +9,7 @@
 //! | `POST /x/stacks/{name}/run` | [`RunRequest`] → [`RunCreated`]; then Docker's attach, wait, start |
 //! | `GET /x/host/containers` | → what only this host knows of its containers, for managers |
 //! | `GET /x/host/events` | → what handlers of this host have done to them, for managers |
+//! | `GET /x/host/stacks/{name}` | → what this host does for the stack, a line whenever it has changed, for managers |
 //! | `GET /x/stacks` | → [`StackSummary`]s |
 //! | `GET /x/stacks/{name}` | → [`StackStatus`](scheduler::status::StackStatus) |
 //! | `GET /x/stacks/{name}/why/{service}` | → [`Why`](scheduler::why::Why) |
@@ -58,6 +59,7 @@ pub(super) async fn route(
         ("POST", ["stacks", name, verb]) => verbs::verb(&context, call, name, verb).await,
         ("GET", ["host", "containers"]) => facts::host(&context).await,
         ("GET", ["host", "events"]) => events::host(&context),
+        ("GET", ["host", "stacks", name]) => Ok(watch::host(context, name)),
         (_, ["cluster" | "nodes", ..]) => cluster::route(&context, call, method, path).await,
         _ => Err(EngineError::NoRoute),
     }

@@ -157,6 +157,8 @@ impl Differ {
             .iter()
             .map(|it| format!("Network {it}"));
         ids.filter(|id| self.known.contains(id))
+            // A node may hear of it after the one that tells has removed its own.
+            .filter(|id| self.said.get(id).is_none_or(|it| it.word != "Removed"))
             .map(|id| event(id, "Removing", Kind::Working, ""))
     }
 

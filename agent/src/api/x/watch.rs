@@ -3,6 +3,8 @@
 //! A picture is whole, so that pictures may be skipped: changes that come together make one line,
 //! and a client that reads slowly gets fewer of them, never old ones.
 
+mod doings;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +17,9 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::api::Context;
 use crate::api::reply;
-use crate::host::Subject;
+
+pub(super) use self::doings::host;
+use self::doings::{Doings, Others};
 
 /// Changes within this time make one picture.
 const TOGETHER: Duration = Duration::from_millis(10);
@@ -35,51 +39,21 @@ pub(super) fn watch(context: Arc<Context>, name: &str) -> Response<Body> {
 
 /// The stack as it has been agreed on, and what this node is doing about it at this moment.
 pub(super) async fn picture(context: &Context, state: &State, name: &str) -> StackStatus {
-    StackStatus {
-        pulls: context.fetcher.status().await,
-        leaving_networks: context
-            .networks
-            .others(|id| state.networks.contains_key(id)),
-        troubles: troubles(context, state, name),
-        ..status::of(state, name)
-    }
-}
-
-/// What this node cannot do for the stack, and for networks that nobody has any more.
-fn troubles(context: &Context, state: &State, stack: &str) -> Vec<String> {
-    let of = |subject: &Subject| match subject {
-        Subject::Container(id) => {
-            let task = state.container(id)?;
-            let service = state.services.get(&task.service)?;
-            let is_ours = service.stack.as_deref() == Some(stack);
-            is_ours.then(|| format!("container {}", task.name))
-        }
-        Subject::Volume(name) => {
-            let volume = state.volumes.get(name)?;
-            let is_ours = volume.stack.as_deref() == Some(stack);
-            is_ours.then(|| format!("volume {name}"))
-        }
-        Subject::Network(id) => match state.networks.get(id) {
-            Some(network) if network.stack.as_deref() != Some(stack) => None,
-            Some(network) => Some(format!("network {}", network.spec.name)),
-            None => Some("a network that is removed".to_owned()),
-        },
-    };
-    let told = context.troubles.borrow();
-    let told = told
-        .iter()
-        .filter_map(|(subject, error)| Some((of(subject)?, error)));
-    told.map(|(subject, error)| format!("{subject}: {error}"))
-        .collect()
+    let mut picture = status::of(state, name);
+    let doings = Doings::here(context, state, name).await;
+    doings.add_to(&mut picture);
+    picture
 }
 
 async fn tell(context: Arc<Context>, name: String, sender: mpsc::Sender<Bytes>) {
     let mut states = context.watch();
     let mut troubles = context.troubles.clone();
+    let mut others = Others::of(&context, &name);
     let mut told: Option<(StackStatus, Instant)> = None;
     loop {
         let state = states.borrow_and_update().clone();
-        let picture = picture(&context, &state, &name).await;
+        let mut picture = picture(&context, &state, &name).await;
+        others.add_to(&state, &mut picture);
         drop(state);
         let now = Instant::now();
         if is_news(told.as_ref(), &picture, now) {
@@ -97,6 +71,7 @@ async fn tell(context: Arc<Context>, name: String, sender: mpsc::Sender<Bytes>) 
         };
         tokio::select! {
             Ok(()) = troubles.changed() => {}
+            () = others.changed() => {}
             changed = states.changed() => match changed {
                 Ok(()) => tokio::time::sleep(TOGETHER).await,
                 Err(_) => return,

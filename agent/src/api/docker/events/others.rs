@@ -1,54 +1,45 @@
 //! What handlers have done to containers of other nodes: only the nodes themselves know it.
 //!
-//!     [`Others`] ◄─ a listener for each node ◄══ `GET /x/host/events` ══ that node's own events
-//!                       └── ended? again, while the node is there
-//!
-//! What the state shows (created, started, died) every manager tells of all nodes by itself. On a node
-//! that is no manager there are no others.
+//! What the state shows (created, started, died) every manager tells of all nodes by itself.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use scheduler::model::id::NodeId;
-use tokio::io::AsyncBufReadExt as _;
+use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use crate::api::Context;
+use crate::api::relay::{self, Inquiry, Said};
 use crate::api::reply::{self, Answer};
-use crate::api::{Context, relay};
 use crate::events::{Event, Source};
 
 /// How long nodes have to tell of the past.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Before a node whose stream broke is asked again.
-const PAUSE: Duration = Duration::from_secs(1);
-const QUEUE: usize = 256;
 
 /// Listens to the other nodes until it is dropped.
 pub(super) struct Others {
-    told: mpsc::Receiver<Told>,
+    told: mpsc::Receiver<(NodeId, Said)>,
     /// Nodes that have yet to tell of the past.
     owing: usize,
     /// Told while the past was waited for.
     early: VecDeque<Event>,
 }
 
-enum Told {
-    Past(Vec<Event>),
-    Now(Event),
-}
-
 impl Others {
     pub(super) fn of(context: &Arc<Context>) -> Self {
-        let (sender, told) = mpsc::channel(QUEUE);
-        let owing = reachable(context).len();
-        tokio::spawn(listen(context.clone(), sender));
+        let all = context.state().nodes.keys().cloned().collect();
+        let inquiry = Inquiry {
+            path: "/x/host/events".to_owned(),
+            concerns: |state, _| state.nodes.keys().cloned().collect(),
+            subject: String::new(),
+        };
         Self {
-            told,
-            owing,
+            owing: relay::reachable(context, &all).len(),
+            told: relay::listen(context, inquiry),
             early: VecDeque::new(),
         }
     }
@@ -59,11 +50,13 @@ impl Others {
         let mut past = Vec::new();
         while self.owing > 0 {
             match timeout_at(deadline, self.told.recv()).await {
-                Ok(Some(Told::Past(events))) => {
+                Ok(Some((node, Said::First(line)))) => {
                     self.owing -= 1;
-                    past.extend(events);
+                    let events: Option<Vec<Event>> = read(&node, &line);
+                    past.extend(events.unwrap_or_default());
                 }
-                Ok(Some(Told::Now(event))) => self.early.push_back(event),
+                Ok(Some((node, Said::Next(line)))) => self.early.extend(read(&node, &line)),
+                Ok(Some((_, Said::Ended))) => {}
                 Ok(None) | Err(_) => break,
             }
         }
@@ -77,76 +70,22 @@ impl Others {
         }
         loop {
             match self.told.recv().await {
-                Some(Told::Now(event)) => return event,
-                Some(Told::Past(_)) => {}
+                Some((node, Said::Next(line))) => {
+                    if let Some(event) = read(&node, &line) {
+                        return event;
+                    }
+                }
+                Some((_, Said::First(_) | Said::Ended)) => {}
                 None => std::future::pending().await,
             }
         }
     }
 }
 
-fn reachable(context: &Context) -> Vec<NodeId> {
-    let state = context.state();
-    let others = state.nodes.keys();
-    others
-        .filter(|node| relay::node(context, &state, node).is_some())
-        .cloned()
-        .collect()
-}
-
-/// Keeps a listener for each node that can be reached.
-async fn listen(context: Arc<Context>, sender: mpsc::Sender<Told>) {
-    let mut states = context.watch();
-    let mut heard = BTreeSet::new();
-    let mut listeners = JoinSet::new();
-    loop {
-        states.mark_unchanged();
-        for node in reachable(&context) {
-            if heard.insert(node.clone()) {
-                listeners.spawn(listen_to(context.clone(), node, sender.clone()));
-            }
-        }
-        tokio::select! {
-            () = sender.closed() => return,
-            changed = states.changed() => if changed.is_err() { return },
-            Some(ended) = listeners.join_next() => {
-                if let Ok(node) = ended {
-                    heard.remove(&node);
-                }
-            }
-        }
-    }
-}
-
-/// Returns when the node has nothing more to say.
-async fn listen_to(context: Arc<Context>, node: NodeId, sender: mpsc::Sender<Told>) -> NodeId {
-    if let Err(error) = hear(&context, &node, &sender).await {
-        tracing::debug!(%node, error, "a node does not tell what it does");
-    }
-    sleep(PAUSE).await;
-    node
-}
-
-async fn hear(
-    context: &Arc<Context>,
-    node: &NodeId,
-    sender: &mpsc::Sender<Told>,
-) -> Result<(), String> {
-    let place = relay::node(context, &context.state(), node).ok_or("it is down")?;
-    let stream = relay::stream(context, place, "/x/host/events").await;
-    let mut lines = stream.map_err(|error| error.to_string())?.lines();
-    let mut is_past = true;
-    while let Some(line) = lines.next_line().await.map_err(|it| it.to_string())? {
-        let told = match std::mem::take(&mut is_past) {
-            true => serde_json::from_str(&line).map(Told::Past),
-            false => serde_json::from_str(&line).map(Told::Now),
-        };
-        let told = told.map_err(|error| error.to_string())?;
-        if sender.send(told).await.is_err() {
-            return Ok(());
-        }
-    }
-    Ok(())
+fn read<T: DeserializeOwned>(node: &NodeId, line: &str) -> Option<T> {
+    let read = serde_json::from_str(line);
+    read.inspect_err(|error| tracing::debug!(%node, %error, "a node's event cannot be read"))
+        .ok()
 }
 
 /// `GET /x/host/events`: for managers, what handlers of this node have done and do. The first line

@@ -1,0 +1,175 @@
+//! What a node is doing for a stack at this moment: only the node itself knows it.
+//!
+//!     own node ────────────────────────────────────────────┐
+//!     other nodes ══ `GET /x/host/stacks/{name}` ══► [`Others`] ─► one picture of the stack
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Response;
+use scheduler::model::id::NodeId;
+use scheduler::state::State;
+use scheduler::status::{PullStatus, StackStatus};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::interval;
+
+use crate::api::relay::{self, Inquiry, Said};
+use crate::api::{Context, reply};
+use crate::host::Subject;
+
+/// How often it is looked whether there is something to tell.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// See the module; the fields are those of [`StackStatus`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Doings {
+    pulls: Vec<PullStatus>,
+    leaving_networks: Vec<String>,
+    troubles: Vec<String>,
+}
+
+impl Doings {
+    /// What this node does.
+    pub(super) async fn here(context: &Context, state: &State, stack: &str) -> Self {
+        Self {
+            pulls: context.fetcher.status().await,
+            leaving_networks: context
+                .networks
+                .others(|id| state.networks.contains_key(id)),
+            troubles: troubles(context, state, stack),
+        }
+    }
+
+    /// Adds it to what others do.
+    pub(super) fn add_to(self, picture: &mut StackStatus) {
+        for pull in self.pulls {
+            let same = picture.pulls.iter_mut().find(|it| it.image == pull.image);
+            match same {
+                // Several nodes fetch it: together they have so much of so much.
+                Some(same) => {
+                    same.current += pull.current;
+                    same.total += pull.total;
+                    same.layers.extend(pull.layers);
+                }
+                None => picture.pulls.push(pull),
+            }
+        }
+        picture.leaving_networks.extend(self.leaving_networks);
+        picture.leaving_networks.sort();
+        picture.leaving_networks.dedup();
+        picture.troubles.extend(self.troubles);
+    }
+}
+
+/// What a node cannot do for the stack, and for networks that nobody has any more.
+fn troubles(context: &Context, state: &State, stack: &str) -> Vec<String> {
+    let of = |subject: &Subject| match subject {
+        Subject::Container(id) => {
+            let task = state.container(id)?;
+            let service = state.services.get(&task.service)?;
+            let is_ours = service.stack.as_deref() == Some(stack);
+            is_ours.then(|| format!("container {}", task.name))
+        }
+        Subject::Volume(name) => {
+            let volume = state.volumes.get(name)?;
+            let is_ours = volume.stack.as_deref() == Some(stack);
+            is_ours.then(|| format!("volume {name}"))
+        }
+        Subject::Network(id) => match state.networks.get(id) {
+            Some(network) if network.stack.as_deref() != Some(stack) => None,
+            Some(network) => Some(format!("network {}", network.spec.name)),
+            None => Some("a network that is removed".to_owned()),
+        },
+    };
+    let told = context.troubles.borrow();
+    let told = told
+        .iter()
+        .filter_map(|(subject, error)| Some((of(subject)?, error)));
+    told.map(|(subject, error)| format!("{subject}: {error}"))
+        .collect()
+}
+
+/// What the other nodes with containers of a stack do for it; heard until it is dropped.
+pub(super) struct Others {
+    told: mpsc::Receiver<(NodeId, Said)>,
+    doings: BTreeMap<NodeId, Doings>,
+}
+
+impl Others {
+    pub(super) fn of(context: &Arc<Context>, stack: &str) -> Self {
+        let inquiry = Inquiry {
+            path: format!("/x/host/stacks/{stack}"),
+            concerns: |state, stack| {
+                let services = state.stack_services(stack);
+                let tasks = services.flat_map(|it| state.service_tasks(&it.id));
+                tasks.filter_map(|task| task.node.clone()).collect()
+            },
+            subject: stack.to_owned(),
+        };
+        Self {
+            told: relay::listen(context, inquiry),
+            doings: BTreeMap::new(),
+        }
+    }
+
+    /// Returns when one of them does something else.
+    pub(super) async fn changed(&mut self) {
+        match self.told.recv().await {
+            Some((node, Said::First(line) | Said::Next(line))) => {
+                let doings = serde_json::from_str(&line);
+                let doings = doings.inspect_err(|error| {
+                    tracing::debug!(%node, %error, "what a node does cannot be read");
+                });
+                self.doings.insert(node, doings.unwrap_or_default());
+            }
+            Some((node, Said::Ended)) => {
+                self.doings.remove(&node);
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Adds what they do; each trouble with the name of its node.
+    pub(super) fn add_to(&self, state: &State, picture: &mut StackStatus) {
+        for (node, doings) in &self.doings {
+            let mut doings = doings.clone();
+            let hostname = state.nodes.get(node).map(|it| &it.description.hostname);
+            let hostname = hostname.map_or(node.as_str(), String::as_str);
+            for trouble in &mut doings.troubles {
+                *trouble = format!("node {hostname}: {trouble}");
+            }
+            doings.add_to(picture);
+        }
+    }
+}
+
+/// `GET /x/host/stacks/{name}`: for managers, what this node does for a stack, now and whenever
+/// that has changed, a line each.
+pub(in crate::api::x) fn host(context: Arc<Context>, stack: &str) -> Response<Body> {
+    let (sender, response) = reply::stream("application/x-ndjson");
+    let stack = stack.to_owned();
+    tokio::spawn(async move {
+        let mut told = None;
+        let mut times = interval(INTERVAL);
+        loop {
+            tokio::select! {
+                _ = times.tick() => {}
+                () = sender.closed() => return,
+            }
+            let state = context.state();
+            let doings = Doings::here(&context, &state, &stack).await;
+            if told.as_ref() == Some(&doings) {
+                continue;
+            }
+            if sender.send(reply::line(&doings)).await.is_err() {
+                return;
+            }
+            told = Some(doings);
+        }
+    });
+    response
+}
