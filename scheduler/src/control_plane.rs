@@ -50,7 +50,7 @@ use crate::state::{Batch, Change, Draft, RequestId, State};
 pub use cluster::row as find_node;
 pub use command::{Command, DeployOptions, Reply};
 pub use group::Standing;
-pub use refusal::Refusal;
+pub use refusal::{Busy, Refusal};
 
 /// Entries after which the state is written down whole, so that a start reads little.
 const SNAPSHOT_EVERY: u64 = 2000;

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::command::{Force, NodeUpdate, Reply};
-use super::refusal::{ALIVE, LAST, MANAGER, Refusal};
+use super::refusal::{Busy, Refusal};
 use super::resource;
 use crate::model::cluster::{Cluster, Secret};
 use crate::model::id::NodeId;
@@ -163,8 +163,8 @@ pub(super) fn remove(draft: &mut Draft<'_>, node: &str, force: Force) -> Result<
     let node = row(draft.state(), node)?.clone();
     if force == Force::No {
         let busy = match (node.role, node.status) {
-            (Role::Manager, _) => Some(MANAGER),
-            (Role::Worker, NodeStatus::Ready) => Some(ALIVE),
+            (Role::Manager, _) => Some(Busy::Manager),
+            (Role::Worker, NodeStatus::Ready) => Some(Busy::NotDown),
             (Role::Worker, NodeStatus::Down) => None,
         };
         refuse_busy(&node, busy)?;
@@ -181,10 +181,14 @@ pub(super) fn leave(draft: &mut Draft<'_>, id: &NodeId, force: Force) -> Result<
     if node.role == Role::Worker {
         return Ok(forget(draft, &node));
     }
-    if force == Force::No {
-        refuse_busy(&node, Some(MANAGER))?;
-    }
     let others = managers(draft.state()).any(|manager| manager.id != *id);
+    if force == Force::No {
+        let busy = match others {
+            true => Busy::Manager,
+            false => Busy::LastManager,
+        };
+        refuse_busy(&node, Some(busy))?;
+    }
     if others {
         keeps_majority(draft, &node)?;
         return Ok(forget(draft, &node));
@@ -270,7 +274,7 @@ fn keeps_majority(draft: &Draft<'_>, without: &Node) -> Result<(), Refusal> {
     let others = managers(draft.state()).filter(|node| node.id != without.id);
     let staying: BTreeSet<u64> = others.map(|node| number_of(&node.id)).collect();
     if staying.is_empty() {
-        return refuse_busy(without, Some(LAST));
+        return refuse_busy(without, Some(Busy::LastManager));
     }
     let Voters { all, heard } = draft.voters();
     let leaving: BTreeSet<u64> = all.difference(&staying).copied().collect();
@@ -291,11 +295,11 @@ fn keeps_majority(draft: &Draft<'_>, without: &Node) -> Result<(), Refusal> {
     })
 }
 
-fn refuse_busy(node: &Node, busy: Option<&'static str>) -> Result<(), Refusal> {
+fn refuse_busy(node: &Node, busy: Option<Busy>) -> Result<(), Refusal> {
     match busy {
         Some(what) => Err(Refusal::NodeBusy {
             node: node.name().to_owned(),
-            what: what.into(),
+            what,
         }),
         None => Ok(()),
     }

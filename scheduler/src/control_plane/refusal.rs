@@ -1,6 +1,7 @@
 //! Why a command was not carried out. Each says what, where, and (in [`Refusal::hint`]) what helps.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -10,11 +11,23 @@ use crate::dependency::Cycle;
 use crate::model::id::NodeId;
 
 /// What stands in the way of a node's removal.
-pub(crate) const MANAGER: &str = "a manager";
-/// See [`MANAGER`].
-pub(crate) const ALIVE: &str = "not down";
-/// See [`MANAGER`].
-pub(crate) const LAST: &str = "the last manager of its cluster";
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Busy {
+    Manager,
+    LastManager,
+    NotDown,
+}
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Manager => "a manager",
+            Self::LastManager => "the last manager of its cluster",
+            Self::NotDown => "not down",
+        })
+    }
+}
 
 /// One of few words; owned after it has come from another manager.
 type Word = Cow<'static, str>;
@@ -55,7 +68,7 @@ pub enum Refusal {
     #[error("`{node}` could be any of {}", join(.matches))]
     AmbiguousNode { node: String, matches: Vec<String> },
     #[error("node `{node}` is {what}")]
-    NodeBusy { node: String, what: Word },
+    NodeBusy { node: String, what: Busy },
     #[error(
         "without node `{node}` the cluster would have {voters} managers that answer, and needs {needed}"
     )]
@@ -206,11 +219,12 @@ impl Refusal {
             Self::NodeRemoved { .. } => {
                 Some("Run `wharfie leave --force` there: it joins as a new node then.".into())
             }
-            Self::NodeBusy { node, what } => Some(match &**what {
-                MANAGER => format!(
-                    "Demote it first with `wharfie node demote {node}`, or force its removal."
+            Self::NodeBusy { node, what } => Some(match what {
+                Busy::Manager => format!(
+                    "Demote it first with `wharfie node demote {node}`, or add `--force`."
                 ),
-                _ => format!(
+                Busy::LastManager => "Promote another node first with `wharfie node promote`, or end the cluster with `wharfie leave --force` on this one.".into(),
+                Busy::NotDown => format!(
                     "Let it go with `wharfie leave` there, or force its removal with `wharfie node rm --force {node}`."
                 ),
             }),
