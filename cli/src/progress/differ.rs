@@ -210,11 +210,16 @@ impl Differ {
         let (word, kind) = match rollout.phase {
             RolloutPhase::Deploying | RolloutPhase::Updating => ("Updating", Kind::Working),
             RolloutPhase::Completed => ("Updated", Kind::Warning),
-            RolloutPhase::Paused | RolloutPhase::RollbackPaused => ("Paused", Kind::Error),
+            RolloutPhase::Paused => ("Paused", Kind::Error),
+            RolloutPhase::RollbackPaused => ("Rollback paused", Kind::Error),
             RolloutPhase::RollingBack => ("Going back", Kind::Warning),
             RolloutPhase::RolledBack => ("Rolled back", Kind::Error),
         };
-        Some(event(id, word, kind, &rollout.text))
+        // The text begins with the word where it stands alone, as in `ps`.
+        let text = rollout.text.as_str();
+        let details = text.strip_prefix(&word.to_lowercase()).unwrap_or(text);
+        let details = details.trim_start_matches([':', ',', ' ']);
+        Some(event(id, word, kind, details))
     }
 
     fn resource(&self, prefix: &str, now: &ResourceStatus) -> Option<Event> {

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use scheduler::model::id::{ContainerId, TaskId};
+use scheduler::model::rollout::RolloutPhase;
 use scheduler::model::task::{DesiredState, Health, HealthStatus, TaskState};
 use scheduler::model::time::Timestamp;
 use scheduler::status::{
-    ContainerStatus, ResourceStatus, ServicePhase, ServiceStatus, StackStatus,
+    ContainerStatus, ResourceStatus, RolloutStatus, ServicePhase, ServiceStatus, StackStatus,
 };
 
 use super::*;
@@ -263,6 +264,37 @@ fn a_network_is_gone_when_its_bridge_is() {
         .map(|it| plain(&it))
         .collect();
     assert_eq!(said, [" Network net Removing", " Network net Removed"]);
+}
+
+#[test]
+fn a_bridge_that_another_node_has_yet_to_remove_does_not_bring_the_network_back() {
+    let mut leaving = stack("-");
+    leaving.leaving_networks = vec!["net".to_owned()];
+    let mut differ = Differ::new(&stack("net"), Intent::Stop);
+    let said: Vec<String> = [stack("-"), leaving, stack("-")]
+        .iter()
+        .flat_map(|it| differ.events(it))
+        .map(|it| plain(&it))
+        .collect();
+    assert_eq!(said, [" Network net Removed"]);
+}
+
+#[test]
+fn how_an_update_ended_is_said_once() {
+    let mut paused = stack("web:running");
+    paused.services[0].rollout = Some(RolloutStatus {
+        phase: RolloutPhase::Paused,
+        reason: "it broke".to_owned(),
+        started_at: Timestamp::EPOCH,
+        ended_at: None,
+        updated: 0,
+        total: 1,
+        text: "paused: it broke".to_owned(),
+    });
+    let mut differ = Differ::new(&stack("web:running"), Intent::Up);
+    let events = differ.events(&paused);
+    let said: Vec<String> = events.iter().map(plain).collect();
+    assert_eq!(said[0], " Service web Paused it broke");
 }
 
 #[test]
