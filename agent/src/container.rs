@@ -37,10 +37,12 @@ mod runtime;
 mod sealed;
 mod session;
 mod sysctl;
+mod trial;
 
 pub use cgroup::controllers;
 pub use driver::Containers;
 pub use session::{AttachInput, AttachOutput, ExecControl, ExecSession};
+pub use trial::unkept;
 
 use std::io;
 use std::path::PathBuf;

@@ -66,7 +66,8 @@ pub fn observe(draft: &mut Draft<'_>, node: &NodeId, report: &Report) {
             continue;
         };
         if task.node.as_ref() == Some(node) && is_news(task, status) {
-            draft.push(Change::Observe(id.clone(), Box::new(status.clone())));
+            let status = restart::verdict(task, status.clone());
+            draft.push(Change::Observe(id.clone(), Box::new(status)));
         }
     }
     for id in &report.removed_containers {

@@ -10,6 +10,7 @@ mod life;
 mod limits;
 mod network;
 mod proof;
+mod updates;
 
 use crate::support::Host;
 

@@ -25,6 +25,7 @@ mod quorum;
 mod registry;
 mod resolver;
 mod restarts;
+mod semantics;
 mod spread;
 mod storage;
 mod tools;

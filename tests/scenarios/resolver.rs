@@ -1,10 +1,15 @@
-//! A name server that answers every question with one address, on a host's loopback.
+//! A name server that answers every question with one address.
 
 use crate::support::Host;
 
-/// Serves until the test program ends.
+/// Serves on the host's loopback until the test program ends.
 pub(crate) fn answer_everything_with(host: &Host, address: [u8; 4]) {
-    let socket = host.udp_socket("127.0.0.1:53");
+    answer_on(host, "127.0.0.1:53", address);
+}
+
+/// The same, on another address of the host.
+pub(crate) fn answer_on(host: &Host, server: &str, address: [u8; 4]) {
+    let socket = host.udp_socket(server);
     std::thread::spawn(move || {
         let mut question = [0; 512];
         while let Ok((length, asker)) = socket.recv_from(&mut question) {

@@ -15,6 +15,7 @@ pub(super) mod archive;
 pub(super) mod attach;
 pub(super) mod config;
 pub(super) mod containers;
+pub(super) mod contents;
 pub(super) mod create;
 pub(super) mod events;
 pub(crate) mod exec;

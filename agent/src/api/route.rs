@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::Context;
 use super::call::Call;
 use super::docker::{
-    archive, attach, containers, events, exec, images, lifecycle, logs, networks, process, prune,
-    swarm, system, volumes, wait,
+    archive, attach, containers, contents, events, exec, images, lifecycle, logs, networks,
+    process, prune, swarm, system, volumes, wait,
 };
 use super::error::EngineError;
 use super::reply::Answer;
@@ -41,6 +41,12 @@ pub(super) async fn route(context: Arc<Context>, mut call: Call) -> Answer {
             ("POST", [_, "connect" | "disconnect"]) => Err(networks::no_reconnecting()),
             _ => Err(EngineError::NoRoute),
         },
+        ["secrets", rest @ ..] => {
+            contents::route(&context, call, &method, contents::Kind::Secret, rest).await
+        }
+        ["configs", rest @ ..] => {
+            contents::route(&context, call, &method, contents::Kind::Config, rest).await
+        }
         ["x", rest @ ..] => x::route(context, call, &method, rest).await,
         other => rest(context, call, &method, other).await,
     }
@@ -131,13 +137,7 @@ async fn rest(context: Arc<Context>, mut call: Call, method: &str, path: &[&str]
         ("GET", ["distribution", _, ..]) => Err(images::no_distribution()),
         ("GET", ["plugins"]) => swarm::plugins(),
         ("GET", ["plugins", name @ .., "json"]) => Err(EngineError::NoSuchPlugin(name.join("/"))),
-        (
-            _,
-            [
-                "swarm" | "nodes" | "services" | "tasks" | "secrets" | "configs",
-                ..,
-            ],
-        ) => Err(EngineError::NotSwarmManager),
+        (_, ["swarm" | "nodes" | "services" | "tasks", ..]) => Err(EngineError::NotSwarmManager),
         _ => Err(EngineError::NoRoute),
     }
 }

@@ -28,6 +28,7 @@ use super::seccomp::{self, SeccompError};
 use super::user::ResolvedUser;
 
 pub use defaults::{effective_healthcheck, parse_signal, stop_grace, stop_signal, wanted_user};
+pub use resources::kernel_dependent;
 
 /// What the image says about the containers made from it.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -164,7 +164,7 @@ fn assigned(state: &State, service: &Service, task: &Task) -> Option<AssignedTas
         stop: task.stop.clone(),
         shares_ports: overlay::shares_ports(state, service),
         interfaces: interfaces(state, &spec.container, &task.attachments),
-        joins: joins(state, service, &spec.container, task),
+        joins: companions(state, service, &spec.container, task),
         replaces: task.replaces.clone(),
         restart: spec.restart.clone(),
         restarts: task.restarts,
@@ -217,7 +217,7 @@ fn interfaces(
 }
 
 /// The containers whose namespaces or volumes it shares, by kind.
-fn joins(
+pub(crate) fn companions(
     state: &State,
     service: &Service,
     spec: &ContainerSpec,
@@ -228,20 +228,20 @@ fn joins(
         joins.extend(found.map(|container| (kind.to_owned(), container)));
     };
     match &spec.network {
-        NetworkMode::Service(name) => join("network", sibling(state, service, name, task.slot)),
+        NetworkMode::Service(name) => join("network", sibling(state, service, name, task)),
         NetworkMode::Container(name) => join("network", container_named(state, name)),
         NetworkMode::Attached(_) | NetworkMode::Host | NetworkMode::None => {}
     }
     for (kind, mode) in [("pid", &spec.pid), ("ipc", &spec.ipc)] {
         match mode {
-            NamespaceMode::Service(name) => join(kind, sibling(state, service, name, task.slot)),
+            NamespaceMode::Service(name) => join(kind, sibling(state, service, name, task)),
             NamespaceMode::Container(name) => join(kind, container_named(state, name)),
             NamespaceMode::Private | NamespaceMode::Host | NamespaceMode::Shareable => {}
         }
     }
     for from in &spec.volumes_from {
         let found = match &from.container {
-            Sibling::Service(name) => sibling(state, service, name, task.slot),
+            Sibling::Service(name) => sibling(state, service, name, task),
             Sibling::Container(name) => container_named(state, name),
         };
         join(&from.key(), found);
@@ -249,12 +249,18 @@ fn joins(
     joins
 }
 
-/// The container of another service of the stack: in the same slot, or else the first.
-fn sibling(state: &State, service: &Service, name: &str, slot: u32) -> Option<ContainerId> {
+/// The container of another service of the stack: in the same slot, or else the first. One of a
+/// service with a container on each node has the one on its own node.
+fn sibling(state: &State, service: &Service, name: &str, task: &Task) -> Option<ContainerId> {
     let other = state.service_named(service.stack.as_deref()?, name)?;
     let slots = state.slots(&other.id);
-    let task = slots.get(&slot).or_else(|| slots.values().next())?;
-    Some(task.container.clone())
+    let beside = || slots.values().find(|it| it.node == task.node);
+    let found = match service.is_on_each_node() {
+        true => beside(),
+        false => None,
+    };
+    let found = found.or_else(|| slots.get(&task.slot));
+    Some(found.or_else(|| slots.values().next())?.container.clone())
 }
 
 /// By name, or by an identifier or its beginning.

@@ -12,6 +12,7 @@ mod limits;
 mod mount;
 mod namespace;
 mod network;
+mod pre_start;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +50,8 @@ pub(super) fn stack(
     let configs = resolver.contents("configs");
     let networks = resolver.networks();
     let volumes = resolver.volumes();
-    let services = resolver.services(&secrets, &configs);
+    let mut services = resolver.services(&secrets, &configs);
+    resolver.pre_start(&mut services);
     Stack {
         name: context.name.to_owned(),
         services,

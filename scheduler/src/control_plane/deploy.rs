@@ -79,7 +79,12 @@ fn select(stack: &Stack, options: &DeployOptions) -> Result<BTreeSet<String>, Re
         return Ok(stack.services.keys().cloned().collect());
     }
     if options.dependencies == Dependencies::Ignore {
-        return Ok(options.services.iter().cloned().collect());
+        let own_steps = stack.services.values().filter(|spec| {
+            let of = spec.pre_start_of.as_ref();
+            of.is_some_and(|of| options.services.contains(of))
+        });
+        let steps = own_steps.map(|spec| spec.name.clone());
+        return Ok(options.services.iter().cloned().chain(steps).collect());
     }
     let graph = DependencyGraph::new(stack.services.values());
     let mut selected = graph.closure(options.services.iter().map(String::as_str));
@@ -155,7 +160,7 @@ fn bring(draft: &mut Draft<'_>, stack: &Stack, selected: &BTreeSet<String>) -> R
         (resource::CONFIG, &stack.configs),
     ] {
         for spec in specs.values().filter(|spec| !spec.external) {
-            resource::bring_content(draft, kind, &stack.name, spec);
+            resource::bring_content(draft, kind, &stack.name, spec)?;
         }
     }
     Ok(())
@@ -314,7 +319,9 @@ fn make_later(draft: &mut Draft<'_>, service: &Service, slots: &BTreeSet<u32>) {
 
 /// Whether the containers of a service have to be made anew.
 fn must_replace(state: &State, old: &Service, spec: &ServiceSpec, options: &DeployOptions) -> bool {
-    let named = options.services.is_empty() || options.services.contains(&spec.name);
+    // The steps before a service are part of it.
+    let name = spec.pre_start_of.as_ref().unwrap_or(&spec.name);
+    let named = options.services.is_empty() || options.services.contains(name);
     match options.recreate {
         Recreate::Never => return false,
         Recreate::Always if named => return true,
@@ -371,6 +378,15 @@ fn orphans(draft: &mut Draft<'_>, stack: &Stack, options: &DeployOptions) -> Vec
         .filter(|service| service.removal.is_none())
         .cloned()
         .collect();
+    // A step that its service no longer has is of no use to anybody.
+    let is_step = |service: &Arc<Service>| {
+        let of = service.spec.pre_start_of.as_ref();
+        of.is_some_and(|of| stack.services.contains_key(of))
+    };
+    let (steps, orphans): (Vec<_>, Vec<_>) = orphans.into_iter().partition(is_step);
+    for step in steps {
+        services::remove(draft, &step, stop_order(options));
+    }
     if options.orphans == Orphans::Keep {
         return orphans
             .iter()

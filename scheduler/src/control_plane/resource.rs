@@ -315,19 +315,40 @@ pub(super) fn create_content(
             name: spec.name,
         });
     }
-    draft.push(kind.set(StoredContent { spec, stack: None }));
+    draft.push(kind.set(StoredContent {
+        spec,
+        stack: None,
+        created_at: draft.now,
+    }));
     Ok(Reply::Done)
 }
 
-pub(super) fn bring_content(draft: &mut Draft<'_>, kind: Kind, stack: &str, spec: &ContentSpec) {
-    let content = StoredContent {
+/// A secret or config of a stack. What somebody else made under its name is not written over.
+pub(super) fn bring_content(
+    draft: &mut Draft<'_>,
+    kind: Kind,
+    stack: &str,
+    spec: &ContentSpec,
+) -> Result<(), Refusal> {
+    let known = kind.get(draft.state(), &spec.name);
+    let own = known
+        .as_ref()
+        .filter(|it| it.stack.as_deref() == Some(stack));
+    if known.is_some() && own.is_none() {
+        return Err(Refusal::ContentExists {
+            kind: kind.word().into(),
+            name: spec.name.clone(),
+        });
+    }
+    if own.is_some_and(|own| own.spec == *spec) {
+        return Ok(());
+    }
+    draft.push(kind.set(StoredContent {
         spec: spec.clone(),
         stack: Some(stack.to_owned()),
-    };
-    let known = kind.get(draft.state(), &spec.name);
-    if known.is_none_or(|known| *known != content) {
-        draft.push(kind.set(content));
-    }
+        created_at: draft.now,
+    }));
+    Ok(())
 }
 
 pub(super) fn remove_content(

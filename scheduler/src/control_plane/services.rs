@@ -218,7 +218,10 @@ pub(super) fn revive(draft: &mut Draft<'_>, service: &Service, what: Revive) {
         .into_values()
         .filter(|task| task.status.state.is_terminal() && task.desired != DesiredState::Remove)
         .filter(|task| task.version == service.version)
-        .filter(|task| task.status.state != TaskState::Complete || what == Revive::WhatEnded)
+        .filter(|task| {
+            let again = what == Revive::WhatEnded && service.spec.pre_start_of.is_none();
+            task.status.state != TaskState::Complete || again
+        })
         .cloned()
         .collect();
     for task in ended {
@@ -250,7 +253,8 @@ pub(super) fn restart(
         grace_seconds,
         ..StopOrder::default()
     };
-    let services = find(draft.state(), stack, names)?;
+    let mut services = find(draft.state(), stack, names)?;
+    services.retain(|service| service.spec.pre_start_of.is_none());
     let done: BTreeSet<String> = services.iter().map(|it| it.spec.name.clone()).collect();
     for service in services {
         restart_service(draft, &service, &order, WaitsFor::Nothing);
@@ -299,34 +303,49 @@ pub(super) fn restart_task(
     again(draft, task, waits_for, "restarted by a person");
 }
 
-/// Restarts services with `restart: true` on one of `restarted`, unless they are in `done`.
+/// Restarts services with `restart: true` on one of `restarted`, and those that follow them, unless
+/// they are in `done`.
 pub(super) fn restart_dependents(
     draft: &mut Draft<'_>,
     stack: &str,
     restarted: &BTreeSet<String>,
     done: &BTreeSet<String>,
 ) {
-    let follows = |service: &Arc<Service>| {
+    let (mut restarted, mut done) = (restarted.clone(), done.clone());
+    while !restarted.is_empty() {
+        let services = followers(draft.state(), stack, &restarted, &done);
+        restarted.clear();
+        for service in services {
+            restart_service(
+                draft,
+                &service,
+                &StopOrder::default(),
+                WaitsFor::Dependencies,
+            );
+            restarted.insert(service.spec.name.clone());
+        }
+        done.extend(restarted.iter().cloned());
+    }
+}
+
+fn followers(
+    state: &State,
+    stack: &str,
+    restarted: &BTreeSet<String>,
+    done: &BTreeSet<String>,
+) -> Vec<Arc<Service>> {
+    let follows = |service: &&Arc<Service>| {
         let mut needs = service.spec.depends_on.iter();
         !done.contains(&service.spec.name)
             && service.removal.is_none()
-            && !slot::active(draft.state(), service).is_empty()
+            && !slot::active(state, service).is_empty()
             && needs.any(|(name, need)| need.restart && restarted.contains(name))
     };
-    let services: Vec<Arc<Service>> = draft
-        .state()
+    state
         .stack_services(stack)
-        .filter(|it| follows(it))
+        .filter(follows)
         .cloned()
-        .collect();
-    for service in services {
-        restart_service(
-            draft,
-            &service,
-            &StopOrder::default(),
-            WaitsFor::Dependencies,
-        );
-    }
+        .collect()
 }
 
 pub(super) fn remove_stopped(

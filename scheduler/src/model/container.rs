@@ -394,6 +394,10 @@ pub struct Resources {
     pub cpu_period: Option<u64>,
     /// Microseconds of CPU time in each period.
     pub cpu_quota: Option<i64>,
+    /// Microseconds. Only control groups of version 1 divide real time.
+    pub cpu_rt_period: Option<u64>,
+    /// Microseconds for real-time scheduling in each of these periods.
+    pub cpu_rt_runtime: Option<i64>,
     /// List of CPUs, e.g. `0-1,3`.
     pub cpuset: Option<String>,
     pub cpuset_mems: Option<String>,

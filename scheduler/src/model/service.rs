@@ -36,6 +36,10 @@ pub struct ServiceSpec {
     /// SHA-256 over the contents of the secrets and configs it is granted, so that a changed
     /// content is a changed service. Empty when it uses none.
     pub content_digest: String,
+    /// The service that it is a step of, where it is one (`pre_start`): it is run when that one is
+    /// about to begin, and not when a person starts all there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pre_start_of: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

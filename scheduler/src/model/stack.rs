@@ -61,6 +61,8 @@ pub struct StoredContent {
     pub spec: ContentSpec,
     /// The stack that brought it; `None` for one made by a person, which `external` refers to.
     pub stack: Option<String>,
+    #[serde(default)]
+    pub created_at: Timestamp,
 }
 
 /// A secret or a config: named bytes.

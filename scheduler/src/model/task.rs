@@ -44,6 +44,9 @@ pub struct Task {
     /// The node on which the slot's containers failed again and again: taken only if no other can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub avoids: Option<NodeId>,
+    /// Why the scheduler ends it although nobody asked for that: its end is a failure, for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condemned: Option<String>,
     /// Do not start before this time (back-off).
     pub start_after: Timestamp,
     pub created_at: Timestamp,
@@ -56,7 +59,10 @@ pub enum WaitsFor {
     /// The conditions of the service's `depends_on`.
     #[default]
     Dependencies,
-    /// Only the end of the container's run before: one that is restarted does not wait for others.
+    /// Those of them that may come to hold by themselves: what its policy runs again, after a boot of
+    /// the host say, comes up in order, and does not stay down with what stays down.
+    WhatComes,
+    /// Only the end of the container's run before.
     Nothing,
 }
 

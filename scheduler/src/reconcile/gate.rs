@@ -1,8 +1,8 @@
 //! Holds tasks back while the conditions of `depends_on` do not hold, and says why.
 //!
-//! Only the beginning of a container is gated: a dependency that goes down later stops nobody, and
-//! a container that its policy restarts waits for nobody. A task that is held back has no node and
-//! no address, so that nothing is reserved for it.
+//! Only the beginning of a run is gated: a dependency that goes down later stops nobody. What its
+//! policy runs again waits as well, so that a host that has booted brings its stacks up in order, but
+//! only for what is coming up itself. A task that is held back has no address yet.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,6 +56,7 @@ pub(super) fn pass(draft: &mut Draft<'_>) -> Vec<TaskId> {
             .or_insert_with(|| gate(draft.state(), &service));
         match gate {
             Gate::Open => open.push(task.id.clone()),
+            Gate::Failed(_) if task.waits_for == WaitsFor::WhatComes => open.push(task.id.clone()),
             Gate::Waiting(reason) | Gate::Failed(reason) => draft.explain(&task, reason.clone()),
         }
     }
@@ -150,7 +151,9 @@ fn of_task(
         DependencyCondition::ServiceStarted if slot::has_run(task) && !(ended && halted) => {
             return Gate::Open;
         }
-        DependencyCondition::ServiceHealthy if task.status.state == TaskState::Running => {
+        DependencyCondition::ServiceHealthy
+            if task.status.state == TaskState::Running && task.condemned.is_none() =>
+        {
             return of_health(name, task.status.health.as_ref());
         }
         DependencyCondition::ServiceCompletedSuccessfully

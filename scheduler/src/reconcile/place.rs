@@ -2,8 +2,10 @@
 //!
 //! Filters first; then the branch with the fewest containers of the service, by the preferences;
 //! then the node with the fewest of the service, then with the fewest at all. A container that is
-//! run again stays where its files are. Containers of one service are placed in one go.
+//! run again stays where its files are, and one that shares a namespace or volumes with another goes
+//! where that one is (see [`beside`]). Containers of one service are placed in one go.
 
+mod beside;
 mod choice;
 mod claim;
 pub mod constraint;
@@ -87,6 +89,9 @@ impl Placer {
         let Some(service) = state.service_of(task) else {
             return Err(Unplaceable::NoNodes);
         };
+        if let Some(home) = beside::home(state, service, spec, task)? {
+            return self.beside(state, spec, task, &home.node);
+        }
         let rooms = self.rooms.get_or_insert_with(|| Rooms::of(state, None));
         let key = (task.service.clone(), task.version);
         // A volume that has just been bound to a node narrows the choice of the next container.
@@ -101,6 +106,24 @@ impl Placer {
             Ok(choice) => choice.next(rooms, task.avoids.as_ref()),
             Err(why) => Err(why.clone()),
         }
+    }
+
+    /// On this node, or nowhere.
+    fn beside(
+        &mut self,
+        state: &State,
+        spec: &ServiceSpec,
+        task: &Task,
+        node: &NodeId,
+    ) -> Result<NodeId, Unplaceable> {
+        let node = self.stay(state, spec, task, node)?;
+        if let Some(rooms) = &mut self.rooms
+            && let Some(number) = rooms.number(&node)
+            && let Some(room) = rooms.nodes.get_mut(number)
+        {
+            room.take(&Claim::of(&spec.container));
+        }
+        Ok(node)
     }
 
     /// A container that exists is where it is, and one of a service with a container on each node
@@ -172,11 +195,22 @@ pub fn ask_all(
     let filter = Filter::new(state, &service.spec)?;
     let nobody = BTreeSet::new();
     let choice = Choice::new(state, &rooms, service, &service.spec, &nobody)?;
+    // Of the slots that have been made, the last one stands for those that may come.
+    let last = state.service_tasks(&service.id).next_back();
+    let home = last.map(|task| beside::home(state, service, &service.spec, task));
+    let home = home.transpose()?.flatten();
     let answer = |(number, room): (usize, &Room)| {
         let objection = filter.objection(&room.node);
+        let apart = || {
+            let home = home.as_ref().filter(|home| home.node != room.node.id)?;
+            let container = home.container.clone();
+            Some(Objection::NotBeside { container })
+        };
         (
             room.node.id.clone(),
-            objection.or_else(|| choice.full(room, number)),
+            objection
+                .or_else(apart)
+                .or_else(|| choice.full(room, number)),
         )
     };
     Ok(rooms.nodes.iter().enumerate().map(answer).collect())
@@ -192,13 +226,27 @@ pub(super) fn displaced(state: &State, service: &Service, task: &Task) -> Option
     if node.availability == Availability::Drain {
         return (!nodes::is_bound(state, service, task)).then_some(Objection::Drained);
     }
+    let spec = spec_of(state, task)?;
+    if let Some(container) = left_behind(state, service, spec, task) {
+        return Some(Objection::NotBeside { container });
+    }
     if service.spec.placement.constraints.is_empty() {
         return None;
     }
-    let spec = spec_of(state, task)?;
     let filter = Filter::new(state, spec).ok()?;
     let objection = filter.unsuitable(node)?;
     (!nodes::is_bound(state, service, task)).then_some(objection)
+}
+
+/// The container that it shares something with, where that one has moved to another node.
+fn left_behind(
+    state: &State,
+    service: &Service,
+    spec: &ServiceSpec,
+    task: &Task,
+) -> Option<String> {
+    let home = beside::home(state, service, spec, task).ok()??;
+    (Some(&home.node) != task.node.as_ref()).then_some(home.container)
 }
 
 /// Whether a node keeps its container of a service that has one on each node.

@@ -1,7 +1,10 @@
 //! Runs containers again that have ended, as their restart policy says.
 //!
 //! The wait before a restart doubles with each one in a row, from the policy's delay up to a
-//! minute; a run of ten seconds breaks the row. (Docker: `restartmanager`.)
+//! minute; a run of ten seconds, or of the policy's `window`, breaks the row. (Docker: `restartmanager`.)
+//!
+//! A container of a service that runs and is unhealthy has failed as well: where the policy says that
+//! it is run again, it is ended first. One that was made on its own is left alone, as Docker does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +12,7 @@ use std::time::Duration;
 use super::place;
 use super::slot::{self, Cause};
 use crate::model::service::{RestartCondition, RestartPolicy, Service};
-use crate::model::task::{DesiredState, Task, TaskState, TaskStatus, WaitsFor};
+use crate::model::task::{DesiredState, HealthStatus, Task, TaskState, TaskStatus, WaitsFor};
 use crate::model::time::Timestamp;
 use crate::report::Tally;
 use crate::state::{Draft, State};
@@ -21,6 +24,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const ENOUGH: u32 = 5;
 
 pub(super) fn pass(draft: &mut Draft<'_>) {
+    condemn(draft);
     let ended: Vec<(Arc<Task>, Cause)> = draft
         .state()
         .tasks
@@ -34,6 +38,67 @@ pub(super) fn pass(draft: &mut Draft<'_>) {
         let reason = format!("restarting after it ended: {}", task.status.reason);
         slot::rerun(draft, &task, DesiredState::Running, cause, reason);
     }
+}
+
+/// Ends what is ill and would be run again if it had failed.
+fn condemn(draft: &mut Draft<'_>) {
+    let ill: Vec<(Arc<Task>, String)> = draft
+        .state()
+        .tasks
+        .values()
+        .filter_map(|task| Some((task.clone(), illness(draft.state(), task, draft.now)?)))
+        .collect();
+    for (task, reason) in ill {
+        draft.set_task(Task {
+            desired: DesiredState::Shutdown,
+            condemned: Some(reason),
+            ..(*task).clone()
+        });
+    }
+}
+
+/// Why a container that runs must be ended and run again.
+fn illness(state: &State, task: &Task, now: Timestamp) -> Option<String> {
+    let health = task.status.health.as_ref()?;
+    if task.status.state != TaskState::Running
+        || task.desired != DesiredState::Running
+        || health.status != HealthStatus::Unhealthy
+    {
+        return None;
+    }
+    let service = state.service_of(task)?;
+    let last = state.slots(&service.id).get(&task.slot)?.id == task.id;
+    if service.is_standalone() || !last || !is_wanted(state, service, task) {
+        return None;
+    }
+    let failed = TaskStatus {
+        state: TaskState::Failed,
+        finished_at: Some(now),
+        ..task.status.clone()
+    };
+    let tally = Tally {
+        restarts: task.restarts,
+        failures: task.failures,
+    };
+    restart(&service.spec.restart, &failed, tally)?;
+    Some(match health.failures() {
+        Some(failures) => format!("unhealthy ({failures})"),
+        None => "unhealthy".to_owned(),
+    })
+}
+
+/// What a node says of a run that was condemned: that it was told to end is no secret to us.
+pub(super) fn verdict(task: &Task, mut status: TaskStatus) -> TaskStatus {
+    if let Some(reason) = &task.condemned
+        && matches!(status.state, TaskState::Shutdown | TaskState::Complete)
+    {
+        status.state = TaskState::Failed;
+        status.reason = match status.exit_code {
+            Some(code) => format!("{reason}, exit code {code}"),
+            None => reason.clone(),
+        };
+    }
+    status
 }
 
 /// Whether it is time to see if another node does better.
@@ -66,7 +131,7 @@ fn move_away(draft: &mut Draft<'_>, task: &Task, cause: Cause) -> bool {
         next.failures = failures;
         next.start_after = start_after;
     }
-    next.waits_for = WaitsFor::Nothing;
+    next.waits_for = WaitsFor::WhatComes;
     next.restarts = task.restarts + 1;
     next.avoids = Some(node.clone());
     let reason = format!(
@@ -145,24 +210,31 @@ pub fn restart(policy: &RestartPolicy, status: &TaskStatus, tally: Tally) -> Opt
         RestartCondition::OnFailure => failed,
         RestartCondition::Always | RestartCondition::UnlessStopped => true,
     };
-    let tries = if policy.window.is_zero() {
-        tally.restarts
-    } else {
-        tally.failures
-    };
-    if !wanted || (policy.max_attempts > 0 && tries >= policy.max_attempts) {
-        return None;
-    }
     let end = status.finished_at.unwrap_or(status.at);
     let ran = status
         .started_at
         .map_or(Duration::ZERO, |start| end.since(start));
-    let good = ran >= GOOD_RUN.max(policy.window);
+    let good = ran >= good_run(policy);
     let failures = if good { 0 } else { tally.failures };
+    let tries = match policy.window.is_zero() {
+        true => tally.restarts,
+        false => failures,
+    };
+    if !wanted || (policy.max_attempts > 0 && tries >= policy.max_attempts) {
+        return None;
+    }
     Some(Again {
         failures: failures + 1,
         start_after: end.plus(wait(policy.delay, failures)),
     })
+}
+
+/// How long it must have run to have been started well.
+fn good_run(policy: &RestartPolicy) -> Duration {
+    match policy.window.is_zero() {
+        true => GOOD_RUN,
+        false => policy.window,
+    }
 }
 
 fn wait(delay: Duration, failures: u32) -> Duration {

@@ -73,7 +73,7 @@ fn fill(draft: &mut Draft<'_>, service: &Service) {
                 version,
                 // It takes the place of one that was up.
                 waits_for: if follows {
-                    WaitsFor::Nothing
+                    WaitsFor::WhatComes
                 } else {
                     made.waits_for
                 },

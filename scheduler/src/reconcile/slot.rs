@@ -113,6 +113,7 @@ pub fn make(
         failures: 0,
         restarts: 0,
         avoids: None,
+        condemned: None,
         start_after: Timestamp::EPOCH,
         created_at: draft.now,
     };
@@ -135,7 +136,7 @@ pub fn rerun(
             failures,
             start_after,
         } => (
-            WaitsFor::Nothing,
+            WaitsFor::WhatComes,
             failures,
             before.restarts + 1,
             start_after,
@@ -149,6 +150,7 @@ pub fn rerun(
         waits_for,
         failures,
         restarts,
+        condemned: None,
         start_after,
         created_at: draft.now,
         ..before.clone()

@@ -75,6 +75,35 @@ fn what_is_set_aside_counts() {
 }
 
 #[test]
+fn what_shares_a_namespace_goes_where_the_other_one_is() {
+    check(
+        "n1\nn2\nn3",
+        "api v1 x3\ndb v1 x2\nweb v1 x3 inside db",
+        "n1: api.1 db.1 web.1 web.3 | n2: api.2 db.2 web.2 | n3: api.3",
+    );
+    check(
+        "n1\nn2",
+        "db v1 on node.hostname==n1\nweb v1 inside db on node.hostname==n2",
+        "n1: db.1 | n2: | ?: web.1 (no node can run it: 1 without `node.hostname==n2`)",
+    );
+    check(
+        "n1\nn2\nn3",
+        "db v1 global\nweb v1 global inside db",
+        "n1: db.1 web.1 | n2: db.2 web.2 | n3: db.3 web.3",
+    );
+    let mut fleet = Fleet::new("n1\nn2");
+    fleet.up("db v1\nweb v1 inside db");
+    assert_eq!(fleet.shown(), "n1: db.1 web.1 | n2:");
+    fleet.drain("n1");
+    fleet.settle();
+    assert_eq!(fleet.shown(), "n1: | n2: db.1 web.1");
+    fleet.down("n2");
+    fleet.node("n1", |node| node.availability = Availability::Active);
+    fleet.settle();
+    assert_eq!(fleet.shown(), "n1: db.1 web.1 | n2: db.1! web.1!");
+}
+
+#[test]
 fn a_port_of_the_host_is_taken_once_on_each_node() {
     check(
         "n1\nn2",

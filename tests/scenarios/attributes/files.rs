@@ -15,8 +15,11 @@ volumes:
 secrets:
   of_file: {file: ./secret.txt}
   of_variable: {environment: HOME, name: other}
+  of_person: {external: true, name: kept}
+  marked: {file: ./secret.txt, labels: {a: b}}
 configs:
-  of_text: {content: hello, labels: {a: b}}
+  of_person: {external: true, name: kept}
+  of_text: {content: hello, name: text, labels: {a: b}}
   of_file: {file: ./secret.txt}
   of_variable: {environment: HOME}
 ";
@@ -166,6 +169,26 @@ pub(super) const CASES: &[Case] = &[
         expected: "secret\n440 7 8",
     },
     Case {
+        proves: &["secrets.*.external", "configs.*.external"],
+        yaml: "secrets: [of_person]\nconfigs: [of_person]",
+        look: Inside("cat /run/secrets/of_person /of_person"),
+        expected: "a person's\na person's too",
+    },
+    Case {
+        proves: &["secrets.*.labels"],
+        yaml: "secrets: [marked]",
+        look: OnHost("docker -H $SOCKET secret inspect -f '{{.Spec.Labels.a}}' attr_marked"),
+        expected: "b",
+    },
+    Case {
+        proves: &["configs.*.name", "configs.*.labels"],
+        yaml: "configs: [of_text]",
+        look: OnHost(
+            "docker -H $SOCKET config inspect -f '{{.Spec.Name}} {{.Spec.Labels.a}}' text",
+        ),
+        expected: "text b",
+    },
+    Case {
         proves: &["configs.*.environment"],
         yaml: "configs: [of_variable]",
         look: OnHost("[ \"$(cat /proc/$PID/root/of_variable)\" = \"$HOME\" ] && echo same"),
@@ -179,6 +202,11 @@ fn what_is_mounted() {
     host.import_with("files:1", &[("etc/part/text", "0:0 644", "of the image\n")]);
     host.shell(&format!("docker -H {} volume create kept", host.socket()))
         .succeeds();
+    for (kind, content) in [("secret", "a person's"), ("config", "a person's too")] {
+        let docker = format!("docker -H {} {kind}", host.socket());
+        host.shell(&format!("echo \"{content}\" | {docker} create kept -"))
+            .succeeds();
+    }
     let beside = host.project(PROJECT, "");
     fs::write(beside.with_file_name("secret.txt"), "secret\n").unwrap();
     let outer = beside.with_file_name("outer");
@@ -191,5 +219,14 @@ fn what_is_mounted() {
     .succeeds();
     check(&host, SECTIONS, CASES);
     host.wharfie("volume rm kept").succeeds();
+    for kind in ["secret", "config"] {
+        let docker = format!("docker -H {} {kind}", host.socket());
+        let left = host.shell(&format!(
+            "{docker} ls -q --filter name=kept | wc -l; {docker} rm kept"
+        ));
+        assert_eq!(left.succeeds().stdout, "1\nkept\n");
+        let left = host.shell(&format!("{docker} ls -q")).succeeds();
+        assert_eq!(left.stdout, "", "what the stack brought has gone with it");
+    }
     host.leaves_nothing();
 }

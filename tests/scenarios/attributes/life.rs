@@ -98,6 +98,8 @@ pub(super) const ENDS: &[&str] = &[
     "deploy.restart_policy.condition",
     "deploy.restart_policy.delay",
     "deploy.restart_policy.max_attempts",
+    "deploy.restart_policy.window",
+    "depends_on.*.restart",
     "deploy.update_config",
     "deploy.update_config.failure_action",
     "deploy.update_config.monitor",
@@ -147,6 +149,67 @@ fn a_program_that_fails_is_restarted_as_its_policy_says() {
         }
     });
     host.compose(PROJECT, &text, "down").succeeds();
+    host.leaves_nothing();
+}
+
+#[test]
+fn a_run_that_was_long_enough_does_not_count_among_the_attempts() {
+    let host = Host::new();
+    let cases = [Case {
+        proves: &[],
+        yaml: "command: sh -c 'sleep 1.2; exit 3'\ndeploy: {restart_policy: {condition: on-failure, delay: 100ms, max_attempts: 1, window: 1s}}",
+        look: Log,
+        expected: "",
+    }];
+    let text = file("", &cases);
+    host.compose(PROJECT, &text, "up -d");
+    eventually("it was restarted more than once", || {
+        let seen = host.inspect("attr-s0-1");
+        match seen["RestartCount"].as_u64() {
+            Some(2..) => Ok(()),
+            count => Err(format!("{count:?} {}", seen["State"])),
+        }
+    });
+    host.compose(PROJECT, &text, "down").succeeds();
+    host.leaves_nothing();
+}
+
+#[test]
+fn dependents_are_restarted_with_what_they_depend_on_where_they_ask_for_it() {
+    let host = Host::new();
+    let depends = |service: &str, restart: bool| {
+        format!("depends_on: {{{service}: {{condition: service_started, restart: {restart}}}}}")
+    };
+    let yaml = [
+        "environment: {VERSION: '1'}".to_owned(),
+        depends("s0", true),
+        depends("s0", false),
+        depends("s1", true),
+    ];
+    let text = |version: &str| {
+        let services = yaml.iter().enumerate().map(|(number, yaml)| {
+            let yaml = yaml.replace("'1'", version);
+            format!("  s{number}:\n    image: busybox:1.35\n    init: true\n    command: sleep 1000000\n    {yaml}\n")
+        });
+        format!("services:\n{}", services.collect::<String>())
+    };
+    let first = text("'1'");
+    host.compose(PROJECT, &first, "up -d --wait").succeeds();
+    let pids =
+        || [0, 1, 2, 3].map(|it| host.inspect(&format!("attr-s{it}-1"))["State"]["Pid"].as_i64());
+    let same = |before: [Option<i64>; 4]| {
+        let now = pids();
+        [0, 1, 2, 3].map(|it| now[it] == before[it])
+    };
+    let before = pids();
+    host.compose(PROJECT, &first, "restart s0").succeeds();
+    assert_eq!(same(before), [false, false, true, false]);
+    // An update of it is a restart for the others.
+    let before = pids();
+    host.compose(PROJECT, &text("'2'"), "up -d --wait")
+        .succeeds();
+    assert_eq!(same(before), [false, false, true, false]);
+    host.compose(PROJECT, &first, "down").succeeds();
     host.leaves_nothing();
 }
 

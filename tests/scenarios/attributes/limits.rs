@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::Look::{Host as OnHost, Inside};
-use super::{Case, check, file};
+use super::{Case, PROJECT, check, file};
 use crate::support::Host;
 
 pub(super) const CASES: &[Case] = &[
@@ -246,6 +246,145 @@ fn limits_of_disks_are_set_for_the_disk_that_is_named() {
     host.compose("disks", &absent, "up -d")
         .fails_with(1)
         .says("cannot look at device /dev/absent");
+    host.leaves_nothing();
+}
+
+pub(super) const WEIGHTS: &[&str] = &[
+    "blkio_config.weight",
+    "blkio_config.weight_device",
+    "blkio_config.weight_device.path",
+    "blkio_config.weight_device.weight",
+];
+
+/// A disk of the test's own, in a file.
+struct Loop {
+    path: String,
+    scheduler: String,
+}
+
+impl Loop {
+    fn new(host: &Host) -> Self {
+        let file = host.path("disk.img");
+        let file = file.display();
+        let line = format!("truncate -s 4M {file} && losetup --find --show {file}");
+        let path = host.shell(&line).succeeds().stdout.trim().to_owned();
+        let name = path.trim_start_matches("/dev/");
+        let scheduler = format!("/sys/block/{name}/queue/scheduler");
+        Self { path, scheduler }
+    }
+
+    /// Whether this kernel has the scheduler that knows weights.
+    fn is_scheduled_by_bfq(&self) -> bool {
+        fs::write(&self.scheduler, "bfq").is_ok()
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = fs::write(&self.scheduler, "none");
+        let _ = std::process::Command::new("losetup")
+            .args(["--detach", &self.path])
+            .status();
+    }
+}
+
+/// Where the kernel knows weights they are set; where not, nothing is started.
+#[test]
+fn disks_are_shared_by_weight_or_the_file_is_refused() {
+    let host = Host::new();
+    let disk = Loop::new(&host);
+    let weights = |config: String| {
+        format!(
+            "services: {{web: {{image: 'busybox:1.35', init: true, command: sleep 1000000, blkio_config: {{{config}}}}}}}"
+        )
+    };
+    let of_disk = weights(format!(
+        "weight: 300, weight_device: [{{path: {}, weight: 200}}]",
+        disk.path
+    ));
+    if disk.is_scheduled_by_bfq() {
+        host.compose("disks", &of_disk, "up -d").succeeds();
+        let seen = host.exec(
+            "disks",
+            "web",
+            "cd /sys/fs/cgroup; cat io.bfq.weight 2>/dev/null || cat blkio/blkio.bfq.weight blkio/blkio.bfq.weight_device",
+        );
+        let seen = seen.succeeds().stdout;
+        assert!(seen.contains("300\n") && seen.contains(" 200\n"), "{seen}");
+        host.compose("disks", &of_disk, "down").succeeds();
+        fs::write(&disk.scheduler, "none").expect("every disk can go without");
+    }
+    host.compose("disks", &of_disk, "up -d")
+        .fails_with(1)
+        .says("block I/O weight of a device is not supported");
+    host.leaves_nothing();
+}
+
+pub(super) const REAL_TIME: &[&str] = &["cpu_rt_period", "cpu_rt_runtime"];
+
+/// Only control groups of version 1 divide it, of kernels that were built for that.
+#[test]
+fn real_time_is_given_where_it_can_be_divided() {
+    let host = Host::new();
+    let text = "services: {web: {image: 'busybox:1.35', init: true, command: sleep 1000000, \
+                cpu_rt_runtime: 1ms, cpu_rt_period: 500000}}";
+    let divided = [
+        "/sys/fs/cgroup/cpu/cpu.rt_runtime_us",
+        "/sys/fs/cgroup/cpu,cpuacct/cpu.rt_runtime_us",
+    ];
+    if divided.iter().any(|it| fs::exists(it).unwrap_or(false)) {
+        host.compose(PROJECT, text, "up -d").succeeds();
+        let seen = host.exec(
+            PROJECT,
+            "web",
+            "cat /sys/fs/cgroup/cpu*/cpu.rt_runtime_us /sys/fs/cgroup/cpu*/cpu.rt_period_us | sort -u",
+        );
+        assert_eq!(seen.succeeds().stdout, "1000\n500000\n");
+        host.compose(PROJECT, text, "down").succeeds();
+    } else {
+        host.compose(PROJECT, text, "up -d")
+            .fails_with(1)
+            .says("cpu_rt");
+    }
+    host.leaves_nothing();
+}
+
+pub(super) const ROOM: &[&str] = &[
+    "deploy.resources.reservations.cpus",
+    "deploy.placement.max_replicas_per_node",
+];
+
+#[test]
+fn what_has_no_room_waits_and_says_for_what() {
+    let host = Host::new();
+    let deployed = |deploy: &str| {
+        format!(
+            "services: {{web: {{image: 'busybox:1.35', init: true, command: sleep 1000000, deploy: {deploy}}}}}"
+        )
+    };
+    let running = || {
+        let ids = host.wharfie(&format!("-p {PROJECT} ps -q web"));
+        ids.stdout.lines().count()
+    };
+    for (deploy, said, expected) in [
+        (
+            "{resources: {reservations: {cpus: '1000'}}}",
+            "with too few CPUs",
+            0,
+        ),
+        (
+            "{replicas: 3, placement: {max_replicas_per_node: 2}}",
+            "with 2 of its containers already",
+            2,
+        ),
+    ] {
+        let text = deployed(deploy);
+        host.compose(PROJECT, &text, "up -d --wait --wait-timeout 5")
+            .fails_with(1);
+        host.compose(PROJECT, &text, "why web").says(said);
+        assert_eq!(running(), expected, "{deploy}");
+        host.compose(PROJECT, &text, "down").succeeds();
+    }
     host.leaves_nothing();
 }
 

@@ -1,7 +1,8 @@
 //! How a container is connected.
 
 use super::Look::{Host as OnHost, Inside, Inspect};
-use super::{Case, check};
+use super::{Case, PROJECT, check};
+use crate::resolver;
 use crate::support::Host;
 
 const SECTIONS: &str = "
@@ -139,6 +140,14 @@ pub(super) const CASES: &[Case] = &[
         expected: "2",
     },
     Case {
+        proves: &["dns"],
+        yaml: "dns: 192.0.2.53",
+        look: Inside(
+            "nslookup -type=a far.example | awk '/^Name/ {n=1} n && /^Address/ {print $2}'",
+        ),
+        expected: "203.0.113.7",
+    },
+    Case {
         proves: &[
             "ports",
             "ports.target",
@@ -156,7 +165,7 @@ pub(super) const CASES: &[Case] = &[
         proves: &["deploy.endpoint_mode"],
         yaml: "deploy: {endpoint_mode: dnsrr, replicas: 2}",
         look: Inside(
-            "nslookup -type=a s18 | awk '/^Name/ {n=1} n && /^Address/' | sort -u | wc -l",
+            "nslookup -type=a s19 | awk '/^Name/ {n=1} n && /^Address/' | sort -u | wc -l",
         ),
         expected: "2",
     },
@@ -168,9 +177,28 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
+pub(super) const READ: &[&str] = &["ports.name", "ports.app_protocol"];
+
+/// They are for people and other programs, who read them in the file.
+#[test]
+fn what_a_port_is_for_is_kept() {
+    let host = Host::bare();
+    let text = "services: {web: {image: 'busybox:1.35', ports: [{target: 80, name: web, app_protocol: http}]}}";
+    let shown = host.compose(PROJECT, text, "config --format json");
+    let file: serde_json::Value = serde_json::from_str(&shown.succeeds().stdout).unwrap();
+    let port = &file["services"]["web"]["ports"][0];
+    assert_eq!(
+        (&port["name"], &port["app_protocol"]),
+        (&"web".into(), &"http".into())
+    );
+}
+
 #[test]
 fn how_a_container_is_connected() {
     let host = Host::new();
+    // A server of names that only the one container asks.
+    host.shell("ip addr add 192.0.2.53/32 dev lo").succeeds();
+    resolver::answer_on(&host, "192.0.2.53:53", [203, 0, 113, 7]);
     host.shell(&format!(
         "docker -H {} network create --subnet 10.72.0.0/24 kept",
         host.socket()

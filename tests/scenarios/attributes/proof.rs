@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{files, identity, life, limits, network};
+use super::{files, identity, life, limits, network, updates};
 use crate::support::root;
 
 const PAGE: &str = include_str!("../../../cli/compose.md");
@@ -30,6 +30,14 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("post_start.privileged", "tests/scenarios/hooks.rs"),
     ("post_start.user", "tests/scenarios/hooks.rs"),
     ("post_start.working_dir", "tests/scenarios/hooks.rs"),
+    ("pre_start", "tests/scenarios/hooks.rs"),
+    ("pre_start.command", "tests/scenarios/hooks.rs"),
+    ("pre_start.environment", "tests/scenarios/hooks.rs"),
+    ("pre_start.image", "tests/scenarios/hooks.rs"),
+    ("pre_start.per_replica", "tests/scenarios/hooks.rs"),
+    ("pre_start.privileged", "tests/scenarios/hooks.rs"),
+    ("pre_start.user", "tests/scenarios/hooks.rs"),
+    ("pre_start.working_dir", "tests/scenarios/hooks.rs"),
     ("pre_stop", "tests/scenarios/hooks.rs"),
     ("pre_stop.command", "tests/scenarios/hooks.rs"),
     ("pre_stop.environment", "tests/scenarios/hooks.rs"),
@@ -69,34 +77,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// Done, as far as one knows, and seen by nobody.
-const UNPROVEN: &[&str] = &[
-    "blkio_config.weight",
-    "blkio_config.weight_device",
-    "blkio_config.weight_device.path",
-    "blkio_config.weight_device.weight",
-    "configs.*.external",
-    "configs.*.labels",
-    "configs.*.name",
-    "depends_on.*.restart",
-    "deploy.placement.max_replicas_per_node",
-    "deploy.resources.reservations.cpus",
-    "deploy.restart_policy.window",
-    "deploy.rollback_config.delay",
-    "deploy.rollback_config.failure_action",
-    "deploy.rollback_config.max_failure_ratio",
-    "deploy.rollback_config.monitor",
-    "deploy.rollback_config.order",
-    "deploy.rollback_config.parallelism",
-    "deploy.update_config.delay",
-    "deploy.update_config.max_failure_ratio",
-    "dns",
-    "networks.*.enable_ipv4",
-    "networks.*.enable_ipv6",
-    "ports.app_protocol",
-    "ports.name",
-    "secrets.*.external",
-    "secrets.*.labels",
-];
+const UNPROVEN: &[&str] = &["networks.*.enable_ipv4", "networks.*.enable_ipv6"];
 
 /// The rows that say "yes": of services as they stand, of other sections with the section's path,
 /// of the top of a file with a slash.
@@ -128,7 +109,17 @@ fn proved() -> BTreeSet<String> {
         life::CASES,
     ];
     let of_cases = cases.into_iter().flatten().flat_map(|it| it.proves);
-    let others = [limits::DISKS, limits::VENDORS, identity::TOP, life::ENDS];
+    let others = [
+        limits::DISKS,
+        limits::WEIGHTS,
+        limits::REAL_TIME,
+        limits::ROOM,
+        limits::VENDORS,
+        network::READ,
+        identity::TOP,
+        life::ENDS,
+        updates::PROVES,
+    ];
     let of_others = others.into_iter().flatten();
     of_cases
         .chain(of_others)

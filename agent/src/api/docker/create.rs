@@ -326,6 +326,8 @@ fn resources(host: &HostConfig) -> Result<Resources, EngineError> {
         cpu_shares: some(host.cpu_shares),
         cpu_period: some(host.cpu_period),
         cpu_quota: Some(host.cpu_quota).filter(|quota| *quota != 0),
+        cpu_rt_period: some(host.cpu_realtime_period),
+        cpu_rt_runtime: some(host.cpu_realtime_runtime).and_then(|it| i64::try_from(it).ok()),
         cpuset: text(&host.cpuset_cpus),
         cpuset_mems: text(&host.cpuset_mems),
         blkio_weight: Some(host.blkio_weight).filter(|weight| *weight > 0),

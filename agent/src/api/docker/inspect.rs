@@ -349,6 +349,11 @@ pub(super) fn host_config_of(spec: &ContainerSpec) -> HostConfig {
         blkio_weight: limits.blkio_weight.unwrap_or_default(),
         cpu_period: limits.cpu_period.unwrap_or_default(),
         cpu_quota: limits.cpu_quota.unwrap_or_default(),
+        cpu_realtime_period: limits.cpu_rt_period.unwrap_or_default(),
+        cpu_realtime_runtime: limits
+            .cpu_rt_runtime
+            .and_then(|it| u64::try_from(it).ok())
+            .unwrap_or_default(),
         cpuset_cpus: limits.cpuset.clone().unwrap_or_default(),
         cpuset_mems: limits.cpuset_mems.clone().unwrap_or_default(),
         devices: spec.devices.iter().map(device).collect(),

@@ -78,6 +78,7 @@ fn task(name: &str, number: usize, words: &str) -> Task {
         failures: 0,
         restarts: 0,
         avoids: None,
+        condemned: None,
         start_after: Timestamp::EPOCH,
         created_at: second(1),
     };

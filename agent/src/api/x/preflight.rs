@@ -41,6 +41,7 @@ pub(super) async fn check(
         if is_alone {
             problems.extend(missing_devices(name, service));
             problems.extend(apparmor(name, service));
+            problems.extend(unkept(name, service));
             let replicas = scale.get(name).copied().or(replicas(service)).unwrap_or(1);
             problems.extend(shared(name, service, replicas));
         }
@@ -114,6 +115,16 @@ fn apparmor(name: &str, service: &ServiceSpec) -> Option<Problem> {
         text: format!("service `{name}`: this host has no AppArmor for the profile `{profile}`"),
         hint: format!("Remove `apparmor=…` from `security_opt:` of `{name}`."),
     })
+}
+
+/// Limits that this host's kernel, or the scheduler of its disks, does not know.
+fn unkept(name: &str, service: &ServiceSpec) -> Vec<Problem> {
+    let found = crate::container::unkept(&service.container).into_iter();
+    let problem = |why| Problem {
+        text: format!("service `{name}`: {why}"),
+        hint: format!("Remove the limit from `{name}`, or run it where there is such a thing."),
+    };
+    found.map(problem).collect()
 }
 
 fn replicas(service: &ServiceSpec) -> Option<u32> {

@@ -101,6 +101,9 @@ impl Limits<'_> {
             if let Some(quota) = cpu.quota() {
                 self.set("cpu.cfs_quota_us", &quota.to_string())?;
             }
+            if cpu.realtime_period().is_some() || cpu.realtime_runtime().is_some() {
+                self.real_time(cpu, &hierarchy.mount)?;
+            }
         }
         if hierarchy.has("cpuset") {
             if let Some(cpus) = cpu.cpus() {
@@ -111,6 +114,35 @@ impl Limits<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A new cgroup has no real time at all, and hands down no more than it has: each level above is
+    /// given as much as the root leaves.
+    ///
+    /// Source: `Documentation/scheduler/sched-rt-group.rst`.
+    fn real_time(&mut self, cpu: &LinuxCpu, root: &Path) -> Result<(), Failure> {
+        const RUNTIME: &str = "cpu.rt_runtime_us";
+        let read = |directory: &Path| number(&directory.join(RUNTIME)).unwrap_or(0);
+        let wanted = cpu.realtime_runtime().unwrap_or(0);
+        let above: Vec<PathBuf> = self
+            .directory
+            .ancestors()
+            .skip(1)
+            .take_while(|it| *it != root)
+            .map(Path::to_owned)
+            .collect();
+        for directory in above.iter().rev() {
+            let has = read(directory);
+            let enough = has.saturating_add(u64::try_from(wanted).unwrap_or(0));
+            // Other trees beside it may have taken their part: then only what is needed.
+            if fs::write(directory.join(RUNTIME), read(root).to_string()).is_err() {
+                let _ = fs::write(directory.join(RUNTIME), enough.to_string());
+            }
+        }
+        if let Some(period) = cpu.realtime_period() {
+            self.set("cpu.rt_period_us", &period.to_string())?;
+        }
+        self.set(RUNTIME, &wanted.to_string())
     }
 
     fn pids(&mut self, pids: &LinuxPids) -> Result<(), Failure> {
@@ -183,9 +215,8 @@ impl Limits<'_> {
     /// Kernels are built without some controls: what they cannot do is told, and no reason to refuse.
     fn wish(&mut self, file: &str, value: &str, what: &str) {
         if let Err(error) = fs::write(self.directory.join(file), value) {
-            self.warnings.push(format!(
-                "{what} is not supported by this kernel and ignored: {error}"
-            ));
+            self.warnings
+                .push(format!("{what} is not supported by this kernel: {error}"));
         }
     }
 }

@@ -135,6 +135,10 @@ impl Limits {
     }
 
     fn cpu(&mut self, cpu: &LinuxCpu) -> Result<(), Failure> {
+        if cpu.realtime_period().is_some() || cpu.realtime_runtime().is_some() {
+            let why = "control groups of version 2 do not divide real time";
+            return Err(Failure::refused("set", "cpu_rt_runtime", why));
+        }
         if let Some(shares) = cpu.shares().filter(|shares| *shares > 0) {
             self.set("cpu.weight", &weight_of_shares(shares).to_string())?;
         }
@@ -216,9 +220,8 @@ impl Limits {
 
     fn wish(&mut self, file: &str, value: &str, what: &str) {
         if let Err(error) = fs::write(self.directory.join(file), value) {
-            self.warnings.push(format!(
-                "{what} is not supported by this kernel and ignored: {error}"
-            ));
+            self.warnings
+                .push(format!("{what} is not supported by this kernel: {error}"));
         }
     }
 }

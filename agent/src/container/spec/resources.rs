@@ -127,6 +127,17 @@ pub(super) fn resources(
     Ok(resources)
 }
 
+/// Of these limits, those that only some kernels have: all else is left out.
+pub fn kernel_dependent(
+    wanted: &Resources,
+    disks: &[LimitedDisk],
+) -> Result<LinuxResources, SpecError> {
+    let mut resources = LinuxResources::default();
+    resources.set_cpu(cpu(wanted, &mut Vec::new())?);
+    resources.set_block_io(block_io(wanted, disks)?);
+    Ok(resources)
+}
+
 fn device_rules(input: &SpecInput<'_>) -> Result<Vec<DeviceRule>, SpecError> {
     if input.container.privileged {
         return Ok(vec![DeviceRule::all(Verdict::Allow)]);
@@ -235,7 +246,18 @@ fn cpu(wanted: &Resources, warnings: &mut Vec<String>) -> Result<Option<LinuxCpu
             "it must be at least 1 ms",
         ));
     }
+    if let (Some(runtime), Some(period)) = (wanted.cpu_rt_runtime, wanted.cpu_rt_period)
+        && u64::try_from(runtime).is_ok_and(|runtime| runtime > period)
+    {
+        return Err(refused(
+            "real-time CPU",
+            runtime,
+            "it is more than its period",
+        ));
+    }
     let mut cpu = LinuxCpu::default();
+    cpu.set_realtime_period(wanted.cpu_rt_period.filter(|period| *period != 0));
+    cpu.set_realtime_runtime(wanted.cpu_rt_runtime.filter(|runtime| *runtime != 0));
     cpu.set_shares(wanted.cpu_shares.filter(|shares| *shares != 0));
     cpu.set_period(period);
     cpu.set_quota(quota);

@@ -174,6 +174,7 @@ fn task(assigned: &AssignedTask, node: &Node, status: Option<TaskStatus>) -> Tas
         failures: assigned.failures,
         restarts: assigned.restarts,
         avoids: None,
+        condemned: None,
         start_after: assigned.start_after,
         created_at: assigned.created_at,
     }

@@ -64,7 +64,9 @@ impl Service<'_> {
         }
         for key in ["post_start", "pre_stop", "pre_start"] {
             for hook in self.node.get(key).map(Node::items).unwrap_or_default() {
-                if hook.get("command").is_none_or(|it| it.items().is_empty()) {
+                // Another image has a command of its own.
+                let other = key == "pre_start" && hook.get("image").is_some();
+                if !other && hook.get("command").is_none_or(|it| it.items().is_empty()) {
                     let title = format!(
                         "an entry of `{key}` of service `{}` has no `command`",
                         self.name

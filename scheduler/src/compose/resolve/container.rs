@@ -90,7 +90,7 @@ impl Resolver<'_> {
     }
 
     /// A name alone takes the project's value; without one the container's own stays.
-    fn variables(&self, node: &Node) -> BTreeMap<String, Option<String>> {
+    pub(super) fn variables(&self, node: &Node) -> BTreeMap<String, Option<String>> {
         let entries = node.get("environment").into_iter().flat_map(Node::entries);
         let found = entries.filter_map(|(name, entry)| {
             let own = entry.node.as_str().map(str::to_owned);

@@ -58,6 +58,8 @@ impl Resolver<'_> {
             cpu_shares: count(service, "cpu_shares"),
             cpu_period: count(service, "cpu_period"),
             cpu_quota: service.get_int("cpu_quota"),
+            cpu_rt_period: count(service, "cpu_rt_period"),
+            cpu_rt_runtime: service.get_int("cpu_rt_runtime"),
             cpuset: text(service, "cpuset"),
             cpuset_mems: None,
             blkio_weight,

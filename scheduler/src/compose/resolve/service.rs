@@ -70,6 +70,7 @@ impl Resolver<'_> {
                 .unwrap_or_default(),
             attach: node.get_bool("attach").unwrap_or(true),
             content_digest: files::digest(node, secrets, configs),
+            pre_start_of: None,
         }
     }
 }

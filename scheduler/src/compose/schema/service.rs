@@ -43,8 +43,8 @@ pub(in crate::compose) static ATTRIBUTES: &[Attribute] = &[
             long: &ANY_INT,
         }),
     ),
-    later("cpu_rt_period", &MICROSECONDS, REAL_TIME),
-    later("cpu_rt_runtime", &MICROSECONDS, REAL_TIME),
+    done("cpu_rt_period", &MICROSECONDS),
+    done("cpu_rt_runtime", &MICROSECONDS),
     done("cpus", &Shape::Float),
     done("cpuset", &Shape::Text),
     done("cpu_shares", &COUNT),
@@ -224,12 +224,10 @@ pub(in crate::compose) static ATTRIBUTES: &[Attribute] = &[
     done("volumes", &VOLUMES),
     done("volumes_from", &TEXT_SET),
     done("working_dir", &Shape::Text),
-    later("pre_start", &INIT_CONTAINERS, ""),
+    done("pre_start", &INIT_CONTAINERS),
     done("post_start", &HOOKS),
     done("pre_stop", &HOOKS),
 ];
-
-const REAL_TIME: &str = "cgroups of version 2 cannot give out real time; use `cap_add: [SYS_NICE]` with `ulimits: {rtprio: …}`";
 
 pub(super) static COMMAND: Shape = Shape::Form(Form {
     short: short::command,

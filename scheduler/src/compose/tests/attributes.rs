@@ -447,11 +447,8 @@ fn deployments() {
 #[test]
 fn what_cannot_be_run_yet_is_said_by_name() {
     for attribute in [
-        "cpu_rt_period: 1",
-        "cpu_rt_runtime: 1",
         "external_links: [x]",
         "models: [m]",
-        "pre_start: [{command: a}]",
         "provider: {type: t}",
         "storage_opt: {a: b}",
     ] {

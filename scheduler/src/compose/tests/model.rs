@@ -429,3 +429,64 @@ fn commands_around_the_life_take_variables_from_the_project() {
     );
     assert_eq!(spec.pre_stop[0].user.as_deref(), Some("root"));
 }
+
+#[test]
+fn steps_before_a_service_become_jobs_that_it_waits_for() {
+    let text = |image: &str| {
+        format!(
+            "services:\n  db: {{image: y}}\n  web:\n    image: {image}\n    user: u\n    entrypoint: [e]\n    \
+             depends_on: [db]\n    ports: ['80:80']\n    labels: {{a: b}}\n    volumes: ['v:/v']\n    deploy: {{replicas: 3}}\n    \
+             pre_start:\n      - {{command: a b, environment: [A=1]}}\n      - {{image: z, per_replica: true, privileged: true}}\n\
+             volumes: {{v: }}\n"
+        )
+    };
+    let found = stack(&text("x"));
+    let needs = |name: &str| {
+        let names = found.services[name].depends_on.iter();
+        let names = names.map(|(name, it)| format!("{name} {:?}", it.condition));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let completed = |number: u32| format!("web-pre-start-{number} ServiceCompletedSuccessfully");
+    let db = "db ServiceStarted";
+    assert_eq!(needs("web-pre-start-1"), db);
+    assert_eq!(needs("web-pre-start-2"), format!("{db}, {}", completed(1)));
+    assert_eq!(
+        needs("web"),
+        format!("{db}, {}, {}", completed(1), completed(2))
+    );
+    let one = &found.services["web-pre-start-1"];
+    assert_eq!(
+        one.mode,
+        ServiceMode::ReplicatedJob {
+            completions: 1,
+            concurrent: 0
+        }
+    );
+    assert_eq!(one.pre_start_of.as_deref(), Some("web"));
+    assert_eq!(one.container.image, "x");
+    assert_eq!(one.container.entrypoint, Some(vec!["a".into(), "b".into()]));
+    assert_eq!(one.container.user.as_deref(), Some("u"));
+    assert_eq!(one.container.environment["A"].as_deref(), Some("1"));
+    assert!(one.container.ports.is_empty() && !one.container.labels.contains_key("a"));
+    assert_eq!(one.container.mounts, found.services["web"].container.mounts);
+    let two = &found.services["web-pre-start-2"];
+    assert_eq!(
+        two.mode,
+        ServiceMode::ReplicatedJob {
+            completions: 3,
+            concurrent: 0
+        }
+    );
+    assert_eq!(two.container.image, "z");
+    assert_eq!(
+        (&two.container.entrypoint, &two.container.user),
+        (&None, &None)
+    );
+    assert!(two.container.privileged && !one.container.privileged);
+    // Another service needs its steps anew.
+    let other = stack(&text("w"));
+    assert_ne!(
+        other.services["web-pre-start-2"],
+        found.services["web-pre-start-2"]
+    );
+}

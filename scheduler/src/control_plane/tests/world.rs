@@ -431,6 +431,9 @@ fn service(stack_name: &str, line: &str, stack: &mut Stack) -> ServiceSpec {
                     },
                 });
             }
+            "inside" => {
+                container.network = NetworkMode::Service(words.next().unwrap().into());
+            }
             "named" => spec.container_name = Some(words.next().unwrap().into()),
             "start-first" => spec.update.order = UpdateOrder::StartFirst,
             "one-by-one" => spec.update.parallelism = 1,

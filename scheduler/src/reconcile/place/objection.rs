@@ -16,6 +16,11 @@ pub enum Unplaceable {
     Constraint {
         error: String,
     },
+    /// Two containers whose namespaces or volumes it shares are on different nodes.
+    Apart {
+        one: String,
+        other: String,
+    },
     /// Each node's first objection, counted.
     Refused(BTreeMap<Objection, usize>),
 }
@@ -38,6 +43,10 @@ pub enum Objection {
     },
     HasNotTheVolume {
         volume: String,
+    },
+    /// It shares a namespace or volumes with this container, which is on another node.
+    NotBeside {
+        container: String,
     },
     EnoughReplicas {
         most: u32,
@@ -71,6 +80,12 @@ impl fmt::Display for Objection {
             Self::LacksConstraint { constraint } => write!(f, "without `{constraint}`"),
             Self::OtherPlatform { platform } => write!(f, "not of platform {platform}"),
             Self::HasNotTheVolume { volume } => write!(f, "without the data of volume `{volume}`"),
+            Self::NotBeside { container } => {
+                write!(
+                    f,
+                    "without container {container}, whose namespace or volumes it shares"
+                )
+            }
             Self::EnoughReplicas { most } => write!(f, "with {most} of its containers already"),
             Self::TooFewCpus => f.write_str("with too few CPUs"),
             Self::TooLittleMemory => f.write_str("with too little memory"),
@@ -90,6 +105,10 @@ impl fmt::Display for Unplaceable {
                 write!(f, "waiting until volume {volume} has been deleted")
             }
             Self::Constraint { error } => write!(f, "no node can run it: {error}"),
+            Self::Apart { one, other } => write!(
+                f,
+                "no node can run it: it shares namespaces or volumes with {one} and {other}, which are on different nodes"
+            ),
             Self::Refused(objections) => {
                 f.write_str("no node can run it: ")?;
                 for (number, (objection, count)) in by_count(objections).into_iter().enumerate() {

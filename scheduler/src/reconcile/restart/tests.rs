@@ -1,6 +1,6 @@
 use super::*;
 use crate::control_plane::Input;
-use crate::control_plane::tests::world::{World, node};
+use crate::control_plane::tests::world::{Fate, World, node};
 use crate::model::service::RestartCondition::{Always, Never, OnFailure, UnlessStopped};
 use crate::model::task::TaskState::{Complete, Failed, Rejected, Shutdown};
 use crate::report::{Report, Rerun};
@@ -85,6 +85,51 @@ fn waits_double_up_to_a_minute_and_a_good_run_begins_anew() {
         &ended(Failed, 10, 40, 40),
         "1 in a row, after 100ms",
     );
+}
+
+#[test]
+fn a_window_says_how_long_a_good_run_is() {
+    let policy = RestartPolicy {
+        condition: OnFailure,
+        max_attempts: 2,
+        window: Duration::from_secs(3),
+        ..RestartPolicy::default()
+    };
+    let tally = Tally {
+        restarts: 7,
+        failures: 2,
+    };
+    let after = |ran| restart(&policy, &ended(Failed, ran, 0, 0).status, tally);
+    assert_eq!(after(2), None, "two attempts in a row were not enough");
+    assert_eq!(after(3).map(|it| it.failures), Some(1));
+}
+
+/// What becomes of a service that is found unhealthy.
+#[track_caller]
+fn check_ill(drawing: &str, trace: &str, tasks: &str) {
+    let mut world = World::new();
+    world.fate("web", Fate::Health(HealthStatus::Healthy));
+    world.up(drawing).unwrap();
+    world.settle();
+    world.take_trace();
+    world.fate("web", Fate::Health(HealthStatus::Unhealthy));
+    world.round();
+    world.round();
+    world.fate("web", Fate::Health(HealthStatus::Healthy));
+    world.wait(Duration::from_secs(1));
+    world.settle();
+    assert_eq!(world.take_trace(), trace);
+    assert_eq!(world.tasks(), tasks);
+}
+
+#[test]
+fn what_is_unhealthy_is_ended_and_run_again_where_its_policy_says_so() {
+    check_ill(
+        "web v1 restart always",
+        "stop shop-web-1 | prepare shop-web-1 | start shop-web-1",
+        "web.1 running",
+    );
+    check_ill("web v1", "", "web.1 running");
 }
 
 #[test]

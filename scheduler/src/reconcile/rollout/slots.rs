@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::model::node::{Availability, NodeStatus};
 use crate::model::rollout::RolloutPhase;
 use crate::model::service::Service;
-use crate::model::task::{DesiredState, HealthStatus, Task, TaskState};
+use crate::model::task::{DesiredState, HealthStatus, Task, TaskState, WaitsFor};
 use crate::model::time::Timestamp;
 use crate::reconcile::gate::{self, Gate};
 use crate::reconcile::place::{self, Objection};
@@ -280,8 +280,11 @@ fn start_period(service: &Service) -> Duration {
 
 /// It waits for a service that it depends on, which has a deadline of its own.
 fn is_held_back(state: &State, service: &Service, new: &Task) -> bool {
-    new.waits_for == crate::model::task::WaitsFor::Dependencies
-        && gate::gate(state, service) != Gate::Open
+    match (new.waits_for, gate::gate(state, service)) {
+        (WaitsFor::Nothing, _) | (_, Gate::Open) => false,
+        (WaitsFor::WhatComes, Gate::Failed(_)) => false,
+        (WaitsFor::WhatComes | WaitsFor::Dependencies, _) => true,
+    }
 }
 
 fn overdue(

@@ -154,6 +154,7 @@ fn task<'a>(
         failures: 0,
         restarts: 0,
         avoids: None,
+        condemned: None,
         start_after: Timestamp::EPOCH,
         created_at: Timestamp::EPOCH,
     };

@@ -89,7 +89,7 @@ fn a_kernel_that_does_not_count_swap_is_told_and_the_memory_is_bounded_all_the_s
         json!({ "memory": { "limit": 4096, "swap": 8192 } }),
         &["memory.swap.max"],
         "memory.max: 4096\n\
-         warning: swap limit is not supported by this kernel and ignored: Is a directory",
+         warning: swap limit is not supported by this kernel: Is a directory",
     );
 }
 
@@ -148,7 +148,7 @@ fn a_weight_goes_to_the_scheduler_that_the_kernel_has() {
     check(
         io(300),
         &["io.bfq.weight", "io.weight"],
-        "warning: block I/O weight is not supported by this kernel and ignored: Is a directory",
+        "warning: block I/O weight is not supported by this kernel: Is a directory",
     );
 }
 
