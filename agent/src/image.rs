@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | [`reference`] | `busybox` → `docker.io/library/busybox:latest` | yes |
 //! | [`digest`] | `sha256:…` and hashing streams | yes |
+//! | [`artifact`] | what a registry holds that is no image | |
 //! | [`peer`] | taking an image over from other hosts, whatever the way to them | |
 //! | [`platform`] | which of several images is best here | yes |
 //! | [`config`] | what an image says about its containers | yes |
@@ -29,6 +30,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
 mod archive;
+pub mod artifact;
 mod catalogue;
 pub mod config;
 pub mod credentials;

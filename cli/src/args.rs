@@ -60,7 +60,7 @@ fn with_defaults(command: clap::Command, variables: &BTreeMap<String, String>) -
 /// Options that stand before the command.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Global {
-    /// Compose file; may be repeated, `-` is standard input
+    /// Compose file, `-` for standard input, or a Git or oci:// URL; may be repeated
     #[arg(short, long = "file", value_name = "PATH")]
     pub(crate) files: Vec<PathBuf>,
     /// Name of the project

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`args`], [`commands`] | what can be asked for; a file for each command |
 //! | [`project`] | which files, variables and name a command is about |
+//! | [`disk`], [`remote`] | where these files are read, and fetched from elsewhere |
 //! | [`connect`], [`docker`] | the client of the node's socket, and the answers it reads |
 //! | [`deploy`], [`follow`], [`progress`] | asks for a change, waits for it, shows it |
 //! | [`log`], [`session`], [`terminal`] | what containers say, and talking to them |
@@ -14,6 +15,7 @@ mod args;
 mod commands;
 mod connect;
 mod deploy;
+mod disk;
 mod docker;
 mod error;
 mod follow;
@@ -22,6 +24,7 @@ mod nodes;
 mod output;
 mod progress;
 mod project;
+mod remote;
 mod session;
 mod terminal;
 

@@ -8,18 +8,21 @@
 //! `-p NAME` no file at all.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use scheduler::compose::{
-    self, Color, Diagnostic, Files, Lints, LoadOptions, Project, Purpose, Resources, Source, Steps,
-    discover, dotenv, render_all,
+    self, Color, Diagnostic, FetchError, Files, Lints, LoadOptions, Project, Purpose, Remote,
+    Resources, Source, Steps, discover, dotenv, render_all,
 };
 
 use crate::args::{Ansi, Global, ProgressMode};
 use crate::connect::{ApiError, Client, Endpoint, node};
+use crate::disk::{self, Disk};
 use crate::error::Failure;
 use crate::output::{self, Colour};
 use crate::progress::Progress;
@@ -35,6 +38,9 @@ pub(crate) struct Context {
     pub(crate) global: Global,
     environment: BTreeMap<String, String>,
     directory: PathBuf,
+    disk: Disk,
+    /// Standard input can be read only once, and a command may load its project twice.
+    stdin: OnceLock<String>,
 }
 
 /// A project that is known by its name.
@@ -87,19 +93,6 @@ pub(crate) enum Warnings {
     Json,
 }
 
-/// The disk, for the loader.
-struct Disk;
-
-impl Files for Disk {
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
-    }
-
-    fn exists(&self, path: &Path) -> bool {
-        path.exists()
-    }
-}
-
 impl Context {
     pub(crate) fn new(global: Global) -> Result<Self, Failure> {
         // Variables that are not text cannot be used in a file of text.
@@ -112,11 +105,17 @@ impl Context {
             let variable = environment.entry("PWD".to_owned());
             variable.or_insert_with(|| here.to_owned());
         }
-        Ok(Self {
+        let mut context = Self {
             global,
+            disk: Disk::new(BTreeMap::new()),
             environment,
             directory,
-        })
+            stdin: OnceLock::new(),
+        };
+        let mut variables = context.environment.clone();
+        variables.extend(context.options_of_dotenv());
+        context.disk = Disk::new(variables);
+        Ok(context)
     }
 
     /// What the `.env` files set of the variables that stand for options (`COMPOSE_…`), and the
@@ -218,7 +217,7 @@ impl Context {
             Colour::On => Color::Ansi,
             Colour::Off => Color::Plain,
         };
-        let project = compose::load(&options, &Disk).map_err(|failure| {
+        let project = compose::load(&options, &self.disk).map_err(|failure| {
             if warnings == Warnings::Json {
                 output::note(as_json(&[failure.warnings, failure.errors].concat()));
                 return Failure::silent(1);
@@ -246,7 +245,7 @@ impl Context {
             ..Steps::default()
         };
         let options = self.load_options(&[], steps, Warnings::Shown)?;
-        Ok(compose::check(&options, &Disk, lints))
+        Ok(compose::check(&options, &self.disk, lints))
     }
 
     /// Loads the project and checks that it has these services.
@@ -305,25 +304,32 @@ impl Context {
         }
         let base = self.base_directory();
         let mut environment = self.with_dotenv(&base)?;
-        let files = self.files(&base, &environment, warnings)?;
-        let first = files
+        let Chosen { files, fetched } = self.files(&base, &environment, warnings)?;
+        let is_fetched = |path: &PathBuf| fetched.iter().any(|root| path.starts_with(root));
+        let parent = |path: Option<&PathBuf>| path?.parent().map(compose::clean);
+        let local = files
             .first()
-            .filter(|it| it.as_os_str() != "-")
-            .and_then(|it| it.parent());
-        let project_directory = match &self.global.project_directory {
-            Some(directory) => self.directory.join(directory),
-            None => first.map_or_else(|| self.directory.clone(), Path::to_owned),
-        };
-        if project_directory != base {
-            for (key, value) in self.with_dotenv(&project_directory)? {
+            .filter(|it| it.as_os_str() != "-" && !is_fetched(it));
+        let given = self.global.project_directory.as_ref();
+        let given = given.map(|it| compose::clean(&self.directory.join(it)));
+        let here = given.clone().or_else(|| parent(local));
+        let here = here.unwrap_or_else(|| self.directory.clone());
+        if here != base {
+            for (key, value) in self.with_dotenv(&here)? {
                 environment.entry(key).or_insert(value);
             }
         }
-        let sources = files.into_iter().map(source).collect::<Result<_, _>>()?;
+        // A project from elsewhere has its own directory, but the name and the variables of the place
+        // where it is used.
+        let elsewhere = parent(files.iter().find(|it| is_fetched(it)));
+        let elsewhere = elsewhere.filter(|_| given.is_none());
+        let sources = files.into_iter().map(|it| self.source(it));
         Ok(LoadOptions {
-            files: sources,
-            project_directory,
+            files: sources.collect::<Result<_, _>>()?,
+            fetched,
+            project_directory: elsewhere.unwrap_or_else(|| here.clone()),
             project_name: self.explicit_name(&environment),
+            name_directory: Some(here),
             profiles: self.profiles(&environment),
             environment,
             services: services.to_vec(),
@@ -331,11 +337,38 @@ impl Context {
         })
     }
 
-    fn base_directory(&self) -> PathBuf {
-        match &self.global.project_directory {
-            Some(directory) => self.directory.join(directory),
-            None => self.directory.clone(),
+    /// The file, with its text if that can be read only once.
+    fn source(&self, path: PathBuf) -> Result<Source, Failure> {
+        if path.as_os_str() != "-" {
+            return Ok(Source { path, text: None });
         }
+        let text = match self.stdin.get() {
+            Some(text) => text.clone(),
+            None => {
+                let text = disk::read_text(io::stdin())
+                    .context("cannot read the Compose file from standard input")?;
+                self.stdin.get_or_init(|| text).clone()
+            }
+        };
+        Ok(Source {
+            path,
+            text: Some(text),
+        })
+    }
+
+    /// Where files are looked for, and the first `.env`: the directory that was named, or that of the first
+    /// file that was.
+    fn base_directory(&self) -> PathBuf {
+        let is_local = |path: &&PathBuf| {
+            let remote = path
+                .to_str()
+                .is_some_and(|it| !matches!(Remote::parse(it), Ok(None)));
+            path.as_os_str() != "-" && !remote
+        };
+        let named = self.global.project_directory.as_deref();
+        let first = self.global.files.first().filter(is_local);
+        let directory = named.or_else(|| first?.parent());
+        compose::clean(&self.directory.join(directory.unwrap_or(Path::new(""))))
     }
 
     fn explicit_name(&self, environment: &BTreeMap<String, String>) -> Option<String> {
@@ -370,22 +403,15 @@ impl Context {
         base: &Path,
         environment: &BTreeMap<String, String>,
         warnings: Warnings,
-    ) -> Result<Vec<PathBuf>, Failure> {
-        let absolute = |path: PathBuf| match path.as_os_str() == "-" {
-            true => path,
-            false => self.directory.join(path),
-        };
+    ) -> Result<Chosen, Failure> {
         if !self.global.files.is_empty() {
-            return Ok(self.global.files.iter().cloned().map(absolute).collect());
+            return self.chosen(self.global.files.iter().cloned());
         }
         if let Some(listed) = environment.get("COMPOSE_FILE").filter(|it| !it.is_empty()) {
             let separator = environment
                 .get("COMPOSE_PATH_SEPARATOR")
                 .map(String::as_str);
-            return Ok(discover::split_compose_file(listed, separator)
-                .into_iter()
-                .map(absolute)
-                .collect());
+            return self.chosen(discover::split_compose_file(listed, separator).into_iter());
         }
         let Some(found) = discover::find(base, &|path| path.is_file()) else {
             return Err(Failure::new(format!(
@@ -408,14 +434,40 @@ impl Context {
                 ignored.join(", ")
             ));
         }
-        Ok(found.files)
+        Ok(Chosen {
+            files: found.files,
+            fetched: Vec::new(),
+        })
+    }
+
+    /// The files of these names; those that are elsewhere are fetched.
+    fn chosen(&self, names: impl Iterator<Item = PathBuf>) -> Result<Chosen, Failure> {
+        let mut chosen = Chosen::default();
+        for name in names {
+            let remote = match name.to_str().map(Remote::parse) {
+                Some(Ok(remote)) => remote,
+                Some(Err(error)) => return Err(unfetched(&name, error.into())),
+                None => None,
+            };
+            chosen.files.push(match remote {
+                Some(remote) => {
+                    let fetched = self.disk.fetch(&remote);
+                    let fetched = fetched.map_err(|error| unfetched(&name, error))?;
+                    chosen.fetched.push(fetched.root);
+                    fetched.file
+                }
+                None if name.as_os_str() == "-" => name,
+                None => self.directory.join(name),
+            });
+        }
+        Ok(chosen)
     }
 
     /// The environment over the variables of `--env-file`, or of `.env` in the directory.
     fn with_dotenv(&self, directory: &Path) -> Result<BTreeMap<String, String>, Failure> {
         let mut variables = BTreeMap::new();
         for (path, presence) in self.dotenv_files(directory) {
-            let text = match std::fs::read_to_string(&path) {
+            let text = match File::open(&path).and_then(disk::read_text) {
                 Ok(text) => text,
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound
@@ -475,24 +527,31 @@ impl Context {
     }
 }
 
+/// The files of a project.
+#[derive(Default)]
+struct Chosen {
+    /// Absolute, or `-`.
+    files: Vec<PathBuf>,
+    /// Directories of those that were fetched.
+    fetched: Vec<PathBuf>,
+}
+
+fn unfetched(name: &Path, error: FetchError) -> Failure {
+    let failure = Failure::new(format!(
+        "`{}` cannot be fetched: {}",
+        name.display(),
+        error.message
+    ));
+    match error.hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Presence {
     Required,
     Optional,
-}
-
-fn source(path: PathBuf) -> Result<Source, Failure> {
-    if path.as_os_str() != "-" {
-        return Ok(Source { path, text: None });
-    }
-    let mut text = String::new();
-    io::stdin()
-        .read_to_string(&mut text)
-        .context("cannot read the Compose file from standard input")?;
-    Ok(Source {
-        path,
-        text: Some(text),
-    })
 }
 
 /// Diagnostics for editors, without a newline at the end.

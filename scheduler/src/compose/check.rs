@@ -496,7 +496,7 @@ pub(super) fn is_remote(text: &str) -> bool {
 }
 
 /// Removes `.` and `..` from an absolute path without looking at the disk.
-pub(super) fn clean(path: &Path) -> PathBuf {
+pub fn clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
     for component in path.components() {
         match component {

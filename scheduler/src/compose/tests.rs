@@ -5,6 +5,7 @@ mod canonical;
 mod discovery;
 mod errors;
 mod grammar;
+mod laws;
 mod lints;
 mod merging;
 mod mistakes;
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Files, LoadOptions, Project, Source, load};
+use super::{Failure, FetchError, Fetched, Files, LoadOptions, Project, Remote, Source, load};
 
 /// Files that exist only in the test.
 #[derive(Default)]
@@ -31,6 +32,23 @@ impl Files for Disk {
 
     fn exists(&self, path: &Path) -> bool {
         self.0.contains_key(path)
+    }
+
+    /// `git://host/NAME` is the folder of that name.
+    fn fetch(&self, remote: &Remote) -> Result<Fetched, FetchError> {
+        let name = match remote {
+            Remote::Git(it) => it.url.trim_start_matches("git://host/"),
+            Remote::Artifact(it) => it,
+        };
+        let root = Path::new("/fetched").join(name);
+        let file = root.join("compose.yaml");
+        match self.exists(&file) {
+            true => Ok(Fetched { file, root }),
+            false => Err(FetchError {
+                message: "there is none".to_owned(),
+                hint: None,
+            }),
+        }
     }
 }
 

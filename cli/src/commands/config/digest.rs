@@ -3,9 +3,9 @@
 //!
 //! The node knows the digests of the images that it has; an image that it has not is to be pulled first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use scheduler::compose::Project;
+use scheduler::compose::{Project, Tree};
 use serde::Deserialize;
 
 use crate::connect::{Client, escape};
@@ -18,15 +18,33 @@ struct Image {
     repo_digests: Option<Vec<String>>,
 }
 
+/// The images that the files name.
+fn images(project: &Project) -> BTreeSet<&String> {
+    let Some(Tree::Map(services)) = project.canonical.sections().get("services") else {
+        return BTreeSet::new();
+    };
+    services.values().filter_map(image).collect()
+}
+
+fn image(service: &Tree) -> Option<&String> {
+    match service {
+        Tree::Map(service) => match service.get("image")? {
+            Tree::Text(name) => Some(name),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// The images of a project, by how the files call them, each with its digest.
 pub(super) async fn pinned(
     client: &Client,
     project: &Project,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let mut pinned = BTreeMap::new();
-    for service in project.stack.services.values() {
-        let name = &service.container.image;
-        if name.is_empty() || name.contains('@') || pinned.contains_key(name) {
+    // One that is built and has no name is not in any registry.
+    for name in images(project) {
+        if name.is_empty() || name.contains('@') {
             continue;
         }
         let path = format!("/images/{}/json", escape(name));

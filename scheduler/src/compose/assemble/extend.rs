@@ -70,6 +70,7 @@ impl Assembler<'_> {
         }
         let path = vec!["services".to_owned(), base.name.to_owned()];
         let mut node = self.check(&SERVICE, entry.node.clone(), base.directory, scope, path);
+        self.confine_service(&node);
         let Some(extends) = node.remove("extends") else {
             return Some(node);
         };
@@ -118,7 +119,7 @@ impl Assembler<'_> {
             let named = Some((span, of.name));
             return self.extended(&Base { name, named, ..*of }, scope, chain);
         };
-        let file = self.located(file);
+        let file = self.origin(file, at)?;
         let services = self.services_of(&file, at, scope)?;
         if !services.contains_key(name) {
             self.missing_base(name, span, &file, &services);

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Assembler, MAX_CHAIN, Scope};
-use crate::compose::check::is_remote;
 use crate::compose::document::Node;
 use crate::compose::dotenv::{self, Format};
 use crate::compose::{Source, environment};
@@ -19,14 +18,7 @@ impl Assembler<'_> {
         let mut sources = Vec::new();
         for node in paths.items() {
             let text = node.as_str()?;
-            if let Some(kind) = remote(text) {
-                let title = format!("`{text}`: including {kind} is not supported yet");
-                let help = "only local files can be included";
-                self.problems.error(node.span, title).set_help(help);
-                self.incomplete = true;
-                return None;
-            }
-            let path = self.located(text);
+            let path = self.origin(text, node.span)?;
             if self.including.contains(&path) || self.including.len() >= MAX_CHAIN {
                 let chain: Vec<_> = self
                     .including
@@ -86,10 +78,11 @@ impl Assembler<'_> {
                     .iter()
                     .filter_map(|it| Some((self.located(it.as_str()?), it.span)));
                 files.extend(named.filter(|(path, _)| path != Path::new("/dev/null")));
+                files.retain(|(path, span)| self.confine(path, *span));
             }
             None => {
                 let default = directory.join(".env");
-                if self.files.exists(&default) {
+                if self.is_allowed(&default, entry.span) && self.files.exists(&default) {
                     files.push((default, entry.span));
                 }
             }
@@ -124,12 +117,4 @@ impl Assembler<'_> {
         }
         environment
     }
-}
-
-/// What a text names that is not a file of this host.
-fn remote(text: &str) -> Option<&'static str> {
-    if text.starts_with("oci://") {
-        return Some("an artifact of a registry");
-    }
-    is_remote(text).then_some("a Git repository")
 }

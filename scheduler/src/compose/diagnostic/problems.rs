@@ -46,6 +46,12 @@ impl Problems {
         u32::try_from(self.sources.len()).unwrap_or(u32::MAX)
     }
 
+    /// The file that a place is in.
+    pub(in crate::compose) fn path(&self, span: Span) -> Option<&Path> {
+        let source = self.sources.get(usize::try_from(span.file).ok()?)?;
+        Some(&source.path)
+    }
+
     /// Remembers by what a file was included.
     pub(in crate::compose) fn add_included(&mut self, file: u32, named: Span) {
         self.origins.included(file, named);

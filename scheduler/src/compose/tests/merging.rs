@@ -235,19 +235,91 @@ fn what_includes_goes_over_what_is_included() {
 }
 
 #[test]
-fn what_is_elsewhere_is_not_included_yet() {
-    for (text, kind) in [
-        ("oci://registry/project:1", "an artifact of a registry"),
-        ("https://github.com/a/b.git#main:sub", "a Git repository"),
-        ("git@github.com:a/b.git", "a Git repository"),
+fn what_is_elsewhere_is_fetched_and_has_its_own_directory() {
+    let project = Case::new(
+        "=== compose.yaml
+include: ['git://host/a#main', {path: ['oci://b', over.yaml]}]
+services:
+  c: {image: c, extends: {file: 'git://host/a', service: a}}
+=== over.yaml
+services: {b: {hostname: h}}
+=== /fetched/a/compose.yaml
+services: {a: {image: \"a:$V\", env_file: a.env, volumes: ['./data:/data']}}
+=== /fetched/a/.env
+V=1
+=== /fetched/a/a.env
+A=1
+=== /fetched/b/compose.yaml
+services: {b: {image: b}}
+",
+    )
+    .project();
+    let yaml = project.canonical.to_yaml();
+    for part in [
+        "image: a:1",
+        "source: /fetched/a/data",
+        "A: \"1\"",
+        "hostname: h",
+    ] {
+        assert!(yaml.contains(part), "{part}: {yaml}");
+    }
+}
+
+#[test]
+fn what_cannot_be_fetched_is_an_error_where_it_is_named() {
+    for (text, why) in [
+        ("oci://registry/project:1", "there is none"),
+        (
+            "https://host/compose.yaml",
+            "`https://host/compose.yaml` is neither a Git repository nor an artifact of a registry",
+        ),
+        ("git@host:a.git#:../x", "`../x` leads out of the repository"),
     ] {
         let failure = Case::new(&format!("include: ['{text}']"))
             .load()
             .unwrap_err();
         assert_eq!(
             titles(&failure.errors),
-            format!("compose.yaml:1:11 `{text}`: including {kind} is not supported yet\n")
+            format!("compose.yaml:1:11 `{text}` cannot be fetched: {why}\n")
         );
+    }
+}
+
+#[test]
+fn a_fetched_file_reads_nothing_of_this_host() {
+    for (text, path) in [
+        ("include: [/etc/passwd]", "/etc/passwd"),
+        ("include: [../../etc/passwd]", "/etc/passwd"),
+        (
+            "include: [{path: b.yaml, env_file: /etc/passwd}]",
+            "/etc/passwd",
+        ),
+        (
+            "services: {a: {image: x, env_file: /fetched/a/../../etc/x}}",
+            "/fetched/a/../../etc/x",
+        ),
+        (
+            "services: {a: {image: x, env_file: [{path: /x, required: false}]}}",
+            "/x",
+        ),
+        ("services: {a: {image: x, label_file: ../x}}", "/fetched/x"),
+        ("services: {a: {image: x, env_file: ~/x}}", "/home/me/x"),
+        (
+            "services: {a: {extends: {file: /etc/x, service: a}}}",
+            "/etc/x",
+        ),
+        ("secrets: {a: {file: /etc/shadow}}", "/etc/shadow"),
+        ("configs: {a: {file: ../x}}", "/fetched/x"),
+    ] {
+        let files = format!(
+            "=== compose.yaml\ninclude: ['git://host/a']\n=== /fetched/a/compose.yaml\n{text}\n=== /fetched/a/b.yaml\nservices: {{}}\n"
+        );
+        let said = match Case::new(&files).load() {
+            Ok(_) => String::new(),
+            Err(failure) => titles(&failure.errors),
+        };
+        let wanted = format!("{path} is outside of what was fetched");
+        assert!(said.contains(&wanted), "{text}: {said}");
     }
 }
 

@@ -112,14 +112,14 @@ fn services_must_be_there() {
 
 #[test]
 fn the_project_name_has_rules() {
-    assert_snapshot!(shown("name: My Shop\nservices:\n  web: {image: nginx}\n"), @"
-    error: invalid project name `My Shop`: it must consist only of lowercase alphanumeric characters, hyphens, and underscores as well as start with a letter or number
+    assert_snapshot!(shown("name: -!-\nservices:\n  web: {image: nginx}\n"), @"
+    error: no name of a project can be made of `-!-`
      --> compose.yaml:1:7
       |
-    1 | name: My Shop
-      |       ^^^^^^^
+    1 | name: -!-
+      |       ^^^
       |
-    help: for example `myshop`
+    help: it consists of lowercase letters, digits, `-` and `_`
     ");
 }
 
