@@ -30,7 +30,7 @@ bounded() {
 }
 
 install_missing() {
-    wanted="gcc libc6-dev nftables iproute2 procps curl util-linux busybox-static runc docker-registry openssl zstd python3-pip"
+    wanted="gcc libc6-dev nftables iproute2 procps curl git util-linux busybox-static runc docker-registry openssl zstd python3-pip"
     missing=
     for package in $wanted; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"

@@ -17,8 +17,6 @@ mod dockerd;
 mod peers;
 mod table;
 
-use std::time::{Duration, Instant};
-
 use dockerd::Dockerd;
 use peers::{Bundle, Podman};
 use support::Host;

@@ -35,6 +35,8 @@ const HOW_TO_GET_IT: &str = "Docker Compose 2.40.3 is not there: `tests/run.sh` 
 struct Case {
     name: String,
     directory: PathBuf,
+    /// What stands before `config`.
+    options: Vec<String>,
 }
 
 fn root() -> PathBuf {
@@ -44,7 +46,7 @@ fn root() -> PathBuf {
         .unwrap()
 }
 
-/// The projects of `cases/`, and the examples.
+/// The projects of `cases/`, the examples, and the file that the loader's own tests know by heart.
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (folder, prefix) in [("tests/compose/cases", ""), ("examples", "example-")] {
@@ -52,22 +54,25 @@ fn cases() -> Vec<Case> {
             let directory = entry.unwrap().path();
             if directory.is_dir() {
                 let name = directory.file_name().unwrap().to_str().unwrap();
-                let name = format!("{prefix}{name}");
-                cases.push(Case { name, directory });
+                let text = fs::read_to_string(directory.join("args")).unwrap_or_default();
+                cases.push(Case {
+                    name: format!("{prefix}{name}"),
+                    options: text.split_whitespace().map(str::to_owned).collect(),
+                    directory,
+                });
             }
         }
     }
+    cases.push(Case {
+        name: "loader".to_owned(),
+        directory: root().join("scheduler/src/compose/tests"),
+        options: vec!["-f".to_owned(), "everything.yaml".to_owned()],
+    });
     cases.sort_by(|a, b| a.name.cmp(&b.name));
     cases
 }
 
 impl Case {
-    /// What stands before `config`.
-    fn options(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.directory.join("args")).unwrap_or_default();
-        text.split_whitespace().map(str::to_owned).collect()
-    }
-
     fn config(&self, program: &Path, arguments: &[&str]) -> Output {
         self.config_with(program, &[], arguments)
     }
@@ -75,7 +80,7 @@ impl Case {
     /// With more options before `config`.
     fn config_with(&self, program: &Path, before: &[&str], after: &[&str]) -> Output {
         let mut command = bare(program, &self.directory);
-        command.args(self.options()).args(before);
+        command.args(&self.options).args(before);
         command.arg("config").args(after).output().unwrap()
     }
 }
