@@ -1,11 +1,9 @@
 //! The commands: one file each, with its arguments (whose comments are the help) and its `run`.
 
-use std::process::ExitCode;
-
 use clap::Subcommand;
 
 use self::refused::Missing;
-use crate::error::Failure;
+pub(crate) use crate::error::Outcome;
 use crate::project::Context;
 
 pub(crate) mod agent;
@@ -48,9 +46,6 @@ mod volumes;
 mod wait;
 mod watch;
 mod why;
-
-/// The exit code, or why there is none to be proud of.
-pub(crate) type Outcome = Result<ExitCode, Failure>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

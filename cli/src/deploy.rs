@@ -11,9 +11,8 @@ use scheduler::model::task::TaskState;
 use scheduler::status::{ContainerStatus, ServicePhase, ServiceStatus, StackStatus};
 use serde::Serialize;
 
-use crate::commands::Outcome;
 use crate::connect::{ApiError, Client};
-use crate::error::{Failure, INTERRUPTED};
+use crate::error::{Failure, INTERRUPTED, Outcome};
 use crate::follow::{self, Verdict, stack_path};
 use crate::log::{Query, Reader};
 use crate::output;

@@ -9,9 +9,13 @@
 //! | 130 | ended by Ctrl-C |
 
 use std::fmt::Write;
+use std::process::ExitCode;
 
 use crate::connect::ApiError;
 use crate::output::{self, Colour};
+
+/// The exit code of a command, or why there is none to be proud of.
+pub(crate) type Outcome = Result<ExitCode, Failure>;
 
 /// Why a command ends without success.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`args`], [`commands`] | what can be asked for; a file for each command |
+//! | [`cli`], [`args`], [`commands`] | what can be asked for; a file for each command |
 //! | [`project`] | which files, variables and name a command is about |
 //! | [`disk`], [`remote`] | where these files are read, and fetched from elsewhere |
 //! | [`connect`], [`docker`] | the client of the node's socket, and the answers it reads |
@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod args;
+mod cli;
 mod commands;
 mod connect;
 mod deploy;
@@ -31,10 +32,10 @@ mod terminal;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::args::Cli;
+use crate::cli::Cli;
+use crate::commands::Command;
 use crate::commands::refused::Missing;
-use crate::commands::{Command, Outcome};
-use crate::error::Failure;
+use crate::error::{Failure, Outcome};
 use crate::project::Context;
 
 fn main() -> ExitCode {

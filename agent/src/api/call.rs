@@ -11,10 +11,17 @@ use serde_json::Value;
 
 use super::error::{Dialect, EngineError};
 use super::query::Params;
-use super::relay::Origin;
 
 /// Largest JSON body: a stack with its secrets and configs inside is far below it.
 const JSON_LIMIT: usize = 64 << 20;
+
+/// How a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Socket,
+    /// A manager has carried it here.
+    Manager,
+}
 
 /// A request on its way to its handler.
 #[derive(Debug)]

@@ -144,6 +144,11 @@ pub enum Dialect {
     Wharfie,
 }
 
+/// What the client sent makes no sense.
+pub(super) fn bad(text: impl Into<String>) -> EngineError {
+    EngineError::BadRequest(text.into())
+}
+
 /// An error and its causes, separated by colons.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

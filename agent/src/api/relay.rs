@@ -42,14 +42,6 @@ pub const PREFIX: &str = "/peer/api/";
 /// Small answers between nodes: facts about every container of a node.
 const LONGEST: usize = 64 << 20;
 
-/// How a request came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    Socket,
-    /// A manager has carried it here.
-    Manager,
-}
-
 /// Why a container of another node cannot be reached.
 #[derive(Debug, Error)]
 pub enum RelayError {

@@ -15,12 +15,11 @@ use scheduler::model::task::Task;
 use scheduler::state::State;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf};
 
-use super::create::bad;
 use super::lifecycle::until;
 use super::lookup;
 use crate::api::Context;
 use crate::api::call::Call;
-use crate::api::error::EngineError;
+use crate::api::error::{EngineError, bad};
 use crate::api::frame::{Channel, Encoding};
 use crate::api::reply::{self, Answer, Raw};
 use crate::container::log::Stream;

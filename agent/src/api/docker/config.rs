@@ -296,3 +296,21 @@ pub(crate) struct EndpointAddresses {
     #[serde(rename = "IPv6Address")]
     pub ipv6_address: String,
 }
+
+/// `10m`, `1GiB`, `512`: sizes in Docker's RAM units.
+pub(super) fn bytes(size: &str) -> Option<u64> {
+    let digits = size
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(size.len());
+    let count: u64 = size.get(..digits)?.parse().ok()?;
+    let unit = size.get(digits..)?.trim().to_ascii_lowercase();
+    let shift = match unit.trim_end_matches('b').trim_end_matches('i') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return None,
+    };
+    count.checked_mul(1 << shift)
+}

@@ -8,14 +8,14 @@ use scheduler::state::State;
 use serde_json::{Value, json};
 
 use super::config::CreateBody;
-use super::create::{Surroundings, bad, service};
+use super::create::{Surroundings, service};
 use super::facts::{self, Facts};
 use super::inspect::{self, View};
 use super::lookup::{self, Found};
 use super::phase::{Frozen, Phase, health_word};
 use crate::api::Context;
 use crate::api::call::Call;
-use crate::api::error::EngineError;
+use crate::api::error::{EngineError, bad};
 use crate::api::filters::Filters;
 use crate::api::reply::{self, Answer};
 use crate::clock::wall_time;

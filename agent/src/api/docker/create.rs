@@ -12,9 +12,11 @@ use scheduler::model::container::{
 };
 use scheduler::model::service::{RestartCondition, RestartPolicy, ServiceMode, ServiceSpec};
 
-use super::config::{Config, CreateBody, EndpointConfig, HealthConfig, HostConfig, LogConfig};
+use super::config::{
+    Config, CreateBody, EndpointConfig, HealthConfig, HostConfig, LogConfig, bytes,
+};
 use super::{mounts, ports};
-use crate::api::error::EngineError;
+use crate::api::error::{EngineError, bad};
 
 /// The name of wharfie's own runtime in `info` and `inspect`.
 pub(crate) const OWN_RUNTIME: &str = "wharfie";
@@ -64,10 +66,6 @@ pub(crate) fn service(
         restart: restart(host)?,
         ..ServiceSpec::default()
     })
-}
-
-pub(super) fn bad(text: impl Into<String>) -> EngineError {
-    EngineError::BadRequest(text.into())
 }
 
 /// Refuses what would silently do less than was asked for.
@@ -282,24 +280,6 @@ fn logging(config: &LogConfig) -> Result<Logging, EngineError> {
         max_file,
         requested: text(&config.r#type),
     })
-}
-
-/// `10m`, `1GiB`, `512`: sizes in Docker's RAM units.
-pub(super) fn bytes(size: &str) -> Option<u64> {
-    let digits = size
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(size.len());
-    let count: u64 = size.get(..digits)?.parse().ok()?;
-    let unit = size.get(digits..)?.trim().to_ascii_lowercase();
-    let shift = match unit.trim_end_matches('b').trim_end_matches('i') {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        _ => return None,
-    };
-    count.checked_mul(1 << shift)
 }
 
 fn resources(host: &HostConfig) -> Result<Resources, EngineError> {

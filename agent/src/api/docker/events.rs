@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
 use self::others::Others;
-use super::create::bad;
 use crate::api::Context;
 use crate::api::call::Call;
+use crate::api::error::bad;
 use crate::api::filters::Filters;
 use crate::api::reply::{self, Answer};
 use crate::api::time;

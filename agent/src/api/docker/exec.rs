@@ -4,6 +4,8 @@
 //!
 //! Finished ones are forgotten a while after they ended, so that the table stays small.
 
+pub(in crate::api) mod id;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,11 +20,10 @@ use tokio::sync::mpsc;
 
 use super::attach::size;
 use super::config::Words;
-use super::create::bad;
 use super::lookup::{self, Found};
 use crate::api::Context;
 use crate::api::call::Call;
-use crate::api::error::EngineError;
+use crate::api::error::{EngineError, bad};
 use crate::api::frame::{Channel, Encoding};
 use crate::api::reply::{self, Answer, Raw};
 use crate::container::{ContainerError, ExecControl, ExecRequest, ExecSession};
@@ -30,19 +31,10 @@ use crate::container::{ContainerError, ExecControl, ExecRequest, ExecSession};
 /// How long an exec that has ended can still be asked about.
 const MEMORY: Duration = Duration::from_secs(300);
 
-/// Hex digits of an identifier that nobody can guess; the node's own identifier follows.
-const SECRET_DIGITS: usize = 32;
-
 /// All that were created and are not forgotten.
 pub(crate) struct Execs {
     node: NodeId,
     all: Mutex<BTreeMap<String, Exec>>,
-}
-
-/// The node on which a program was created: whatever manager is asked about it finds it again.
-pub(crate) fn node_of(id: &str) -> Option<NodeId> {
-    let node = id.get(SECRET_DIGITS..)?;
-    (!node.is_empty()).then(|| NodeId::new(node))
 }
 
 #[derive(Clone)]
@@ -98,8 +90,7 @@ impl Execs {
             Progress::Ended { at, .. } => at.elapsed() < MEMORY,
             Progress::Created | Progress::Running { .. } => true,
         });
-        let secret = hex::encode(rand::random::<[u8; SECRET_DIGITS / 2]>());
-        let id = format!("{secret}{}", self.node);
+        let id = id::new(&self.node);
         execs.insert(id.clone(), exec);
         id
     }

@@ -12,10 +12,9 @@ use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
 use super::config::{Config, Empty, Words};
-use super::create::bad;
 use crate::api::Context;
 use crate::api::call::Call;
-use crate::api::error::EngineError;
+use crate::api::error::{EngineError, bad};
 use crate::api::filters::Filters;
 use crate::api::reply::{self, Answer};
 use crate::api::time;

@@ -14,11 +14,10 @@ use scheduler::model::task::{StopOrder, Task, TaskState};
 use scheduler::state::State;
 
 use super::containers::phase;
-use super::create::bad;
 use super::lookup::{self, Found};
 use super::phase::Phase;
 use crate::api::call::Call;
-use crate::api::error::EngineError;
+use crate::api::error::{EngineError, bad};
 use crate::api::reply::{self, Answer};
 use crate::api::{Context, relay};
 use crate::container::spec::parse_signal;

@@ -7,11 +7,10 @@ use scheduler::model::id::ContainerId;
 use scheduler::model::task::TaskState;
 use tokio::sync::{mpsc, watch};
 
-use super::create::bad;
 use super::lookup;
 use crate::api::Context;
 use crate::api::call::Call;
-use crate::api::error::EngineError;
+use crate::api::error::{EngineError, bad};
 use crate::api::frame::{Channel, Encoding};
 use crate::api::reply::{self, Answer};
 use crate::api::time;

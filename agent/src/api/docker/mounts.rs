@@ -3,9 +3,9 @@
 use scheduler::model::container::{Mount, MountSource};
 use serde_json::{Value, json};
 
+use super::config::bytes;
 use super::config::{BindOptions, Config, HostConfig, MountPoint, TmpfsOptions, VolumeOptions};
-use super::create::{bad, bytes};
-use crate::api::error::EngineError;
+use crate::api::error::{EngineError, bad};
 
 /// Reads all four; a target that is named twice is refused, but for `Volumes`, which yield.
 pub(super) fn read(config: &Config, host: &HostConfig) -> Result<Vec<Mount>, EngineError> {

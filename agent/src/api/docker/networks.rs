@@ -9,13 +9,13 @@ use scheduler::state::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::create::{DEFAULT_NETWORK, bad};
+use super::create::DEFAULT_NETWORK;
 use super::inspect::endpoint_id;
 use super::lifecycle::until;
 use super::lookup;
 use crate::api::Context;
 use crate::api::call::Call;
-use crate::api::error::EngineError;
+use crate::api::error::{EngineError, bad};
 use crate::api::filters::Filters;
 use crate::api::reply::{self, Answer};
 use crate::api::time;

@@ -7,8 +7,7 @@ use scheduler::model::task::TaskStatus;
 use serde_json::{Value, json};
 
 use super::config::{HostConfig, PortBinding};
-use super::create::bad;
-use crate::api::error::EngineError;
+use crate::api::error::{EngineError, bad};
 
 /// Reads the bindings of a create body; `image_ports` are published too when all are asked for.
 pub(super) fn read(

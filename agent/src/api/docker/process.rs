@@ -6,11 +6,10 @@ use std::time::Duration;
 use scheduler::model::id::ContainerId;
 use serde_json::{Value, json};
 
-use super::create::bad;
 use super::lookup::{self, Found};
 use crate::api::Context;
 use crate::api::call::Call;
-use crate::api::error::EngineError;
+use crate::api::error::{EngineError, bad};
 use crate::api::reply::{self, Answer};
 use crate::api::time;
 use crate::clock::wall_time;

@@ -4,12 +4,12 @@ use scheduler::control_plane::command::{RunningContainers, Volumes};
 use scheduler::model::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::create::{DEFAULT_NETWORK, bad};
+use super::create::DEFAULT_NETWORK;
 use super::phase::{Frozen, Phase};
 use super::{images as img, inspect, lifecycle, lookup, networks as net, volumes as vol};
 use crate::api::Context;
 use crate::api::call::Call;
-use crate::api::error::EngineError;
+use crate::api::error::{EngineError, bad};
 use crate::api::filters::Filters;
 use crate::api::reply::{self, Answer};
 use crate::api::time;

@@ -11,12 +11,11 @@ use scheduler::state::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::create::bad;
 use super::lifecycle::until;
 use super::mounts::volume_name;
 use crate::api::Context;
 use crate::api::call::Call;
-use crate::api::error::EngineError;
+use crate::api::error::{EngineError, bad};
 use crate::api::filters::Filters;
 use crate::api::reply::{self, Answer};
 use crate::api::time;

@@ -9,10 +9,10 @@ use scheduler::model::task::Task;
 use scheduler::state::State;
 use serde_json::json;
 
-use super::create::bad;
 use super::lookup;
 use crate::api::Context;
 use crate::api::call::Call;
+use crate::api::error::bad;
 use crate::api::reply::{self, Answer};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 
-use super::{Origin, PREFIX};
+use super::PREFIX;
+use crate::api::call::Origin;
 use crate::api::{Context, server};
 use crate::peer::{self, refuse};
 

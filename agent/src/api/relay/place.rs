@@ -6,9 +6,9 @@ use scheduler::model::id::{ContainerId, NodeId};
 use scheduler::model::node::{Node, NodeStatus, Role};
 use scheduler::state::State;
 
-use super::{Origin, RelayError};
-use crate::api::call::Call;
-use crate::api::docker::exec;
+use super::RelayError;
+use crate::api::call::{Call, Origin};
+use crate::api::docker::exec::id;
 use crate::api::docker::lookup::{self, Found};
 use crate::api::error::EngineError;
 use crate::api::{Context, time};
@@ -73,7 +73,7 @@ pub(in crate::api) fn of_exec(
     call: &Call,
     id: &str,
 ) -> Result<Option<Place>, EngineError> {
-    let Some(node) = exec::node_of(id).filter(|node| *node != context.node) else {
+    let Some(node) = id::node_of(id).filter(|node| *node != context.node) else {
         return Ok(None);
     };
     let state = context.state();
