@@ -16,10 +16,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::create::bad;
 use crate::api::Context;
 use crate::api::call::Call;
-use crate::api::error::EngineError;
+use crate::api::error::{EngineError, bad};
 use crate::api::filters::Filters;
 use crate::api::reply::{self, Answer};
 use crate::api::time;
