@@ -10,7 +10,8 @@
 //! reply to the command that changed it, so that whoever has a reply reads what it did.
 //!
 //! When the disk fails the manager stops deciding and says why; containers go on as they are. While
-//! the disk is full it refuses what it is asked, and goes on when there is room.
+//! the disk is full it refuses what it is asked, makes way for another leader if there is one, and
+//! goes on when there is room.
 //!
 //! With other members in the group, what it says to them goes through [`peers`], and what they say
 //! comes in through [`ManagerHandle::deliver`].
@@ -443,6 +444,7 @@ impl Loop {
             Done::Full { reason } => {
                 self.full = Some(reason);
                 self.refuse_all();
+                self.input(Input::DiskFull);
             }
             Done::Failed { reason } => self.fail(&reason),
         }

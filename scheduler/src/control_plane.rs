@@ -92,6 +92,9 @@ pub enum Input {
     SnapshotSaved {
         index: u64,
     },
+    /// Nothing can be written for the time being, for want of room. The next [`Input::Persisted`]
+    /// says that there is some again.
+    DiskFull,
     /// From another member of the group.
     Message(Box<Message>),
     /// Messages to this member do not arrive.
@@ -270,11 +273,13 @@ impl ControlPlane {
             Input::Heard { node, session } => self.liveness.hear(node, session),
             Input::Read { id } => self.read(id),
             Input::Persisted { number } => {
+                self.group.has_room();
                 let events = self.raft.persisted(number);
                 self.absorb(events, &mut outputs);
             }
             // Half of the way to the next one.
             Input::SnapshotSaved { index } => self.raft.compact(index, self.snapshot_every / 2),
+            Input::DiskFull => self.group.lacks_room(),
             Input::Message(message) => self.step(*message),
             Input::Unreachable { member } => self.raft.unreachable(member),
             Input::StateSent { member, delivery } => self.raft.sent_state(member, delivery),

@@ -15,8 +15,9 @@ use axum::body::Body;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
-use scheduler::control_plane::{Answer, Command, Refusal};
+use scheduler::control_plane::{Answer, Command, Refusal, Standing};
 use scheduler::model::id::NodeId;
+use scheduler::raft::number_of;
 use scheduler::state::RequestId;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -87,7 +88,10 @@ impl Forward {
                 }
                 Some(leader) => {
                     hops += 1;
-                    self.ask(leader, &id, &command).await
+                    tokio::select! {
+                        outcome = self.ask(leader, &id, &command) => outcome,
+                        () = followed(manager, &leader.node) => Outcome::Lost,
+                    }
                 }
             };
             let step = next(&outcome, &self.own, hops);
@@ -150,6 +154,8 @@ impl Forward {
 
 fn next(outcome: &Outcome, own: &NodeId, hops: u32) -> Next {
     match outcome {
+        // A leader without room makes way for another one.
+        Outcome::Answered(Err(Refusal::NoRoom { .. })) if hops > 0 => Next::Again,
         Outcome::Answered(Err(Refusal::NotLeader {
             leader: Some(leader),
         })) if leader != own && hops < HOPS => Next::Ask(leader.clone()),
@@ -173,6 +179,17 @@ fn last_word(outcome: Outcome) -> Refusal {
 fn address(manager: &ManagerHandle, node: NodeId) -> Option<PeerAddress> {
     let address = manager.state().nodes.get(&node)?.address?;
     Some(PeerAddress { node, address })
+}
+
+/// Until another one leads than the one that is asked, who may never answer.
+async fn followed(manager: &ManagerHandle, asked: &NodeId) {
+    let mut standing = manager.standing();
+    let (asked, term) = (number_of(asked), standing.borrow().term);
+    let follows = |it: &Arc<Standing>| it.term > term && it.leader.is_some_and(|it| it != asked);
+    if standing.wait_for(follows).await.is_err() {
+        // The manager has ended: the answer may still come.
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Whoever has an answer reads what it did.

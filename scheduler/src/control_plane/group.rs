@@ -19,6 +19,8 @@ const REACHED: u64 = 14;
 const STEADY: u64 = 40;
 /// A question that was lost is asked again after so many ticks.
 const ASK_AGAIN: u64 = 10;
+/// A leader whose disk is full tries again after so many ticks to make way: two seconds.
+const MAKE_WAY_AGAIN: u64 = 40;
 /// Ticks after which whoever asked has given up: ten seconds.
 pub(super) const PATIENCE: u64 = 200;
 
@@ -35,7 +37,7 @@ pub struct Standing {
     pub reached: BTreeSet<u64>,
     /// Nodes that are silent, but not yet down.
     pub suspects: BTreeSet<NodeId>,
-    /// More than half of the nodes are silent at once: something is wrong here, and none is given
+    /// At least half of the nodes are silent at once: something is wrong here, and none is given
     /// up for it.
     pub alarm: bool,
 }
@@ -47,6 +49,16 @@ pub(super) struct Group {
     reads: BTreeMap<u64, Reading>,
     /// Nodes that were silent at the last look.
     suspects: BTreeSet<NodeId>,
+    room: Room,
+}
+
+/// Whether decisions can be written down here.
+#[derive(Clone, Copy, Debug, Default)]
+enum Room {
+    #[default]
+    There,
+    /// The tick of the last try to make way for another leader.
+    None { tried: Option<u64> },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +85,16 @@ impl Group {
             seen.first = tick;
         }
         seen.last = tick;
+    }
+
+    pub(super) fn has_room(&mut self) {
+        self.room = Room::There;
+    }
+
+    pub(super) fn lacks_room(&mut self) {
+        if matches!(self.room, Room::There) {
+            self.room = Room::None { tried: None };
+        }
     }
 
     fn reached(&self, tick: u64) -> impl Iterator<Item = (u64, &Seen)> {
@@ -133,10 +155,32 @@ impl ControlPlane {
         let tick = self.liveness.ticks();
         self.ask_again(tick);
         self.expire(tick, outputs);
+        self.make_way(tick);
         if self.leads() && tick.is_multiple_of(LOOK_EVERY) {
             self.verdicts = self.liveness.judge(&self.state, &self.node);
             self.look_for_returned();
             self.change_members(tick);
+        }
+    }
+
+    /// A leader that cannot write down what is agreed on keeps everybody waiting: another member
+    /// has room, perhaps. One whose own disk is full answers nothing, and is none of those reached.
+    fn make_way(&mut self, tick: u64) {
+        let Room::None { tried } = self.group.room else {
+            return;
+        };
+        let is_soon = tried.is_some_and(|tried| tick - tried < MAKE_WAY_AGAIN);
+        if is_soon || !self.raft.is_leader() || self.raft.is_transferring() {
+            return;
+        }
+        self.group.room = Room::None { tried: Some(tick) };
+        let matched = self.raft.matched();
+        let voters = &self.raft.members().voters;
+        let reached = self.group.reached(tick).map(|(id, _)| id);
+        let heirs = reached.filter(|id| voters.contains(id));
+        let heir = heirs.max_by_key(|id| matched.get(id).copied().unwrap_or(0));
+        if let Some(heir) = heir {
+            self.raft.transfer(heir);
         }
     }
 

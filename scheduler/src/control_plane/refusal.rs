@@ -186,7 +186,7 @@ impl Refusal {
                 ..
             } => Some(format!("Did you mean `{name}`?")),
             Self::NoRoom { .. } => Some(
-                "Make room there: the node then goes on by itself, also with what it had taken on."
+                "Make room there: the node then goes on by itself, also with what it had taken on. Or ask another manager, if there is one."
                     .into(),
             ),
             Self::PortTaken { .. } => {

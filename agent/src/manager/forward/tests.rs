@@ -34,6 +34,16 @@ fn what_may_have_been_carried_out_is_sent_again_under_the_same_id() {
 }
 
 #[test]
+fn a_leader_without_room_is_followed_by_another_but_ones_own_disk_is_said_to_be_full() {
+    let full = || {
+        let reason = "no space left".to_owned();
+        Outcome::Answered(Err(Refusal::NoRoom { reason }))
+    };
+    check(full(), 1, "again");
+    check(full(), 0, "done");
+}
+
+#[test]
 fn an_answer_and_a_refusal_are_final() {
     let answer = Answer {
         reply: Reply::Done,
