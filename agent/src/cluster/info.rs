@@ -193,7 +193,7 @@ fn manager(standing: &Standing, own: &NodeId, row: &Node) -> Option<ManagerStatu
 pub fn warning(state: &State, standing: &Standing) -> Option<String> {
     if standing.alarm {
         return Some(
-            "More than half of the nodes fell silent at once: none of them is given up. Look at this manager's network.".into(),
+            "Half of the nodes or more fell silent at once: none of them is given up. Look at this manager's network.".into(),
         );
     }
     let managers = state.nodes.values().filter(|row| row.role == Role::Manager);

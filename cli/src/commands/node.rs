@@ -280,7 +280,7 @@ async fn remove(client: &Client, nodes: &[String], force: bool) -> Outcome {
 }
 
 /// Says what is wrong with the cluster as a whole. What was asked for is done already.
-async fn warn(client: &Client) {
+pub(super) async fn warn(client: &Client) {
     let info = client.get::<ClusterInfo>("/x/cluster").await;
     if let Ok(ClusterInfo {
         warning: Some(warning),

@@ -52,6 +52,7 @@ impl Args {
         }
         let lines = join_all(why.failures.iter().map(|it| last_line(&client, it))).await;
         output::result(text(&why, &lines, Timestamp::now()));
+        super::node::warn(&client).await;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -6,9 +6,9 @@
 //!       └───────────────────────────── heard again ─────────────────────┘
 //!
 //! Time is counted in ticks of this process, so that neither a changed clock nor a process that was
-//! stopped for a while makes anybody look silent. A new leader begins with full leases. When more
-//! than half of the nodes are silent at once the fault is more likely here than with all of them:
-//! then nobody is given up, and an alarm is raised instead.
+//! stopped for a while makes anybody look silent. A new leader begins with full leases. When half
+//! of the nodes, and no fewer than two, are silent at once the fault is more likely here than with all
+//! of them: then nobody is given up, and an alarm is raised instead.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,12 +19,18 @@ use crate::model::node::{Node, NodeStatus};
 use crate::raft::TICK;
 use crate::state::State;
 
+/// Of two nodes one may well be gone.
+const FEWEST_SILENT: usize = 2;
+
 /// Ticks and signs of life.
 #[derive(Debug, Default)]
 pub(super) struct Liveness {
     ticks: u64,
     heard: BTreeMap<NodeId, Heard>,
     alarm: bool,
+    /// The tick of the last look at which there was alarm: what was not heard until then counts for
+    /// nothing.
+    alarmed_at: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +62,7 @@ impl Liveness {
     pub(super) fn lead(&mut self) {
         self.heard.clear();
         self.alarm = false;
+        self.alarmed_at = None;
     }
 
     /// A sign of life. Sessions count up: one that was overtaken by a newer says nothing.
@@ -68,7 +75,7 @@ impl Liveness {
         }
     }
 
-    /// More than half of the nodes are silent: none of them is given up.
+    /// Half of the nodes or more are silent: none of them is given up.
     pub(super) fn is_alarmed(&self) -> bool {
         self.alarm
     }
@@ -96,7 +103,11 @@ impl Liveness {
         }
         let ready = |node: &&std::sync::Arc<Node>| node.status == NodeStatus::Ready;
         let all = state.nodes.values().filter(ready).count();
-        self.alarm = 2 * self.suspects(state, own).len() > all;
+        let silent = self.suspects(state, own).len();
+        self.alarm = silent >= FEWEST_SILENT && 2 * silent >= all;
+        if self.alarm {
+            self.alarmed_at = Some(self.ticks);
+        }
         let nodes = state.nodes.values();
         nodes
             .filter_map(|node| self.verdict(state, node, own))
@@ -113,7 +124,7 @@ impl Liveness {
             .get(&node.id)
             .is_some_and(|it| it.session.is_some());
         let (status, reason) = match node.status {
-            NodeStatus::Ready if node.id != *own && silence >= patience => {
+            NodeStatus::Ready if node.id != *own && silence.min(self.calm()) >= patience => {
                 let reason = format!("not heard of for {} s", silence.as_secs());
                 (NodeStatus::Down, reason)
             }
@@ -131,8 +142,16 @@ impl Liveness {
 
     /// How long ago its last sign was; nothing for one that has only just been seen.
     fn silence(&self, node: &NodeId) -> Duration {
-        let heard = self.heard.get(node).map_or(self.ticks, |heard| heard.at);
-        let ticks = u32::try_from(self.ticks - heard).unwrap_or(u32::MAX);
+        self.since(self.heard.get(node).map_or(self.ticks, |heard| heard.at))
+    }
+
+    /// How long there has been no alarm: those who are heard again are not all heard at once.
+    fn calm(&self) -> Duration {
+        self.alarmed_at.map_or(Duration::MAX, |at| self.since(at))
+    }
+
+    fn since(&self, tick: u64) -> Duration {
+        let ticks = u32::try_from(self.ticks - tick).unwrap_or(u32::MAX);
         TICK.saturating_mul(ticks)
     }
 }

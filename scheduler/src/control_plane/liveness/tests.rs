@@ -50,6 +50,7 @@ fn check(nodes: &str, seconds: &str, expected: &str) {
         for _ in 0..20 {
             liveness.tick();
         }
+        liveness.judge(&state, &own);
     }
     let mut said: Vec<String> = liveness
         .judge(&state, &own)
@@ -86,14 +87,23 @@ fn whoever_speaks_again_is_back() {
 }
 
 #[test]
-fn when_most_are_silent_at_once_nobody_is_given_up() {
+fn when_half_are_silent_at_once_nobody_is_given_up() {
     check("a b c", ".|.|.|.|.|.|.", "b?, c?, alarm");
+    check("a b c d", "b|b|b|b|b|b", "c?, d?, alarm");
     check("a b", ".|.|.|.|.|.", "b down not heard of for 6 s, b?");
     check(
         "a b c d",
         "b c d|c d|c d|c d|c d|c d",
         "b down not heard of for 6 s, b?",
     );
+}
+
+#[test]
+fn after_an_alarm_those_who_are_not_back_yet_get_a_full_lease() {
+    let silence = ".|.|.|.|.|.|.|.|";
+    check("a b c", &format!("{silence}b|b|b"), "c?");
+    let down = "c down not heard of for 15 s, c?";
+    check("a b c", &format!("{silence}b|b|b|b|b|b|b"), down);
 }
 
 #[test]
