@@ -14,15 +14,8 @@ fn pinned(host: &str) -> String {
 
 const ANYWHERE: &str = "services:\n  web:\n    image: busybox:1.35\n    init: true\n    restart: always\n    command: sleep 1000000\n";
 
-/// The process of a container, as its host's own API shows it; `None` while it has none.
 fn pid(cluster: &Cluster, host: usize, container: &str) -> Option<u64> {
-    let socket = cluster.host(host).path("run/wharfie.sock");
-    let ran = cluster.host(host).shell(&format!(
-        "curl -sf --max-time 5 --unix-socket {} http://node/containers/{container}/json",
-        socket.display()
-    ));
-    let state: serde_json::Value = serde_json::from_str(&ran.stdout).ok()?;
-    state["State"]["Pid"].as_u64().filter(|pid| *pid > 0)
+    cluster.pid_of(host, container)
 }
 
 #[track_caller]

@@ -22,6 +22,8 @@
 //! | the machine loses power, and boots again | [`Cluster::power_off`], [`Cluster::power_on`] |
 //! | packets of one way, or both, are lost | [`Cluster::cut`], [`Cluster::isolate`]; [`Cluster::heal`] |
 //! | the cable is pulled | [`Cluster::unplug`], [`Cluster::plug`] |
+//! | the line is slow | [`Cluster::slow_down`], [`Cluster::speed_up`] |
+//! | the disk is full | [`Cluster::with_small_disks`]; [`Cluster::fill_disk`], [`Cluster::free_disk`] |
 //!
 //! Hosts are numbered from 0; their names are `node0`, `node1`, … Nothing here sleeps for a state: it
 //! is watched, with a bound. All of it is gone when the cluster is dropped, whatever state it is in.
@@ -107,7 +109,22 @@ impl Cluster {
         cluster
     }
 
-    /// The same, and no host has an image.
+    /// The same, and what each node writes down lies on a disk of its own, which is small.
+    pub(crate) fn with_small_disks(managers: usize, workers: usize) -> Self {
+        let mut cluster = Self::hosts(managers + workers);
+        for host in &mut cluster.hosts {
+            let data = host.path("data");
+            fs::create_dir_all(&data).expect("a folder for the disk");
+            let disk = format!("mount -t tmpfs -o size=24m none {}", data.display());
+            host.shell(&disk).succeeds();
+            host.start_agent();
+            host.import("busybox", "busybox:1.35", &["--change", r#"CMD ["sh"]"#]);
+        }
+        cluster.found(managers);
+        cluster
+    }
+
+    /// The same as [`Self::of`], and no host has an image.
     pub(crate) fn without_images(managers: usize, workers: usize) -> Self {
         let cluster = Self::nodes(managers + workers);
         cluster.found(managers);
@@ -230,11 +247,14 @@ impl Cluster {
     pub(crate) fn leader(&self) -> Option<usize> {
         (0..self.hosts.len())
             .filter(|index| self.hosts[*index].agent.is_some())
-            .find_map(|index| {
-                let nodes = self.nodes_seen_by(index).ok()?;
-                let leader = nodes.into_iter().find(|node| node.manager == "Leader")?;
-                leader.hostname.strip_prefix("node")?.parse().ok()
-            })
+            .find_map(|index| self.leader_seen_by(index))
+    }
+
+    /// The host that leads, as one manager says.
+    pub(crate) fn leader_seen_by(&self, index: usize) -> Option<usize> {
+        let nodes = self.nodes_seen_by(index).ok()?;
+        let leader = nodes.into_iter().find(|node| node.manager == "Leader")?;
+        leader.hostname.strip_prefix("node")?.parse().ok()
     }
 
     /// Tries until it succeeds, for at most so long; returns what came out and how long it took.
@@ -301,6 +321,30 @@ impl Cluster {
         self.hosts[index].start_agent();
     }
 
+    /// Of [`Self::with_small_disks`]: nothing more can be written, but into what is set aside.
+    pub(crate) fn fill_disk(&self, index: usize) {
+        let filler = self.hosts[index].path("data/filler");
+        let fill = format!("dd if=/dev/zero of={} bs=64k; true", filler.display());
+        self.hosts[index].shell(&fill).succeeds();
+    }
+
+    pub(crate) fn free_disk(&self, index: usize) {
+        let filler = self.hosts[index].path("data/filler");
+        let free = format!("rm {}", filler.display());
+        self.hosts[index].shell(&free).succeeds();
+    }
+
+    /// The process of a container, as its host's own API shows it; `None` while it has none.
+    pub(crate) fn pid_of(&self, host: usize, container: &str) -> Option<u64> {
+        let socket = self.hosts[host].path("run/wharfie.sock");
+        let ran = self.hosts[host].shell(&format!(
+            "curl -sf --max-time 5 --unix-socket {} http://node/containers/{container}/json",
+            socket.display()
+        ));
+        let state: serde_json::Value = serde_json::from_str(&ran.stdout).ok()?;
+        state["State"]["Pid"].as_u64().filter(|pid| *pid > 0)
+    }
+
     // ---- what can happen to the network
 
     /// Packets from one host to another are lost from now on, without a word.
@@ -308,6 +352,15 @@ impl Cluster {
         self.lose(from, to);
         if direction == Direction::Both {
             self.lose(to, from);
+        }
+    }
+
+    /// Two sides that do not hear each other any more.
+    pub(crate) fn split(&self, one: &[usize], other: &[usize]) {
+        for from in one {
+            for to in other {
+                self.cut(*from, *to, Direction::Both);
+            }
         }
     }
 
@@ -335,6 +388,26 @@ impl Cluster {
     pub(crate) fn plug(&self, index: usize) {
         self.switch
             .shell(&format!("ip link set port{index} up"))
+            .succeeds();
+    }
+
+    /// So many kilobits a second, in each direction, and what does not fit waits (tc-tbf(8)).
+    pub(crate) fn slow_down(&self, index: usize, kilobits: u32) {
+        let shape = |link: &str| {
+            format!("tc qdisc replace dev {link} root tbf rate {kilobits}kbit burst 4kb latency 2s")
+        };
+        self.hosts[index].shell(&shape("cable0")).succeeds();
+        self.switch
+            .shell(&shape(&format!("port{index}")))
+            .succeeds();
+    }
+
+    pub(crate) fn speed_up(&self, index: usize) {
+        self.hosts[index]
+            .shell("tc qdisc del dev cable0 root")
+            .succeeds();
+        self.switch
+            .shell(&format!("tc qdisc del dev port{index} root"))
             .succeeds();
     }
 
