@@ -23,7 +23,7 @@ mod stop;
 use std::sync::Arc;
 
 use crate::model::id::NodeId;
-use crate::model::task::DesiredState;
+use crate::model::task::{DesiredState, Task, TaskStatus};
 use crate::model::time::Timestamp;
 use crate::report::{Report, Rerun, is_news};
 use crate::state::{Change, Draft};
@@ -65,8 +65,12 @@ pub fn observe(draft: &mut Draft<'_>, node: &NodeId, report: &Report) {
         let Some(task) = draft.state().tasks.get(id) else {
             continue;
         };
-        if task.node.as_ref() == Some(node) && is_news(task, status) {
-            let status = restart::verdict(task, status.clone());
+        if task.node.as_ref() != Some(node) {
+            continue;
+        }
+        let status = by_own_clock(task, status, draft.now);
+        if is_news(task, &status) {
+            let status = restart::verdict(task, status);
             draft.push(Change::Observe(id.clone(), Box::new(status)));
         }
     }
@@ -81,6 +85,15 @@ pub fn observe(draft: &mut Draft<'_>, node: &NodeId, report: &Report) {
     }
     for name in &report.removed_volumes {
         forget_volume(draft, node, name);
+    }
+}
+
+/// Since when it is in its state, by the clock that this is compared with: a node's may be minutes off.
+fn by_own_clock(task: &Task, status: &TaskStatus, now: Timestamp) -> TaskStatus {
+    let same = status.state == task.status.state;
+    TaskStatus {
+        at: if same { task.status.at } else { now },
+        ..status.clone()
     }
 }
 

@@ -140,7 +140,7 @@ fn advance(draft: &mut Draft<'_>, service: &Service, slot: &Slot, pace: Pace) {
     }
     // What ends soon after its start, as most mistakes do, must not have cost the old one.
     let proven = order(service) == UpdateOrder::StopFirst
-        || slots::proven_at(service, new) <= draft.now
+        || slots::proven_at(draft.state(), service, new, draft.now) <= draft.now
         || !slot.is_serving();
     if slot::is_serving(new) && proven {
         stop(draft, service, &slot.old);

@@ -170,7 +170,7 @@ pub(super) fn standing(state: &State, service: &Service, slot: &Slot, now: Times
         };
     }
     let serves = slot::is_serving(new);
-    let good_at = proven_at(service, new);
+    let good_at = proven_at(state, service, new, now);
     if serves && good_at <= now && slot.old.is_empty() {
         return Standing::Good { since: good_at };
     }
@@ -202,13 +202,15 @@ pub(super) fn standing(state: &State, service: &Service, slot: &Slot, now: Times
 }
 
 /// When a container that serves will have done so for long enough.
-pub(super) fn proven_at(service: &Service, new: &Task) -> Timestamp {
-    let started = new.status.started_at.unwrap_or(new.status.at);
+pub(super) fn proven_at(state: &State, service: &Service, new: &Task, now: Timestamp) -> Timestamp {
+    // What lies ahead was written down by a leader whose clock was: it is counted anew.
+    let seen = Some(new.status.at).filter(|at| *at <= now);
+    let begun = seen.unwrap_or_default().max(state.steady_since.min(now));
     // The first version has nothing to be compared with.
     if service.rollout.phase == RolloutPhase::Deploying {
-        return started;
+        return begun;
     }
-    started.plus(service.update_config().monitor)
+    begun.plus(service.update_config().monitor)
 }
 
 /// What a container of the new version has done wrong itself. Being told to end, and being lost
