@@ -1,8 +1,9 @@
 //! What time it is, in three senses: the date, a clock for waiting, a clock for the log of decisions.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use scheduler::model::time::Timestamp;
+use tokio::time::Instant;
 
 /// The date, for what people read. People set it, so nothing may wait by it.
 pub fn wall_time() -> Timestamp {
@@ -20,8 +21,13 @@ pub struct Clock {
 
 impl Clock {
     pub fn start() -> Self {
+        Self::start_at(wall_time())
+    }
+
+    /// It is this time now.
+    pub fn start_at(origin: Timestamp) -> Self {
         Self {
-            origin: wall_time(),
+            origin,
             started: Instant::now(),
         }
     }

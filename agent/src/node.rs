@@ -127,11 +127,14 @@ pub async fn run<H: Host>(host: Arc<H>, clock: Clock, mut sources: Sources) -> R
         }
         let wake = async {
             match wake_at {
-                Some(at) => tokio::time::sleep_until(clock.instant(at).into()).await,
+                Some(at) => tokio::time::sleep_until(clock.instant(at)).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
+            // In this order, whatever chance says: what happened once can be seen again.
+            biased;
+            () = sources.shutdown.cancelled() => return Ok(()),
             changed = sources.assignments.changed() => {
                 if changed.is_err() {
                     return Ok(());
@@ -143,7 +146,6 @@ pub async fn run<H: Host>(host: Arc<H>, clock: Clock, mut sources: Sources) -> R
             Some(event) = sources.events.recv() => node.note(event),
             Some(finished) = finished.recv() => node.finish(finished),
             () = wake => {}
-            () = sources.shutdown.cancelled() => return Ok(()),
         }
         // Whatever else has happened meanwhile belongs into the same turn.
         while let Ok(event) = sources.events.try_recv() {
@@ -286,7 +288,7 @@ impl<H: Host> Node<H> {
         self.forget_troubles(&planned);
         for step in plan.steps {
             let subject = step.op.subject();
-            if self.busy.contains_key(&subject) {
+            if self.busy.contains_key(&subject) || self.is_in_use(&step.op) {
                 continue;
             }
             if let Some(failures) = self.failures.get(&subject)
@@ -299,6 +301,13 @@ impl<H: Host> Node<H> {
             self.begin(subject, step.op, now);
         }
         wake_at
+    }
+
+    /// A network on which something may be starting at this moment; it is looked at again when that
+    /// has ended.
+    fn is_in_use(&self, op: &Op) -> bool {
+        let starting = |busy: &Busy| busy.activity == Activity::Starting;
+        matches!(op, Op::RemoveNetwork(_)) && self.busy.values().any(starting)
     }
 
     /// What nobody asks for any more is no trouble.

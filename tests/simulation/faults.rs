@@ -3,6 +3,7 @@
 use scheduler::control_plane::Input;
 use scheduler::model::node::Role;
 
+use crate::lasting;
 use crate::wishes::{self, Wish, node};
 use crate::world::{Event, MILLI, SECOND, World};
 
@@ -40,6 +41,13 @@ pub(crate) enum Fault {
     SlowDisk {
         host: usize,
     },
+    FullDisk {
+        host: usize,
+    },
+    /// A write fails: its manager stops on the spot.
+    BrokenDisk {
+        host: usize,
+    },
     /// Every disk stalls, and then every host loses its power.
     Blackout,
     /// The power is back.
@@ -61,7 +69,7 @@ pub(crate) fn happen(world: &mut World) -> Result<(), String> {
         _ => world.chance.index(all),
     };
     let lasts = world.chance.between(SECOND / 5, 6 * SECOND);
-    let fault = match world.chance.index(15) {
+    let fault = match world.chance.index(18) {
         0 | 1 => Fault::Crash { host },
         2 => Fault::PowerCut { host },
         3 | 4 => Fault::Pause { host },
@@ -86,13 +94,18 @@ pub(crate) fn happen(world: &mut World) -> Result<(), String> {
             world.hosts[host].date_off = off * SECOND as i64;
             return Ok(());
         }
+        14 => Fault::FullDisk { host },
+        15 => Fault::BrokenDisk { host },
+        16 => {
+            lasting::leave(world);
+            return Ok(());
+        }
         _ => return members(world),
     };
-    begin(world, fault, lasts);
-    Ok(())
+    begin(world, fault, lasts)
 }
 
-fn begin(world: &mut World, fault: Fault, lasts: u64) {
+fn begin(world: &mut World, fault: Fault, lasts: u64) -> Result<(), String> {
     world.say(format!("{fault:?} for {} ms", lasts / MILLI));
     match &fault {
         Fault::Crash { host } => world.crash(*host),
@@ -104,10 +117,13 @@ fn begin(world: &mut World, fault: Fault, lasts: u64) {
         Fault::Split { side } => split(world, side, true),
         Fault::Loss { .. } => world.loss = 300,
         Fault::SlowDisk { host } => world.hosts[*host].slow_disk = true,
+        Fault::FullDisk { host } => world.fill(*host, true)?,
+        Fault::BrokenDisk { host } => world.stop_manager(*host),
         Fault::Blackout => slow_down(world, true),
         Fault::Light => {}
     }
     world.after(lasts, Event::Undo(fault));
+    Ok(())
 }
 
 /// The end of a fault; of a power cut that was foreseen, its beginning.
@@ -135,6 +151,11 @@ pub(crate) fn undo(world: &mut World, fault: Fault) -> Result<(), String> {
         Fault::Split { side } => split(world, &side, false),
         Fault::Loss { before } => world.loss = before.min(20),
         Fault::SlowDisk { host } => world.hosts[host].slow_disk = false,
+        Fault::FullDisk { host } => world.fill(host, false)?,
+        Fault::BrokenDisk { host } => {
+            world.crash(host);
+            world.boot(host);
+        }
         Fault::Blackout => {
             for host in 0..world.hosts.len() {
                 cut_power(world, host);
@@ -161,7 +182,8 @@ fn slow_down(world: &mut World, slow: bool) {
 
 fn cut_power(world: &mut World, host: usize) {
     world.crash(host);
-    world.hosts[host].node.power_cut();
+    let now = world.clock_of(host);
+    world.hosts[host].node.machine.power_cut(now);
 }
 
 fn isolate(world: &mut World, host: usize, cut: bool) {

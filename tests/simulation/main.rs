@@ -1,13 +1,13 @@
 //! A cluster from one seed: real control planes on simulated hosts, disks, clocks and networks, and
 //! everything that can go wrong with them.
 //!
-//!     WHARFIE_SEEDS=100000 cargo test -p scheduler --test simulation    # more of them
-//!     WHARFIE_SEED=42      cargo test -p scheduler --test simulation    # one again, with its trace
+//!     WHARFIE_SEEDS=100000 cargo test -p agent --test simulation    # more of them
+//!     WHARFIE_SEED=42      cargo test -p agent --test simulation    # one again, with its trace
 //!     WHARFIE_FIRST_SEED=500 WHARFIE_SEEDS=500 …                        # others
 //!
-//! The managers are the program's own code, and so is everything they decide. The node side is a
-//! model of the node loop (`node.rs`), as the real one runs on tokio and a kernel: it has its own
-//! tests. The rules are in `rules.rs` and `rest.rs`; that they can fail is tested, too, by breaking
+//! The managers are the program's own code, and so is everything they decide, and so are the node
+//! loops, each in a runtime whose clock stands still until the world lets it go on (`node.rs`). Made up
+//! are disks, the network, what a session carries, and what a kernel does (`machine.rs`). The rules are in `rules.rs` and `rest.rs`; that they can fail is tested, too, by breaking
 //! some of them on purpose.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
@@ -16,6 +16,8 @@
 
 mod chance;
 mod faults;
+mod lasting;
+mod machine;
 mod member;
 mod node;
 mod rest;

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use scheduler::assignment::Assignment;
+use scheduler::control_plane::recover::recover;
 use scheduler::control_plane::{ControlPlane, Input, Output};
 use scheduler::model::id::NodeId;
 use scheduler::model::time::Timestamp;
 use scheduler::raft::{Entry, Position, Restored, Vote, Write};
 use scheduler::state::State;
 
+use crate::chance::Chance;
 use crate::rules::Rule;
 
 /// A member that is away for some seconds must be sent the state, not the log.
@@ -47,6 +49,21 @@ impl Disk {
             entries: self.entries.clone(),
         };
         (restored, self.state.clone())
+    }
+
+    /// What `cluster recover` makes of it; returns the version of the state it goes on with.
+    pub(crate) fn recover(&mut self, node: &NodeId, now: Timestamp) -> Result<u64, String> {
+        let (restored, state) = self.restored();
+        let recovered = recover(node, restored, state, now);
+        let (restored, state) = recovered.map_err(|error| error.to_string())?;
+        let version = state.version;
+        *self = Self {
+            vote: restored.vote,
+            snapshot: restored.snapshot,
+            state,
+            entries: restored.entries,
+        };
+        Ok(version)
     }
 
     fn carry_out(&mut self, job: Job) {
@@ -166,10 +183,19 @@ impl Member {
         claim.into_iter().collect()
     }
 
-    /// Power is cut: the disk may still have done the first few of its jobs.
-    pub(crate) fn crash(self, disk: &mut Disk, done: usize) {
-        for job in self.jobs.into_iter().take(done) {
+    /// Power is cut: the disk may still have done the first few of its jobs, and a part of the next.
+    pub(crate) fn crash(self, disk: &mut Disk, done: usize, chance: &mut Chance) {
+        let mut jobs = self.jobs.into_iter();
+        for job in jobs.by_ref().take(done) {
             disk.carry_out(job);
+        }
+        // The last record of the log is torn, and as good as not there.
+        if let Some(Job::Write(mut write)) = jobs.next() {
+            let whole = chance.index(write.entries.len() + 2);
+            if whole > 0 {
+                write.entries = write.entries.iter().take(whole - 1).cloned().collect();
+                disk.carry_out(Job::Write(write));
+            }
         }
     }
 }

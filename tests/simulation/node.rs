@@ -1,43 +1,154 @@
-//! The other half of a host: a small model of the node loop. It does one step of each container at a
-//! time, says what is so again and again, and keeps what it was told last.
+//! The other half of a host: the program's own node loop, in a runtime whose clock is the world's.
 //!
-//! Containers outlive the process; only a power cut ends them.
+//!     world ──assignment──► [ session's end ] ─► [ node loop ] ─► machine
+//!           ◄──beat, report──                ◄──
+//!
+//! The loop runs only while the world lets it: until nothing is left to do at this moment. What lies
+//! between it and the managers is a model of a session: beats that carry everything that was said in
+//! it so far, so that a lost one does no harm.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use scheduler::assignment::{AssignedTask, Assignment};
-use scheduler::model::id::{ContainerId, TaskId};
-use scheduler::model::task::{DesiredState, TaskState, TaskStatus};
+use agent::clock::Clock;
+use agent::ledger::{Remembered, Reruns};
+use agent::node::{Contact, Said, Sources, run};
+use scheduler::assignment::Assignment;
+use scheduler::model::id::TaskId;
 use scheduler::model::time::Timestamp;
-use scheduler::reconcile::{restart, slot};
 use scheduler::report::Report;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::chance::Chance;
+use crate::machine::Machine;
 use crate::rules::Rule;
+use crate::world::SECOND;
 
-#[derive(Default)]
+/// A manager that has not answered for so long may have given this node up.
+const SILENT: u64 = 5 * SECOND / 2;
+/// What was handed over has been looked at, and what followed from it, and so on.
+const ROUNDS: usize = 12;
+
 pub(crate) struct Node {
-    /// What it was told last; on its disk.
+    /// What it was told last; on its disk, with the restarts of its own.
     pub(crate) told: Arc<Assignment>,
-    containers: BTreeMap<ContainerId, Container>,
+    reruns: Reruns,
+    pub(crate) machine: Arc<Machine>,
+    process: Option<Process>,
     /// The host that it takes for the leader's.
     pub(crate) leader: usize,
     /// Counts up with each connection.
     pub(crate) session: u64,
     pub(crate) unanswered: u32,
+    heard_at: u64,
+    /// In this session.
+    said: Report,
 }
 
-struct Container {
-    task: TaskId,
-    status: TaskStatus,
-    volumes: Vec<String>,
+/// A life of the node's process.
+struct Process {
+    runtime: Runtime,
+    /// The same moment by both clocks.
+    began: (u64, Instant),
+    assignments: watch::Sender<Arc<Assignment>>,
+    contact: watch::Sender<Contact>,
+    reports: mpsc::Receiver<Said>,
+    reruns: watch::Receiver<Reruns>,
+}
+
+impl Process {
+    fn start(machine: &Arc<Machine>, remembered: Remembered, date: Timestamp, now: u64) -> Self {
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        let guard = runtime.enter();
+        let clock = Clock::start_at(date);
+        let (assignments, told) = watch::channel(Arc::default());
+        let (contact, contacts) = watch::channel(Contact::Lost);
+        let (report, reports) = mpsc::channel(256);
+        let (rerun, reruns) = watch::channel(remembered.reruns.clone());
+        let sources = Sources {
+            remembered,
+            assignments: told,
+            contact: contacts,
+            events: machine.listen(clock),
+            reports: report,
+            reruns: rerun,
+            statuses: watch::channel(Arc::default()).0,
+            troubles: watch::channel(Default::default()).0,
+            shutdown: CancellationToken::new(),
+        };
+        runtime.spawn(run(machine.clone(), clock, sources));
+        let began = (now, Instant::now());
+        drop(guard);
+        Self {
+            runtime,
+            began,
+            assignments,
+            contact,
+            reports,
+            reruns,
+        }
+    }
+
+    /// Up to this moment, timers in their order.
+    fn go_on(&self, now: u64) {
+        let until = self.began.1 + Duration::from_micros(now - self.began.0);
+        self.runtime.block_on(async move {
+            tokio::time::sleep_until(until).await;
+            for _ in 0..ROUNDS {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
 }
 
 impl Node {
+    pub(crate) fn new(chance: Chance) -> Self {
+        Self {
+            told: Arc::default(),
+            reruns: Reruns::new(),
+            machine: Machine::new(chance),
+            process: None,
+            leader: 0,
+            session: 0,
+            unanswered: 0,
+            heard_at: 0,
+            said: Report::default(),
+        }
+    }
+
+    pub(crate) fn start(&mut self, date: Timestamp, now: u64) {
+        let assignment = Some(self.told.clone()).filter(|it| it.generation > 0);
+        let reruns = self.reruns.clone();
+        let remembered = Remembered { assignment, reruns };
+        self.heard_at = now;
+        self.process = Some(Process::start(&self.machine, remembered, date, now));
+        self.turn_to(self.leader);
+    }
+
+    /// Containers go on.
+    pub(crate) fn crash(&mut self) {
+        self.machine.deafen();
+        self.process = None;
+    }
+
     /// Whether it takes over what it is told.
-    pub(crate) fn accept(&mut self, told: Arc<Assignment>, broken: Option<Rule>) -> bool {
+    pub(crate) fn accept(&mut self, told: Arc<Assignment>, broken: Option<Rule>, now: u64) -> bool {
         let news = told.number() > self.told.number();
+        // One like the remembered one confirms it.
+        if let Some(process) = &self.process
+            && told.number() >= self.told.number()
+        {
+            process.assignments.send_replace(told.clone());
+            process.go_on(now);
+        }
         if news || broken == Some(Rule::RefuseTheOld) && told.number() != self.told.number() {
             self.told = told;
             return true;
@@ -45,111 +156,48 @@ impl Node {
         false
     }
 
-    /// One step of each container. What it was not told to have is removed.
-    pub(crate) fn turn(&mut self, now: Timestamp, chance: &mut Chance, calm: bool) {
-        // Generation zero is no assignment: nothing is touched before.
-        if self.told.generation == 0 {
-            return;
-        }
-        let told = self.told.clone();
-        let wanted: BTreeSet<&ContainerId> =
-            told.tasks.iter().map(|task| &task.container).collect();
-        self.containers.retain(|id, _| wanted.contains(id));
-        for task in &told.tasks {
-            let fails = !calm && chance.happens(2);
-            self.step(task, now, fails);
+    /// The leader, as far as this node knows, has answered.
+    pub(crate) fn answered(&mut self, now: u64) {
+        self.unanswered = 0;
+        self.heard_at = now;
+        let contact = Contact::Open {
+            session: self.session,
+        };
+        if let Some(process) = &self.process {
+            process
+                .contact
+                .send_if_modified(|it| std::mem::replace(it, contact) != contact);
         }
     }
 
-    fn step(&mut self, task: &AssignedTask, now: Timestamp, fails: bool) {
-        let known = self.containers.get(&task.container);
-        let status = known
-            .filter(|it| it.task == task.id)
-            .map(|it| it.status.clone());
-        let base = status.unwrap_or_else(|| TaskStatus::new(TaskState::Assigned, now, "new"));
-        let to = |state: TaskState, reason: &str| TaskStatus {
-            state,
-            at: now,
-            reason: reason.to_owned(),
-            ..base.clone()
+    /// Time goes by for the node's process and its machine. Returns whether there is something to say.
+    pub(crate) fn turn(&mut self, date: Timestamp, now: u64) -> bool {
+        self.machine.live(date);
+        let Some(process) = &mut self.process else {
+            return false;
         };
-        let ended = |state, reason: &str, code| TaskStatus {
-            exit_code: Some(code),
-            finished_at: Some(now),
-            ..to(state, reason)
-        };
-        let state = base.state;
-        let early = restart::is_early(&task.restart, task.start_after, now);
-        let next = match task.desired {
-            DesiredState::Remove if known.is_none() || state.is_terminal() => {
-                self.containers.remove(&task.container);
-                return;
-            }
-            DesiredState::Shutdown | DesiredState::Remove if !state.is_terminal() => {
-                ended(TaskState::Shutdown, "stopped", 143)
-            }
-            DesiredState::Ready | DesiredState::Running if state < TaskState::Ready => {
-                to(TaskState::Ready, "prepared")
-            }
-            DesiredState::Running if state == TaskState::Ready && !early => TaskStatus {
-                started_at: Some(now),
-                image_id: Some(format!("sha256:{}", task.spec.image)),
-                ..to(TaskState::Running, "")
-            },
-            DesiredState::Running if state == TaskState::Running && task.service == "job" => {
-                ended(TaskState::Complete, "exit code 0", 0)
-            }
-            DesiredState::Running if state == TaskState::Running && fails => {
-                ended(TaskState::Failed, "exit code 1", 1)
-            }
-            DesiredState::Ready
-            | DesiredState::Running
-            | DesiredState::Shutdown
-            | DesiredState::Remove => return,
-        };
-        let container = Container {
-            task: task.id.clone(),
-            status: next,
-            volumes: slot::volumes(&task.spec).map(str::to_owned).collect(),
-        };
-        self.containers.insert(task.container.clone(), container);
-    }
-
-    /// Everything that is so here.
-    pub(crate) fn report(&self) -> Report {
-        let mut report = Report::default();
-        for task in &self.told.tasks {
-            match self.containers.get(&task.container) {
-                Some(seen) if seen.task == task.id => {
-                    report.tasks.push((task.id.clone(), seen.status.clone()));
-                }
-                None if task.desired == DesiredState::Remove => {
-                    report.removed_containers.push(task.container.clone());
-                }
-                Some(_) | None => {}
+        if now - self.heard_at > SILENT {
+            let silence =
+                |it: &mut Contact| std::mem::replace(it, Contact::Silent) != Contact::Silent;
+            process.contact.send_if_modified(silence);
+        }
+        process.go_on(now);
+        self.reruns.clone_from(&process.reruns.borrow());
+        let mut news = false;
+        while let Ok(said) = process.reports.try_recv() {
+            if said.session == self.session {
+                merge(&mut self.said, said.report);
+                news = true;
             }
         }
-        for volume in self.told.volumes.iter().filter(|volume| volume.remove) {
-            report.removed_volumes.push(volume.spec.name.clone());
-        }
-        report
+        news
     }
 
-    /// The named volumes that something runs on here.
-    pub(crate) fn volumes_in_use(&self) -> impl Iterator<Item = &String> {
-        let running = self.containers.values();
-        let running = running.filter(|it| it.status.state == TaskState::Running);
-        running.flat_map(|it| &it.volumes)
-    }
-
-    /// Every process has ended, and nobody saw how.
-    pub(crate) fn power_cut(&mut self) {
-        for seen in self.containers.values_mut() {
-            if seen.status.state == TaskState::Running {
-                seen.status.state = TaskState::Failed;
-                seen.status.reason = "the host was restarted".to_owned();
-            }
-        }
+    /// Everything that was said in this session, as far as anybody still cares.
+    pub(crate) fn report(&mut self) -> Report {
+        let tasks: BTreeSet<&TaskId> = self.told.tasks.iter().map(|task| &task.id).collect();
+        self.said.tasks.retain(|(task, _)| tasks.contains(task));
+        self.said.clone()
     }
 
     /// The next manager is tried.
@@ -157,5 +205,41 @@ impl Node {
         self.leader = host;
         self.session += 1;
         self.unanswered = 0;
+        self.said = Report::default();
+        if let Some(process) = &self.process {
+            process.contact.send_if_modified(|it| match it {
+                Contact::Open { .. } => {
+                    *it = Contact::Lost;
+                    true
+                }
+                Contact::Lost | Contact::Silent => false,
+            });
+        }
+    }
+}
+
+/// What was said later counts.
+fn merge(all: &mut Report, news: Report) {
+    for (task, status) in news.tasks {
+        match all.tasks.iter_mut().find(|(known, _)| *known == task) {
+            Some((_, known)) => *known = status,
+            None => all.tasks.push((task, status)),
+        }
+    }
+    for container in news.removed_containers {
+        if !all.removed_containers.contains(&container) {
+            all.removed_containers.push(container);
+        }
+    }
+    for volume in news.removed_volumes {
+        if !all.removed_volumes.contains(&volume) {
+            all.removed_volumes.push(volume);
+        }
+    }
+    for rerun in news.reruns {
+        match all.reruns.iter_mut().find(|known| known.task == rerun.task) {
+            Some(known) => *known = rerun,
+            None => all.reruns.push(rerun),
+        }
     }
 }

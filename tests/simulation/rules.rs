@@ -62,6 +62,12 @@ impl Checker {
         self.version(host, state)
     }
 
+    /// What others had agreed on from this version on, and nobody was told of, counts no longer.
+    pub(crate) fn begin_anew(&mut self, version: u64) {
+        self.versions.retain(|known, _| *known < version);
+        self.seen.clear();
+    }
+
     /// A member that starts again may be behind where it was: it has forgotten what it applied.
     pub(crate) fn restarted(&mut self, host: usize) {
         self.seen.remove(&host);
@@ -110,13 +116,14 @@ impl Checker {
         }
     }
 
-    /// Whatever was answered is in the state.
+    /// Whatever was answered is in the state, but for containers that were on a node that is gone.
     pub(crate) fn nothing_is_lost(&self, state: &State) -> Result<(), String> {
         let labels = labels(state);
+        let all_there = state.removed_nodes.is_empty();
         for (id, label) in &self.answered {
             let there = state.answer(id).is_some();
             let kept = label.is_none_or(|label| labels.contains(&label.to_string()));
-            if !there || !kept {
+            if !there || all_there && !kept {
                 return Err(format!("command {id:?} was answered and is lost"));
             }
         }

@@ -2,6 +2,7 @@
 //! and go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use scheduler::control_plane::Command;
 use scheduler::control_plane::command::{DeployOptions, NodeUpdate, Volumes};
@@ -12,7 +13,9 @@ use scheduler::model::container::{
 use scheduler::model::id::NodeId;
 use scheduler::model::network::NetworkSpec;
 use scheduler::model::node::{NodeDescription, Role};
-use scheduler::model::service::{RestartCondition, ServiceMode, ServiceSpec};
+use scheduler::model::service::{
+    FailureAction, RestartCondition, ServiceMode, ServiceSpec, UpdateConfig, UpdateOrder,
+};
 use scheduler::model::stack::Stack;
 use scheduler::model::time::Timestamp;
 use scheduler::model::volume::VolumeSpec;
@@ -72,6 +75,25 @@ pub(crate) fn container(number: u64) -> Command {
     }
 }
 
+/// An image that nobody can make a container of.
+pub(crate) const BAD: &str = "bad";
+
+/// What is to run in the end.
+pub(crate) fn good() -> Wish {
+    let mut chance = Chance::new(0);
+    let mut stack = stack(&mut chance);
+    for service in stack.services.values_mut() {
+        let mut container = (*service.container).clone();
+        container.image = "v1".to_owned();
+        service.container = Arc::new(container);
+    }
+    let options = DeployOptions::default();
+    Wish {
+        command: Command::Deploy { stack, options },
+        label: None,
+    }
+}
+
 fn stack(chance: &mut Chance) -> Stack {
     let mut stack = Stack {
         name: "shop".to_owned(),
@@ -87,21 +109,55 @@ fn stack(chance: &mut Chance) -> Stack {
         ..VolumeSpec::default()
     };
     stack.volumes.insert("data".to_owned(), data);
-    let image = |chance: &mut Chance| ["v1", "v2"][chance.index(2)].to_owned();
+    let image = |chance: &mut Chance| ["v1", "v2", "v3", BAD][chance.index(4)].to_owned();
     let replicas = 1 + chance.index(4) as u32;
+    let replicated = |replicas| ServiceMode::Replicated { replicas };
+    let batch = ServiceMode::ReplicatedJob {
+        completions: 1 + chance.index(3) as u32,
+        concurrent: chance.index(3) as u32,
+    };
     let services = [
-        ("web", image(chance), replicas, None),
-        ("db", image(chance), 1, Some("shop_data")),
-        ("job", image(chance), 1, None),
+        ("web", replicated(replicas), None),
+        ("db", replicated(1), Some("shop_data")),
+        ("job", replicated(1), None),
+        ("each", ServiceMode::Global, None),
+        ("batch-job", batch, None),
+        ("each-job", ServiceMode::GlobalJob, None),
     ];
-    for (name, image, replicas, volume) in services {
-        let spec = service(name, image, replicas, volume);
+    for (name, mode, volume) in services {
+        // Not all of them all the time, and what is no job is updated now and then.
+        if chance.happens(400) {
+            continue;
+        }
+        let image = match name.ends_with("job") {
+            true => "v1".to_owned(),
+            false => image(chance),
+        };
+        let mut spec = service(name, image, mode, volume);
+        spec.update = update(chance);
         stack.services.insert(name.to_owned(), spec);
     }
     stack
 }
 
-fn service(name: &str, image: String, replicas: u32, volume: Option<&str>) -> ServiceSpec {
+fn update(chance: &mut Chance) -> UpdateConfig {
+    UpdateConfig {
+        parallelism: chance.index(3) as u32,
+        failure_action: match chance.index(3) {
+            0 => FailureAction::Pause,
+            1 => FailureAction::Continue,
+            _ => FailureAction::Rollback,
+        },
+        monitor: Duration::from_millis(chance.between(0, 3000)),
+        order: match chance.happens(500) {
+            true => UpdateOrder::StartFirst,
+            false => UpdateOrder::StopFirst,
+        },
+        ..UpdateConfig::default()
+    }
+}
+
+fn service(name: &str, image: String, mode: ServiceMode, volume: Option<&str>) -> ServiceSpec {
     let mounts = volume.map(|volume| Mount {
         target: "/data".into(),
         read_only: false,
@@ -123,12 +179,13 @@ fn service(name: &str, image: String, replicas: u32, volume: Option<&str>) -> Se
     let mut spec = ServiceSpec {
         name: name.to_owned(),
         container: Arc::new(container),
-        mode: ServiceMode::Replicated { replicas },
+        mode,
         ..ServiceSpec::default()
     };
-    if name != "job" {
-        spec.restart.condition = RestartCondition::Always;
-    }
+    spec.restart.condition = match name.ends_with("job") {
+        true => RestartCondition::OnFailure,
+        false => RestartCondition::Always,
+    };
     spec
 }
 

@@ -4,11 +4,11 @@
 //!                              ▲        │
 //!                    heartbeat, report  assignment
 //!                              │        ▼
-//!                            [ node: a model of the node loop ]
+//!                            [ node: the node loop + machine ]
 //!
 //! After every event the [`Checker`] looks at what it can have changed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use scheduler::assignment::Assignment;
@@ -21,6 +21,7 @@ use scheduler::state::RequestId;
 
 use crate::chance::Chance;
 use crate::faults::{self, Fault};
+use crate::lasting;
 use crate::member::{Disk, Member};
 use crate::node::Node;
 use crate::rules::{Checker, Rule};
@@ -119,6 +120,8 @@ pub(crate) struct Host {
     pub(crate) date_off: i64,
     syncing: usize,
     pub(crate) slow_disk: bool,
+    /// Nothing can be written for want of room.
+    pub(crate) full_disk: bool,
     pub(crate) crash_at_write: bool,
     wake: u64,
     waiting: BTreeMap<RequestId, usize>,
@@ -144,6 +147,8 @@ pub(crate) struct World {
     pub(crate) loss: u64,
     pub(crate) calm: bool,
     pub(crate) demoted: Option<usize>,
+    /// They have left, were removed, or are lost for good.
+    pub(crate) gone: BTreeSet<usize>,
     broken: Option<Rule>,
     setup: VecDeque<Command>,
     pending: BTreeMap<u64, Pending>,
@@ -151,7 +156,7 @@ pub(crate) struct World {
     reads: BTreeMap<u64, u64>,
     /// The highest revision that a client was told of.
     revision: u64,
-    checker: Checker,
+    pub(crate) checker: Checker,
     pub(crate) trace: VecDeque<String>,
     pub(crate) events: usize,
     pub(crate) faults: u64,
@@ -199,7 +204,7 @@ impl World {
             } else {
                 Disk::default()
             },
-            node: Node::default(),
+            node: Node::new(Chance::new(seed ^ (host as u64 + 1) << 32)),
             life: 0,
             up: true,
             paused: false,
@@ -207,6 +212,7 @@ impl World {
             date_off: 0,
             syncing: 0,
             slow_disk: false,
+            full_disk: false,
             crash_at_write: false,
             wake: 0,
             waiting: BTreeMap::new(),
@@ -230,6 +236,7 @@ impl World {
             loss: 5,
             calm: false,
             demoted: None,
+            gone: BTreeSet::new(),
             broken,
             setup,
             pending: BTreeMap::new(),
@@ -287,20 +294,28 @@ impl World {
         let quiet = if self.chance.happens(250) {
             SECOND
         } else {
-            8 * SECOND
+            5 * SECOND
         };
-        let chaos = self.chance.between(10, 25) * SECOND;
+        let chaos = self.chance.between(8, 20) * SECOND;
         self.next_setup();
         self.after(quiet, Event::Wish);
         self.after(quiet, Event::Read);
         self.after(quiet, Event::Fault);
         self.until(quiet + chaos)?;
-        self.heal();
+        if self.chance.happens(80) {
+            lasting::recover(self)?;
+        }
+        self.heal()?;
         let end = self.now + 120 * SECOND;
+        let mut good = false;
         loop {
             self.until(self.now + SECOND / 2)?;
             self.promote_all();
-            let Err(lacks) = self.is_settled() else { break };
+            lasting::clear_away(self);
+            good = good || lasting::make_good(self);
+            let Err(lacks) = self.is_settled() else {
+                break;
+            };
             if self.now > end {
                 return Err(format!("two minutes after the last fault: {lacks}"));
             }
@@ -422,13 +437,23 @@ impl World {
         (DATE + self.now).saturating_add_signed(self.hosts[host].date_off)
     }
 
+    /// What the host believes to be the time.
+    pub(crate) fn clock_of(&self, host: usize) -> Timestamp {
+        Timestamp::from_nanos(self.date(host) * 1000)
+    }
+
     pub(crate) fn boot(&mut self, host: usize) {
+        if self.gone.contains(&host) {
+            return;
+        }
         let (seed, date, now) = (self.chance.bytes(), self.date(host), self.now);
-        self.hosts[host].up = true;
+        let clock = self.clock_of(host);
+        let it = &mut self.hosts[host];
+        it.up = true;
+        it.node.start(clock, now);
         if host >= self.managers {
             return;
         }
-        let it = &mut self.hosts[host];
         it.life += 1;
         it.syncing = 0;
         it.waiting.clear();
@@ -454,14 +479,23 @@ impl World {
         it.up = false;
         it.crash_at_write = false;
         it.backlog.clear();
-        it.node.session += 1;
-        if let Some(member) = it.member.take() {
-            let done = self.chance.index(member.jobs() + 1);
-            member.crash(&mut it.disk, done);
-        }
+        it.node.crash();
         if std::mem::take(&mut it.paused) {
             self.after(TURN, Event::Turn { host });
             self.after(TURN, Event::Beat { host });
+        }
+        self.stop_manager(host);
+    }
+
+    /// Its disk has failed: it decides nothing any more until its process is started again. What it
+    /// wrote last may be torn.
+    pub(crate) fn stop_manager(&mut self, host: usize) {
+        let it = &mut self.hosts[host];
+        it.life += 1;
+        it.full_disk = false;
+        if let Some(member) = it.member.take() {
+            let done = self.chance.index(member.jobs() + 1);
+            member.crash(&mut it.disk, done, &mut self.chance);
         }
     }
 
@@ -578,7 +612,7 @@ impl World {
     fn write(&mut self, host: usize) {
         let jobs = self.hosts[host].member.as_ref().map_or(0, Member::jobs);
         let it = &mut self.hosts[host];
-        if jobs == 0 || it.syncing > 0 {
+        if jobs == 0 || it.syncing > 0 || it.full_disk {
             return;
         }
         it.syncing = jobs;
@@ -603,6 +637,16 @@ impl World {
         };
         for input in member.sync(&mut it.disk, count) {
             self.feed(host, input)?;
+        }
+        self.write(host);
+        Ok(())
+    }
+
+    /// There is no room on a disk any more, or there is again.
+    pub(crate) fn fill(&mut self, host: usize, full: bool) -> Result<(), String> {
+        self.hosts[host].full_disk = full;
+        if full {
+            return self.feed(host, Input::DiskFull);
         }
         self.write(host);
         Ok(())
@@ -688,9 +732,11 @@ impl World {
             } => self.beaten(from, to, session, number, report),
             Packet::Assign(assignment) => {
                 let it = &mut self.hosts[to];
-                it.node.leader = from;
-                it.node.unanswered = 0;
-                if it.node.accept(assignment, self.broken) {
+                if it.node.leader != from {
+                    it.node.turn_to(from);
+                }
+                it.node.answered(self.now);
+                if it.node.accept(assignment, self.broken, self.now) {
                     let number = it.node.told.number();
                     self.checker.accept(&node(to), number)?;
                 }
@@ -699,7 +745,7 @@ impl World {
             Packet::Leader(leader) => {
                 let it = &mut self.hosts[to].node;
                 match leader {
-                    Some(leader) if leader == from => it.unanswered = 0,
+                    Some(leader) if leader == from && leader == it.leader => it.answered(self.now),
                     Some(leader) => it.turn_to(leader),
                     None => {
                         let next = self.chance.index(self.managers);
@@ -714,19 +760,30 @@ impl World {
     // Nodes.
 
     fn turn(&mut self, host: usize) -> Result<(), String> {
-        if !self.hosts[host].up {
-            return Ok(());
+        let (date, now) = (self.clock_of(host), self.now);
+        let it = &mut self.hosts[host];
+        if it.node.turn(date, now) && it.up {
+            self.speak(host);
         }
-        let time = Timestamp::from_nanos(self.date(host) * 1000);
-        let mut chance = Chance::new(if self.calm { 0 } else { self.chance.number() });
-        self.hosts[host].node.turn(time, &mut chance, self.calm);
-        let mut owners: BTreeMap<&String, usize> = BTreeMap::new();
-        for (number, other) in self.hosts.iter().enumerate() {
-            for volume in other.node.volumes_in_use() {
-                let owner = *owners.entry(volume).or_insert(number);
-                if owner != number {
+        self.check_machines()
+    }
+
+    /// A volume has one owner, wherever the network is cut, and no node asks for what is wrong.
+    fn check_machines(&self) -> Result<(), String> {
+        let mut owners: BTreeMap<String, usize> = BTreeMap::new();
+        for (host, it) in self.hosts.iter().enumerate() {
+            // Whoever says that a node is gone answers for what still runs there.
+            if self.gone.contains(&host) {
+                continue;
+            }
+            if let Some(wrong) = it.node.machine.wrong() {
+                return Err(format!("host {host}: {wrong}"));
+            }
+            for volume in it.node.machine.volumes_in_use() {
+                let owner = *owners.entry(volume.clone()).or_insert(host);
+                if owner != host {
                     return Err(format!(
-                        "volume {volume} is used on hosts {owner} and {number}"
+                        "volume {volume} is used on hosts {owner} and {host}"
                     ));
                 }
             }
@@ -742,8 +799,12 @@ impl World {
             let next = self.chance.index(self.managers);
             self.hosts[host].node.turn_to(next);
         }
+        self.hosts[host].node.unanswered += 1;
+        self.speak(host);
+    }
+
+    fn speak(&mut self, host: usize) {
         let it = &mut self.hosts[host].node;
-        it.unanswered += 1;
         let (to, packet) = (
             it.leader,
             Packet::Beat {
@@ -903,7 +964,12 @@ impl World {
             Outcome::Refused => {}
         }
         let setup = pending.setup;
-        self.pending.remove(&number);
+        let asked = self.pending.remove(&number);
+        if let Some(Command::LeaveCluster { node: id, .. }) = asked.map(|it| it.wish.command)
+            && let Some(host) = (0..self.hosts.len()).find(|host| node(*host) == id)
+        {
+            lasting::left(self, host, outcome == Outcome::Refused);
+        }
         if setup {
             self.next_setup();
         }
@@ -926,7 +992,7 @@ impl World {
 
     // Healing.
 
-    fn heal(&mut self) {
+    fn heal(&mut self) -> Result<(), String> {
         self.say("everything is repaired".to_owned());
         self.calm = true;
         self.loss = 0;
@@ -936,13 +1002,19 @@ impl World {
         for host in 0..self.hosts.len() {
             self.hosts[host].slow_disk = false;
             self.hosts[host].crash_at_write = false;
+            self.hosts[host].node.machine.calm();
+            self.fill(host, false)?;
             if self.hosts[host].paused {
                 self.resume(host);
+            }
+            if self.hosts[host].member.is_none() {
+                self.crash(host);
             }
             if !self.hosts[host].up {
                 self.boot(host);
             }
         }
+        Ok(())
     }
 
     /// A demotion may have been answered late.
@@ -955,13 +1027,24 @@ impl World {
             let row = nodes.get(&node(*host));
             row.is_some_and(|row| row.role == Role::Worker)
         };
+        let demoted = self.staying_managers().find(is_worker);
         if self.pending.is_empty()
-            && let Some(host) = (0..self.managers).find(is_worker)
+            && let Some(host) = demoted
         {
             let command = wishes::make(host, Role::Manager);
             let label = None;
             self.ask(Wish { command, label });
         }
+    }
+
+    /// Hosts that are to be managers in the end.
+    pub(crate) fn staying_managers(&self) -> impl Iterator<Item = usize> {
+        (0..self.managers).filter(|host| !self.gone.contains(host))
+    }
+
+    /// Nothing is asked for that was not answered yet.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending.is_empty()
     }
 
     pub(crate) fn leader(&self) -> Option<usize> {
@@ -985,7 +1068,8 @@ impl World {
             return Err(format!("{} commands are not answered", self.pending.len()));
         }
         let standing = plane.standing();
-        let mut wanted: Vec<u64> = (0..self.managers)
+        let mut wanted: Vec<u64> = self
+            .staying_managers()
             .map(|host| raft::number_of(&node(host)))
             .collect();
         wanted.sort_unstable();
@@ -993,7 +1077,7 @@ impl World {
             return Err(format!("the members are {:?}", standing.members));
         }
         let state = plane.state();
-        for host in 0..self.managers {
+        for host in self.staying_managers() {
             let other = self.plane(host).ok_or("a manager is down")?;
             if other.state().version != state.version {
                 return Err(format!(

@@ -38,7 +38,7 @@ impl LinuxHost {
         let mut told = first.clone();
         let watching = tokio::spawn(async move {
             loop {
-                tokio::time::sleep_until(clock.instant(monitor.next_probe_at()).into()).await;
+                tokio::time::sleep_until(clock.instant(monitor.next_probe_at())).await;
                 let begun = clock.now();
                 let (outcome, output) = probe(&containers, &id, monitor.check()).await;
                 monitor.on_probe(Probe {
