@@ -12,7 +12,6 @@ use scheduler::model::time::Timestamp;
 use scheduler::raft::{Entry, Position, Restored, Vote, Write};
 use scheduler::state::State;
 
-use crate::chance::Chance;
 use crate::rules::Rule;
 
 /// A member that is away for some seconds must be sent the state, not the log.
@@ -183,19 +182,11 @@ impl Member {
         claim.into_iter().collect()
     }
 
-    /// Power is cut: the disk may still have done the first few of its jobs, and a part of the next.
-    pub(crate) fn crash(self, disk: &mut Disk, done: usize, chance: &mut Chance) {
-        let mut jobs = self.jobs.into_iter();
-        for job in jobs.by_ref().take(done) {
+    /// Power is cut: the disk may still have done the first few of its jobs. What is torn is as good
+    /// as not there: what is written at once is sealed at once, and read as a whole or not at all.
+    pub(crate) fn crash(self, disk: &mut Disk, done: usize) {
+        for job in self.jobs.into_iter().take(done) {
             disk.carry_out(job);
-        }
-        // The last record of the log is torn, and as good as not there.
-        if let Some(Job::Write(mut write)) = jobs.next() {
-            let whole = chance.index(write.entries.len() + 2);
-            if whole > 0 {
-                write.entries = write.entries.iter().take(whole - 1).cloned().collect();
-                disk.carry_out(Job::Write(write));
-            }
         }
     }
 }

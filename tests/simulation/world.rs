@@ -487,15 +487,14 @@ impl World {
         self.stop_manager(host);
     }
 
-    /// Its disk has failed: it decides nothing any more until its process is started again. What it
-    /// wrote last may be torn.
+    /// Its disk has failed: it decides nothing any more until its process is started again.
     pub(crate) fn stop_manager(&mut self, host: usize) {
         let it = &mut self.hosts[host];
         it.life += 1;
         it.full_disk = false;
         if let Some(member) = it.member.take() {
             let done = self.chance.index(member.jobs() + 1);
-            member.crash(&mut it.disk, done, &mut self.chance);
+            member.crash(&mut it.disk, done);
         }
     }
 
