@@ -195,6 +195,17 @@ fn workers_that_all_fall_silent_at_once_are_not_given_up_and_go_on_among_themsel
     });
     all_ready(&cluster).unwrap();
     assert_eq!(pids(), before, "nothing was touched");
+
+    // Between the two only: what they say to each other is lost, and nothing else.
+    cluster.split(&[1], &[2]);
+    let until = Instant::now() + secs(6);
+    while Instant::now() < until {
+        talk(&cluster).expect_err("they talk");
+        all_ready(&cluster).unwrap();
+    }
+    cluster.heal();
+    cluster.within(secs(60), "they talk again", || talk(&cluster));
+    assert_eq!(pids(), before, "nothing was touched");
     cluster.host(0).wharfie("-p app down").succeeds();
 }
 
