@@ -62,8 +62,10 @@ impl Checker {
         self.version(host, state)
     }
 
-    /// What others had agreed on from this version on, and nobody was told of, counts no longer.
+    /// Another group begins: what the one before it had agreed on from this version on, without telling
+    /// anybody, counts no longer, nor does who led it.
     pub(crate) fn begin_anew(&mut self, version: u64) {
+        self.leaders.clear();
         self.versions.retain(|known, _| *known < version);
         self.seen.clear();
     }
