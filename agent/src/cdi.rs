@@ -4,8 +4,9 @@
 //!     /var/run/cdi/*.{json,yaml}    devices: [{name: "0", containerEdits: {…}}]   ──► Edits
 //!                                   containerEdits: {…}      (of every device of the kind)
 //!
-//! A later directory wins over an earlier one. Hooks are not run: a device that needs one is refused
-//! by name, as a container that lacks what the hook makes would fail in ways nobody understands.
+//! A later directory wins over an earlier one. Of hooks those are run that finish the file system
+//! (`createContainer`), which is what vendors use: a device that needs another one is refused by name,
+//! as a container that lacks what the hook makes would fail in ways nobody understands.
 //!
 //! Source: `cncf-tags/container-device-interface`, SPEC.md 0.8.
 
@@ -32,7 +33,7 @@ pub struct Edits {
     pub mounts: Vec<CdiMount>,
     #[serde(rename = "additionalGIDs", alias = "additionalGids")]
     pub additional_gids: Vec<u32>,
-    hooks: Vec<Hook>,
+    pub hooks: Vec<Hook>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -56,10 +57,20 @@ pub struct CdiMount {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Hook {
+pub struct Hook {
     hook_name: String,
-    path: String,
+    /// On the host.
+    pub path: PathBuf,
+    /// The first is its own name.
+    pub args: Vec<String>,
+    /// `KEY=VALUE`.
+    pub env: Vec<String>,
+    /// Seconds.
+    pub timeout: Option<i64>,
 }
+
+/// The one kind that is run.
+const CREATE_CONTAINER: &str = "createContainer";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -83,7 +94,7 @@ pub enum CdiError {
     Name { name: String },
     #[error("there is no device `{name}` on this host")]
     Absent { name: String },
-    #[error("device `{name}` needs the hook {hook}, and hooks are not run")]
+    #[error("device `{name}` needs the hook {hook}, and hooks of this kind are not run")]
     Hook { name: String, hook: String },
     #[error("cannot read the device specification {path}: {reason}")]
     Broken { path: PathBuf, reason: String },
@@ -129,7 +140,7 @@ impl Registry {
     /// # Errors
     ///
     /// [`CdiError::Name`], [`CdiError::Absent`], and [`CdiError::Hook`] for one that cannot be had
-    /// without a hook.
+    /// without a hook of another kind.
     pub fn edits(&self, names: &[String]) -> Result<Edits, CdiError> {
         let mut all = Edits::default();
         for name in names {
@@ -150,12 +161,14 @@ impl Registry {
 
 impl Edits {
     fn add(&mut self, name: &str, other: &Self) -> Result<(), CdiError> {
-        if let Some(hook) = other.hooks.first() {
+        let mut hooks = other.hooks.iter();
+        if let Some(hook) = hooks.find(|it| it.hook_name != CREATE_CONTAINER) {
             return Err(CdiError::Hook {
                 name: name.to_owned(),
-                hook: format!("{} ({})", hook.path, hook.hook_name),
+                hook: format!("{} ({})", hook.path.display(), hook.hook_name),
             });
         }
+        extend(&mut self.hooks, &other.hooks);
         extend(&mut self.env, &other.env);
         extend(&mut self.device_nodes, &other.device_nodes);
         extend(&mut self.mounts, &other.mounts);

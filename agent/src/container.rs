@@ -23,6 +23,7 @@ mod driver;
 mod exec;
 mod failure;
 pub(crate) mod files;
+mod hook;
 mod init;
 mod kernel;
 mod link;

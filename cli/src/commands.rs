@@ -35,6 +35,7 @@ mod rm;
 mod rollback;
 mod run;
 mod scale;
+mod secret;
 mod start;
 mod stats;
 mod stop;
@@ -85,6 +86,7 @@ pub(crate) enum Command {
     Volume(volume::Args),
     Volumes(volumes::Args),
     Network(network::Args),
+    Secret(secret::Args),
     Cluster(cluster::Args),
     Join(join::Args),
     Leave(join::Leave),
@@ -130,6 +132,7 @@ impl Command {
             Self::Volume(args) => args.run(context).await,
             Self::Volumes(args) => args.run(context).await,
             Self::Network(args) => args.run(context).await,
+            Self::Secret(args) => args.run(context).await,
             Self::Cluster(args) => args.run(context).await,
             Self::Join(args) => args.run(context).await,
             Self::Leave(args) => args.run(context).await,

@@ -47,6 +47,7 @@ fn the_help_lists_every_command() {
       volume    Manage volumes
       volumes   List the volumes of the stack
       network   Manage networks
+      secret    Manage secrets and configs that files refer to as external
       cluster   Manage the cluster
       join      Make this host a node of a cluster
       leave     Take this host out of its cluster

@@ -67,3 +67,51 @@ fn containers_reach_each_other_across_hosts_and_every_host_answers_on_a_publishe
         cluster.host(index).leaves_nothing();
     }
 }
+
+/// Left to themselves they would be on the host that has nothing yet.
+const COMPANIONS: &str = r#"
+services:
+  db:
+    image: busybox:1.35
+    init: true
+    command: ["sh", "-c", "echo of the database >/w/index.html && exec httpd -f -p 80 -h /w"]
+    volumes: [/w]
+    deploy: {placement: {constraints: ["node.hostname == node1"]}}
+  inside:
+    image: busybox:1.35
+    init: true
+    command: sleep 1000000
+    network_mode: service:db
+  beside:
+    image: busybox:1.35
+    init: true
+    command: sleep 1000000
+    volumes_from: [db]
+  apart:
+    image: busybox:1.35
+    init: true
+    command: sleep 1000000
+    pid: service:db
+    deploy: {placement: {constraints: ["node.hostname == node0"]}}
+"#;
+
+#[test]
+fn what_shares_a_namespace_or_volumes_runs_where_the_other_one_does() {
+    let cluster = Cluster::of(1, 2);
+    let host = cluster.host(0);
+    host.compose("app", COMPANIONS, "up -d --wait --wait-timeout 20")
+        .fails_with(1);
+    for (service, line) in [
+        ("inside", "timeout 30 wget -qO- http://127.0.0.1"),
+        ("beside", "cat /w/index.html"),
+    ] {
+        let ran = host.wharfie(&format!("-p app exec -T {service} {line}"));
+        assert_eq!(ran.succeeds().stdout, "of the database\n", "{service}");
+    }
+    host.compose("app", COMPANIONS, "why apart")
+        .says("without `node.hostname == node0`");
+    host.wharfie("-p app down").succeeds();
+    for index in 0..3 {
+        cluster.host(index).leaves_nothing();
+    }
+}

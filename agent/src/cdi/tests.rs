@@ -18,7 +18,10 @@ kind: other.com/gpu
 devices:
   - name: '0'
     containerEdits:
-      hooks: [{hookName: createContainer, path: /bin/hook, args: [hook]}]
+      hooks: [{hookName: createContainer, path: /bin/hook, args: [hook, links]}]
+  - name: 'late'
+    containerEdits:
+      hooks: [{hookName: poststop, path: /bin/hook, args: [hook]}]
   - {name: '1', containerEdits: {env: [B=1]}}
 ";
     fs::write(directory.path().join("vendor.json"), json).unwrap();
@@ -40,7 +43,8 @@ devices:
                 .chain(nodes)
                 .chain(mounts)
                 .chain(gids);
-            all.collect::<Vec<_>>().join(", ")
+            let hooks = it.hooks.iter().map(|it| it.args.join(" "));
+            all.chain(hooks).collect::<Vec<_>>().join(", ")
         }
     };
     assert_eq!(found, expected);
@@ -53,6 +57,7 @@ fn a_device_brings_what_its_file_says_of_all_and_of_itself() {
         "ALL=1, A=1, /dev/vendor0</dev/null r, /vendor</lib, 44",
     );
     check(&["other.com/gpu=1", "other.com/gpu=1"], "B=1");
+    check(&["other.com/gpu=0"], "hook links");
 }
 
 #[test]
@@ -62,8 +67,8 @@ fn what_cannot_be_given_is_refused_by_name() {
         "there is no device `vendor.com/net=b` on this host",
     );
     check(
-        &["other.com/gpu=0"],
-        "device `other.com/gpu=0` needs the hook /bin/hook (createContainer), and hooks are not run",
+        &["other.com/gpu=late"],
+        "device `other.com/gpu=late` needs the hook /bin/hook (poststop), and hooks of this kind are not run",
     );
     check(
         &["null"],

@@ -1,7 +1,7 @@
 //! Makes the container's first process, and in it everything the program will find.
 //!
-//!     shim ── clone ──► cgroup · namespaces · overlay · mounts · devices · masks · pivot · limits
-//!        ◄── Ready ────────────────────────────────────────────────────────────────── gate
+//!     shim ── clone ──► cgroup · namespaces · overlay · mounts · devices · hooks · masks · pivot · limits
+//!        ◄── Ready ────────────────────────────────────────────────────────────────────────── gate
 //!        ─── go ─────► directory · seccomp · user · capabilities · execve
 //!        ◄── end of connection: it runs (or Failed)
 //!
@@ -31,7 +31,7 @@ use super::program::Program;
 use super::protocol::{self, Progress};
 use super::rootdir::RootDir;
 use super::rootfs;
-use super::{init, sysctl};
+use super::{hook, init, sysctl};
 
 /// The ends of the standard streams that the container gets.
 pub(super) enum Streams {
@@ -50,6 +50,9 @@ pub(super) struct Born {
 
 /// Everything that is known before the fork.
 pub(super) struct Launch<'a> {
+    pub(super) id: &'a str,
+    /// Holds the configuration, and the root.
+    pub(super) bundle: &'a Path,
     pub(super) spec: &'a Spec,
     pub(super) overlay: &'a Overlay,
     pub(super) cgroup: &'a Cgroup,
@@ -116,6 +119,7 @@ impl Launch<'_> {
         leave_keyring()?;
         let mut warnings = self.confinement.limit()?;
         let root = self.build_root(namespaces)?;
+        hook::create_container(self.spec, self.id, self.bundle)?;
         let terminal = self.connect(streams, &root, progress)?;
         warnings.extend(self.finish_root(&root)?);
         drop(root);

@@ -180,6 +180,8 @@ fn create(request: &CreateRequest) -> Result<Container, Failure> {
     };
     let launched = cgroup.create(resources).and_then(|warnings| {
         let launch = Launch {
+            id: request.id.as_str(),
+            bundle: directory,
             spec: &spec,
             overlay: &overlay,
             cgroup: &cgroup,

@@ -106,6 +106,9 @@ pub enum ResolvedSource {
         path: PathBuf,
         /// Whether what is mounted below it comes along.
         recursive: bool,
+        /// What is mounted below a read-only one stays as it is.
+        #[serde(default)]
+        writable_below: bool,
         /// `rprivate` when absent.
         propagation: Option<String>,
     },

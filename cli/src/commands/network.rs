@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use hyper::Method;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Outcome;
 use super::image::short_id;
@@ -28,6 +28,16 @@ enum Command {
         /// Print only ids
         #[arg(short, long)]
         quiet: bool,
+    },
+    /// Create a network for stacks that refer to it as external
+    Create {
+        /// Addresses, e.g. 10.71.0.0/24 [default: chosen]
+        #[arg(long, value_name = "CIDR")]
+        subnet: Option<String>,
+        /// Without a way out
+        #[arg(long)]
+        internal: bool,
+        name: String,
     },
     /// Remove networks
     Rm {
@@ -61,23 +71,24 @@ impl Args {
                 list(&networks, quiet);
                 Ok(ExitCode::SUCCESS)
             }
-            Command::Rm { networks } => {
+            Command::Create {
+                subnet,
+                internal,
+                name,
+            } => {
+                let config: Vec<Value> = subnet.iter().map(|it| json!({"Subnet": it})).collect();
+                let body = json!({
+                    "Name": name,
+                    "Internal": internal,
+                    "IPAM": {"Config": config},
+                });
                 let client = context.client();
-                let mut failed = Vec::new();
-                for name in &networks {
-                    match client
-                        .order(Method::DELETE, &format!("/networks/{}", escape(name)))
-                        .await
-                    {
-                        Ok(()) => output::line(name),
-                        Err(error) => failed.push(error.to_string()),
-                    }
-                }
-                match failed.is_empty() {
-                    true => Ok(ExitCode::SUCCESS),
-                    false => Err(Failure::new(failed.join("\n"))),
-                }
+                let path = "/networks/create";
+                let _: Value = client.send_json(Method::POST, path, &body).await?;
+                output::line(&name);
+                Ok(ExitCode::SUCCESS)
             }
+            Command::Rm { networks } => remove_all(&context.client(), "/networks", &networks).await,
             Command::Inspect { networks } => {
                 inspect_all(&context.client(), "/networks", &networks).await
             }
@@ -103,6 +114,22 @@ fn list(networks: &[Network], quiet: bool) {
         ]);
     }
     output::result(table.render());
+}
+
+/// Removes each that can be; says afterwards what could not.
+pub(super) async fn remove_all(client: &Client, path: &str, names: &[String]) -> Outcome {
+    let mut failed = Vec::new();
+    for name in names {
+        let path = format!("{path}/{}", escape(name));
+        match client.order(Method::DELETE, &path).await {
+            Ok(()) => output::line(name),
+            Err(error) => failed.push(error.to_string()),
+        }
+    }
+    match failed.is_empty() {
+        true => Ok(ExitCode::SUCCESS),
+        false => Err(Failure::new(failed.join("\n"))),
+    }
 }
 
 /// Prints an array of what is known about each; says afterwards what was not found.

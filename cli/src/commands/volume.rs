@@ -28,6 +28,8 @@ enum Command {
         #[arg(short, long)]
         quiet: bool,
     },
+    /// Create a volume for stacks that refer to it as external
+    Create { name: String },
     /// Remove volumes and their data
     Rm {
         /// It is no error when one does not exist
@@ -65,6 +67,14 @@ impl Args {
                     None => Listed::default(),
                 };
                 list(&listed.volumes.unwrap_or_default(), quiet);
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Create { name } => {
+                let body = serde_json::json!({ "Name": name });
+                let client = context.client();
+                let path = "/volumes/create";
+                let _: serde_json::Value = client.send_json(Method::POST, path, &body).await?;
+                output::line(&name);
                 Ok(ExitCode::SUCCESS)
             }
             Command::Rm { force, volumes } => {

@@ -198,6 +198,10 @@ impl Refusal {
             Self::MissingNetwork { network } => Some(format!(
                 "Create it with `wharfie network create {network}`."
             )),
+            Self::MissingContent { kind, name } => Some(match &**kind {
+                "config" => format!("Create it with `wharfie secret create --config {name} FILE`."),
+                _ => format!("Create it with `wharfie secret create {name} FILE`."),
+            }),
             Self::MissingVolume { volume } => {
                 Some(format!("Create it with `wharfie volume create {volume}`."))
             }
@@ -238,7 +242,6 @@ impl Refusal {
             | Self::UnknownNetwork { .. }
             | Self::UnknownVolume { .. }
             | Self::UnknownContent { .. }
-            | Self::MissingContent { .. }
             | Self::UnknownNode { .. }
             | Self::ClusterExists
             | Self::NodeExists { .. }

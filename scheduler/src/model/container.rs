@@ -260,6 +260,9 @@ pub enum MountSource {
         /// `rprivate` when absent.
         propagation: Option<String>,
         recursive: bool,
+        /// What is mounted below a read-only one stays as it is.
+        #[serde(default)]
+        writable_below: bool,
     },
     Tmpfs {
         size: Option<u64>,

@@ -98,9 +98,13 @@ pub(super) const CASES: &[Case] = &[
     Case {
         proves: &["volumes.bind.recursive"],
         yaml: "volumes: [{type: bind, source: ./outer, target: /b, bind: {recursive: disabled}}, \
-               {type: bind, source: ./outer, target: /c, read_only: true, bind: {recursive: readonly}}]",
-        look: Inside("ls /b/inner; ls /c/inner; touch /c/inner/x 2>/dev/null || echo refused"),
-        expected: "below\nrefused",
+               {type: bind, source: ./outer, target: /c, read_only: true, bind: {recursive: readonly}}, \
+               {type: bind, source: ./outer, target: /d, read_only: true, bind: {recursive: writable}}]",
+        look: Inside(
+            "ls /b/inner; ls /c/inner; touch /c/inner/x 2>/dev/null || echo refused; \
+             touch /d/x 2>/dev/null || echo refused; touch /d/inner/below && echo written",
+        ),
+        expected: "below\nrefused\nrefused\nwritten",
     },
     Case {
         proves: &["volumes.tmpfs", "volumes.tmpfs.size", "volumes.tmpfs.mode"],
@@ -200,12 +204,13 @@ pub(super) const CASES: &[Case] = &[
 fn what_is_mounted() {
     let host = Host::new();
     host.import_with("files:1", &[("etc/part/text", "0:0 644", "of the image\n")]);
-    host.shell(&format!("docker -H {} volume create kept", host.socket()))
-        .succeeds();
+    host.wharfie("volume create kept").succeeds();
     for (kind, content) in [("secret", "a person's"), ("config", "a person's too")] {
-        let docker = format!("docker -H {} {kind}", host.socket());
-        host.shell(&format!("echo \"{content}\" | {docker} create kept -"))
-            .succeeds();
+        let file = host.path(kind);
+        fs::write(&file, format!("{content}\n")).unwrap();
+        let config = if kind == "config" { "--config" } else { "" };
+        let create = format!("secret create {config} kept {}", file.display());
+        host.wharfie(&create).succeeds();
     }
     let beside = host.project(PROJECT, "");
     fs::write(beside.with_file_name("secret.txt"), "secret\n").unwrap();

@@ -404,7 +404,7 @@ pub(super) const VENDORS: &[&str] = &[
 /// A specification as a vendor's tool writes it, of devices that every machine has.
 const SPECIFICATION: &str = r#"{
   "cdiVersion": "0.6.0", "kind": "nvidia.com/gpu",
-  "containerEdits": {"mounts": [{"hostPath": "/proc/version", "containerPath": "/driver", "options": ["ro", "bind"]}]},
+  "containerEdits": {"hooks": [{"hookName": "createContainer", "path": "/run/cdi/hook", "args": ["hook", "of the vendor"]}], "mounts": [{"hostPath": "/proc/version", "containerPath": "/driver", "options": ["ro", "bind"]}]},
   "devices": [
     {"name": "0", "containerEdits": {"env": ["GPU=first"],
       "deviceNodes": [{"path": "/dev/gpu0", "hostPath": "/dev/loop-control", "permissions": "r"}]}},
@@ -421,11 +421,25 @@ fn devices_of_vendors_bring_what_their_specification_says() {
     fs::write(&specification, SPECIFICATION).unwrap();
     host.shell(&format!("cp {} /run/cdi/", specification.display()))
         .succeeds();
+    // What links a driver's libraries into the container does it in this way.
+    let hook = "#!/bin/sh
+bundle=$(sed 's/.*\"bundle\":\"\\([^\"]*\\)\".*/\\1/')
+grep -q '\"path\": *\"rootfs\"' $bundle/config.json || { echo no root >&2; exit 1; }
+test ! -e $bundle/rootfs/refused || exit 1
+echo \"$1\" >$bundle/rootfs/linked
+";
+    let program = host.path("hook");
+    fs::write(&program, hook).unwrap();
+    host.shell(&format!(
+        "install -m 755 {} /run/cdi/hook",
+        program.display()
+    ))
+    .succeeds();
     host.start_agent();
-    let look = "echo $GPU; ls /dev/gpu0 2>&1; grep -c Linux /driver";
-    let first = "first\n/dev/gpu0\n1";
+    let look = "echo $GPU; ls /dev/gpu0 2>&1; grep -c Linux /driver; cat /linked";
+    let first = "first\n/dev/gpu0\n1\nof the vendor";
     let cases = [
-        ("gpus: all", "all\nls: /dev/gpu0: No such file or directory\n1"),
+        ("gpus: all", "all\nls: /dev/gpu0: No such file or directory\n1\nof the vendor"),
         ("gpus: [{driver: nvidia, capabilities: [gpu], count: 1}]", first),
         ("gpus: [{driver: nvidia, device_ids: ['0']}]", first),
         (
@@ -454,5 +468,12 @@ fn devices_of_vendors_bring_what_their_specification_says() {
     host.compose("attr", &file("", &absent), "up -d")
         .fails_with(1)
         .says("there is no device `nvidia.com/gpu=7` on this host");
+    // One that fails is told with its last words.
+    host.import_with("refusing:1", &[("refused", "0:0 644", "")]);
+    let refusing = file("", &cases).replace("busybox:1.35", "refusing:1");
+    host.compose("attr", &refusing, "up -d")
+        .fails_with(1)
+        .says("cannot run the hook /run/cdi/hook: exit status: 1");
+    host.compose("attr", &refusing, "down").succeeds();
     host.leaves_nothing();
 }

@@ -199,11 +199,8 @@ fn how_a_container_is_connected() {
     // A server of names that only the one container asks.
     host.shell("ip addr add 192.0.2.53/32 dev lo").succeeds();
     resolver::answer_on(&host, "192.0.2.53:53", [203, 0, 113, 7]);
-    host.shell(&format!(
-        "docker -H {} network create --subnet 10.72.0.0/24 kept",
-        host.socket()
-    ))
-    .succeeds();
+    host.wharfie("network create --subnet 10.72.0.0/24 kept")
+        .succeeds();
     check(&host, SECTIONS, CASES);
     host.shell(&format!("docker -H {} network rm kept", host.socket()))
         .succeeds();

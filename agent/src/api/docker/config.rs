@@ -252,6 +252,7 @@ pub(crate) struct MountPoint {
 pub(crate) struct BindOptions {
     pub(crate) propagation: String,
     pub(crate) non_recursive: bool,
+    pub(crate) read_only_non_recursive: bool,
     pub(crate) create_mountpoint: bool,
 }
 

@@ -81,6 +81,7 @@ fn bind(text: &str) -> Result<Mount, EngineError> {
             create: true,
             propagation,
             recursive: true,
+            writable_below: false,
         },
         name => MountSource::Volume {
             name: volume_name(name)?,
@@ -123,6 +124,7 @@ fn long(point: &MountPoint) -> Result<Mount, EngineError> {
                 create: options.create_mountpoint,
                 propagation: Some(options.propagation).filter(|text| !text.is_empty()),
                 recursive: !options.non_recursive,
+                writable_below: options.read_only_non_recursive,
             }
         }
         "volume" => volume(point)?,
@@ -203,6 +205,7 @@ pub(super) fn wanted(mounts: &[Mount]) -> (Vec<String>, Vec<MountPoint>) {
                 create: true,
                 propagation: None,
                 recursive: true,
+                writable_below: false,
             }
             | MountSource::Volume {
                 name: from,
@@ -229,12 +232,14 @@ fn point(mount: &Mount) -> MountPoint {
             create,
             propagation,
             recursive,
+            writable_below,
         } => {
             point.r#type = "bind".into();
             point.source.clone_from(path);
             point.bind_options = Some(BindOptions {
                 propagation: propagation.clone().unwrap_or_default(),
                 non_recursive: !recursive,
+                read_only_non_recursive: *writable_below,
                 create_mountpoint: *create,
             });
         }

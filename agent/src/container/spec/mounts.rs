@@ -158,6 +158,7 @@ fn user_mount(mount_wanted: &ResolvedMount, target: PathBuf) -> Result<Mount, Sp
         ResolvedSource::Host {
             path,
             recursive,
+            writable_below,
             propagation,
         } => {
             let propagation = match propagation.as_deref() {
@@ -172,7 +173,7 @@ fn user_mount(mount_wanted: &ResolvedMount, target: PathBuf) -> Result<Mount, Sp
                 }
             };
             let mut options = vec![if *recursive { "rbind" } else { "bind" }, propagation];
-            match (read_only, recursive) {
+            match (read_only, *recursive && !writable_below) {
                 (false, _) => options.push("rw"),
                 (true, false) => options.push("ro"),
                 // Without `rro`, what is mounted below could be written to.

@@ -309,6 +309,7 @@ fn bind(target: &str) -> ResolvedMount {
     let source = ResolvedSource::Host {
         path: "/data".into(),
         recursive: true,
+        writable_below: false,
         propagation: None,
     };
     ResolvedMount {

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use oci_spec::runtime::{Hook, Hooks};
 use scheduler::model::container::{
     BlockLimit, ContainerSpec, Device, FileGrant, LogDriver, MountSource, NamespaceMode,
     NetworkMode,
@@ -107,8 +108,10 @@ impl LinuxHost {
         for warning in &built.warnings {
             info!(container = run.task.name, warning);
         }
+        let mut spec_of_bundle = built.spec;
+        spec_of_bundle.set_hooks(vendor_hooks(&vendor.hooks));
         let bundle = Bundle {
-            spec: built.spec,
+            spec: spec_of_bundle,
             layers,
             init: spec.init,
             log: log_options(run),
@@ -156,11 +159,13 @@ impl LinuxHost {
                     create,
                     propagation,
                     recursive,
+                    writable_below,
                 } => {
                     bind_source(Path::new(path), *create).await?;
                     ResolvedSource::Host {
                         path: path.into(),
                         recursive: *recursive,
+                        writable_below: *writable_below,
                         propagation: propagation.clone(),
                     }
                 }
@@ -261,6 +266,7 @@ impl LinuxHost {
         Ok(ResolvedSource::Host {
             path,
             recursive: true,
+            writable_below: false,
             propagation: None,
         })
     }
@@ -304,6 +310,7 @@ impl LinuxHost {
                 source: ResolvedSource::Host {
                     path,
                     recursive: false,
+                    writable_below: false,
                     propagation: None,
                 },
             })
@@ -495,6 +502,20 @@ async fn vendor_devices(spec: &ContainerSpec) -> Result<Edits, OpError> {
     })
 }
 
+fn vendor_hooks(hooks: &[crate::cdi::Hook]) -> Option<Hooks> {
+    let hook = |it: &crate::cdi::Hook| {
+        let mut hook = Hook::default();
+        hook.set_path(it.path.clone());
+        hook.set_args((!it.args.is_empty()).then(|| it.args.clone()));
+        hook.set_env((!it.env.is_empty()).then(|| it.env.clone()));
+        hook.set_timeout(it.timeout);
+        hook
+    };
+    let mut all = Hooks::default();
+    all.set_create_container(Some(hooks.iter().map(hook).collect()));
+    (!hooks.is_empty()).then_some(all)
+}
+
 fn vendor_node(node: &DeviceNode) -> Device {
     let source = match node.host_path.is_empty() {
         true => &node.path,
@@ -515,6 +536,7 @@ fn vendor_mount(mount: &CdiMount) -> ResolvedMount {
         source: ResolvedSource::Host {
             path: mount.host_path.clone().into(),
             recursive: has("rbind"),
+            writable_below: false,
             propagation: None,
         },
     }

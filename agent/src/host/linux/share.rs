@@ -109,6 +109,7 @@ impl LinuxHost {
             [only] => Ok(ResolvedSource::Host {
                 path: only.clone(),
                 recursive: false,
+                writable_below: false,
                 propagation: None,
             }),
             _ => Ok(ResolvedSource::Layers(parts)),

@@ -153,6 +153,7 @@ fn bind(path: &str) -> Result<MountSource, Failure> {
         create: true,
         propagation: None,
         recursive: true,
+        writable_below: false,
     })
 }
 

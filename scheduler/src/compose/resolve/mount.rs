@@ -31,17 +31,13 @@ impl Resolver<'_> {
         })
     }
 
-    /// Mounts below a read-only directory are read-only too, so `readonly` only asks for what is so.
+    /// Mounts below a read-only directory are read-only too, unless `writable` is asked for.
     fn bind(&mut self, item: &Node) -> Option<MountSource> {
         let details = item.get("bind");
         let recursive = details.and_then(|it| it.get("recursive"));
         let read_only = flag(item, "read_only");
         if let Some(node) = recursive {
             match node.as_str() {
-                Some("writable") if read_only => {
-                    let title = "what is mounted below a read-only directory is read-only too";
-                    self.problems.unsupported(node.span, title);
-                }
                 Some("readonly") if !read_only => {
                     let title = "`recursive: readonly` needs `read_only: true`";
                     self.problems.error(node.span, title);
@@ -56,6 +52,7 @@ impl Resolver<'_> {
                 .unwrap_or(true),
             propagation: details.and_then(|it| text(it, "propagation")),
             recursive: recursive.and_then(Node::as_str) != Some("disabled"),
+            writable_below: recursive.and_then(Node::as_str) == Some("writable"),
         })
     }
 

@@ -64,6 +64,9 @@ pub(in crate::compose) static VOLUME: Shape = Shape::Form(Form {
     ]),
 });
 
+const NO_PLUGINS: &str = "there are no plugins: use `file`, `environment` or `external`";
+const NO_TEMPLATES: &str = "what stands in it is handed on as it is";
+
 pub(in crate::compose) static SECRET: Shape = Shape::Form(Form {
     short: short::external,
     long: &Shape::Object(&[
@@ -72,9 +75,9 @@ pub(in crate::compose) static SECRET: Shape = Shape::Form(Form {
         done("environment", &Shape::Text),
         done("external", &Shape::Bool),
         done("labels", &LABELS),
-        later("driver", &Shape::Text, ""),
-        later("driver_opts", &TEXT_MAP, ""),
-        later("template_driver", &Shape::Text, ""),
+        later("driver", &Shape::Text, NO_PLUGINS),
+        later("driver_opts", &TEXT_MAP, NO_PLUGINS),
+        later("template_driver", &Shape::Text, NO_TEMPLATES),
     ]),
 });
 
@@ -87,7 +90,7 @@ pub(in crate::compose) static CONFIG: Shape = Shape::Form(Form {
         done("content", &Shape::Text),
         done("external", &Shape::Bool),
         done("labels", &LABELS),
-        later("template_driver", &Shape::Text, ""),
+        later("template_driver", &Shape::Text, NO_TEMPLATES),
     ]),
 });
 

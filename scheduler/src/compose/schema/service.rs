@@ -86,7 +86,7 @@ pub(in crate::compose) static ATTRIBUTES: &[Attribute] = &[
             done("type", &Shape::Text),
             done("options", &Shape::Map(&ONE_OR_MORE)),
         ]),
-        "",
+        "run the program before `up`, and hand on what it tells with `environment`",
     ),
     done("environment", &VARIABLES),
     done(

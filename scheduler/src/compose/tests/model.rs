@@ -80,7 +80,8 @@ fn mounts_of_every_kind() {
                     path: "/shop/x".into(),
                     create: true,
                     propagation: None,
-                    recursive: true
+                    recursive: true,
+                    writable_below: false
                 },
             },
             Mount {
