@@ -201,7 +201,7 @@ impl Project {
 /// Every problem that was found in the files.
 pub fn load(options: &LoadOptions, files: &dyn Files) -> Result<Project, Failure> {
     let mut problems = Problems::new(options.steps.purpose);
-    let loaded = load_into(options, files, &mut problems);
+    let loaded = load_into(options, files, Keep::Project, &mut problems);
     let (errors, warnings): (Vec<_>, Vec<_>) = problems
         .finish(&Lints::default())
         .into_iter()
@@ -218,20 +218,33 @@ pub fn load(options: &LoadOptions, files: &dyn Files) -> Result<Project, Failure
 /// Everything that is wrong with a project or looks wrong, in the order of the files.
 pub fn check(options: &LoadOptions, files: &dyn Files, lints: &Lints) -> Vec<Diagnostic> {
     let mut problems = Problems::default();
-    if let Some(loaded) = load_into(options, files, &mut problems) {
-        lint::lint(&loaded.merged, files, &mut problems);
+    let loaded = load_into(options, files, Keep::Merged, &mut problems);
+    if let Some(merged) = loaded.and_then(|it| it.merged) {
+        lint::lint(&merged, files, &mut problems);
     }
     problems.finish(lints)
 }
 
 struct Loaded {
     project: Project,
-    /// The tree before profiles and defaults have changed it.
-    merged: Node,
+    /// The tree before profiles and defaults have changed it, if it was asked for.
+    merged: Option<Node>,
+}
+
+/// What is wanted of loading. A tree of a thousand services takes as long to copy as to merge.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Project,
+    Merged,
 }
 
 /// `None` is given only after an error has been reported.
-fn load_into(options: &LoadOptions, files: &dyn Files, problems: &mut Problems) -> Option<Loaded> {
+fn load_into(
+    options: &LoadOptions,
+    files: &dyn Files,
+    keep: Keep,
+    problems: &mut Problems,
+) -> Option<Loaded> {
     if options.files.is_empty() {
         problems.error_without_place("no Compose file was given");
         return None;
@@ -251,7 +264,7 @@ fn load_into(options: &LoadOptions, files: &dyn Files, problems: &mut Problems) 
         return None;
     }
     merge::settle(&mut model);
-    let merged = model.clone();
+    let merged = (keep == Keep::Merged).then(|| model.clone());
 
     let selection = normalize::select(&mut model, options, problems);
     let context = normalize::Context {

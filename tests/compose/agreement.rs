@@ -84,7 +84,12 @@ fn lists(case: &Case, theirs: &std::path::Path, differences: &Differences) -> Ve
         }
         let lines = |bytes: &[u8]| {
             let text = String::from_utf8_lossy(bytes).into_owned();
-            let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+            // Of a variable with several defaults Docker Compose shows any one.
+            let shown = |line: &str| match part {
+                "variables" => line.split(' ').next().unwrap_or_default().to_owned(),
+                _ => line.to_owned(),
+            };
+            let mut lines: Vec<_> = text.lines().map(shown).collect();
             lines.sort();
             lines.dedup();
             lines

@@ -2,6 +2,7 @@
 
 mod digest;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -112,8 +113,10 @@ impl Args {
         }
         let text = match self.part(&project)? {
             Some(part) => part,
-            None => self.whole(project)?,
+            None => self.whole(&project)?,
         };
+        // Taking a project of a thousand services apart takes longer than printing it, and the program ends.
+        std::mem::forget(project);
         match &self.output {
             Some(path) => {
                 std::fs::write(path, text)
@@ -139,12 +142,11 @@ impl Args {
         }
     }
 
-    fn whole(&self, project: Project) -> Result<String, Failure> {
+    fn whole(&self, project: &Project) -> Result<String, Failure> {
+        let is_wanted = |name: &str| self.names.iter().any(|it| it == name);
         let canonical = match self.names.is_empty() {
-            true => project.canonical,
-            false => project
-                .canonical
-                .only_services(&|name| self.names.iter().any(|it| it == name)),
+            true => Cow::Borrowed(&project.canonical),
+            false => Cow::Owned(project.canonical.clone().only_services(&is_wanted)),
         };
         match self.format {
             Format::Yaml => Ok(canonical.to_yaml()),

@@ -432,7 +432,7 @@ impl Checker<'_> {
             let help = self.instead_of_mapping(&node);
             return self.wrong_with(node.span, "a mapping", found, help);
         };
-        let mut checked = Map::new();
+        let mut checked = Map::with_capacity(map.len());
         for (key, entry) in map {
             if key.starts_with("x-") {
                 checked.insert(key, entry);
