@@ -109,7 +109,7 @@ fn what_shares_a_namespace_or_volumes_runs_where_the_other_one_does() {
         assert_eq!(ran.succeeds().stdout, "of the database\n", "{service}");
     }
     host.compose("app", COMPANIONS, "why apart")
-        .says("without `node.hostname == node0`");
+        .says("without container app-db-1, whose namespace or volumes it shares");
     host.wharfie("-p app down").succeeds();
     for index in 0..3 {
         cluster.host(index).leaves_nothing();
