@@ -270,6 +270,11 @@ impl Raft {
 
     /// Every [`TICK`], while [`Raft::has_peers`].
     pub fn tick(&mut self) {
+        // Nobody stands for election while the state that it was sent is not on disk: the log begins
+        // behind it, and what was applied ends before.
+        if self.installing.is_some() {
+            return;
+        }
         if self.members().is_only_voter(self.id()) && !self.is_leader() {
             self.stand_alone();
         } else if self.has_peers() {
@@ -341,6 +346,10 @@ impl Raft {
         let kind = message.get_msg_type();
         if message.to != self.id() || message.from == self.id() || !is_sent(kind) {
             return Err(step(::raft::Error::StepLocalMsg));
+        }
+        if kind == MessageType::MsgTimeoutNow && self.installing.is_some() {
+            // It would stand for election at once.
+            return Ok(());
         }
         if kind == MessageType::MsgHeartbeat {
             // A member that has lost its log must not stop the whole process.

@@ -66,6 +66,7 @@ pub(crate) fn recover(world: &mut World) -> Result<(), String> {
         world.gone.insert(host);
     }
     world.demoted = None;
+    world.last_leader = Some(leader);
     world.crash(leader);
     let now = world.clock_of(leader);
     let version = world.hosts[leader].disk.recover(&node(leader), now)?;

@@ -130,6 +130,19 @@ fn writes_are_accepted_again_soon_after_the_leader_has_died() {
     assert!(most <= 1500, "{most} ms");
 }
 
+/// A seed that has found something.
+#[track_caller]
+fn check_good(seed: u64) {
+    if let Err(wrong) = run(seed, None) {
+        panic!("{wrong}");
+    }
+}
+
+#[test]
+fn nobody_stands_for_election_while_the_state_it_was_sent_is_not_on_disk() {
+    check_good(222);
+}
+
 /// Breaks a rule on purpose: among so many seeds one must notice.
 #[track_caller]
 fn check_noticed(broken: Rule, expected: &str) {

@@ -163,7 +163,7 @@ pub(crate) struct World {
     pub(crate) reads_done: u64,
     installs: u64,
     /// Where clients believe the leader to be.
-    last_leader: Option<usize>,
+    pub(crate) last_leader: Option<usize>,
 }
 
 /// What a run was like.
@@ -795,7 +795,7 @@ impl World {
             return;
         }
         if self.hosts[host].node.unanswered >= 2 {
-            let next = self.chance.index(self.managers);
+            let next = self.any_manager();
             self.hosts[host].node.turn_to(next);
         }
         self.hosts[host].node.unanswered += 1;
@@ -904,6 +904,7 @@ impl World {
 
     fn attempt(&mut self, number: u64, attempt: u32) {
         let leader = self.last_leader;
+        let staying: Vec<usize> = self.staying_managers().collect();
         let Some(pending) = self.pending.get_mut(&number) else {
             return;
         };
@@ -915,7 +916,7 @@ impl World {
             pending.id = RequestId(format!("r{number}-{attempt}").into());
         }
         let (id, command) = (pending.id.clone(), Box::new(pending.wish.command.clone()));
-        let anybody = self.chance.index(self.managers);
+        let anybody = staying[self.chance.index(staying.len())];
         let to = match leader {
             _ if pending.setup && attempt == 0 => 0,
             Some(leader) if attempt.is_multiple_of(2) => leader,
@@ -1039,6 +1040,12 @@ impl World {
     /// Hosts that are to be managers in the end.
     pub(crate) fn staying_managers(&self) -> impl Iterator<Item = usize> {
         (0..self.managers).filter(|host| !self.gone.contains(host))
+    }
+
+    /// One of those that are not known to be gone.
+    fn any_manager(&mut self) -> usize {
+        let staying: Vec<usize> = self.staying_managers().collect();
+        staying[self.chance.index(staying.len())]
     }
 
     /// Nothing is asked for that was not answered yet.
