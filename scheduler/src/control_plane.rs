@@ -26,7 +26,7 @@ mod liveness;
 mod resource;
 mod services;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use self::clock::Clock;
@@ -35,14 +35,14 @@ use self::liveness::{Liveness, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::Assignment;
-use crate::assignment::build::{Builder, Shared};
+use crate::assignment::build::{Announcer, Touched};
 use crate::model::id::NodeId;
 use crate::model::time::Timestamp;
 use crate::raft::{
     self, Delivery, Entry, EntryKind, Event, Message, Position, Raft, RaftError, Restored, Write,
     wire,
 };
-use crate::reconcile::{self, reconcile};
+use crate::reconcile::{self, Memory, reconcile};
 use crate::report::Report;
 use crate::state::draft::IdGenerator;
 use crate::state::{Batch, Change, Draft, RequestId, State};
@@ -164,7 +164,10 @@ pub struct ControlPlane {
     led: u64,
     clock: Clock,
     wake_at: Option<Timestamp>,
-    nodes: BTreeMap<NodeId, Builder>,
+    memory: Memory,
+    announcer: Announcer,
+    /// What has changed since the nodes were told.
+    touched: Touched,
     group: Group,
     liveness: Liveness,
     /// Rows of nodes that no longer say what is so.
@@ -187,6 +190,17 @@ struct UnderWay {
     /// The tick in which it was.
     since: u64,
     requests: Vec<(RequestId, Reply)>,
+    /// What the state becomes if the group agrees: who has worked that out need not read it.
+    outcome: State,
+    touched: Touched,
+}
+
+/// What one decision has come to.
+struct Decided {
+    batch: Batch,
+    outcome: State,
+    /// Commands that changed nothing: there is nothing to wait for.
+    unchanged: Vec<(RequestId, Reply)>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -232,7 +246,9 @@ impl ControlPlane {
             led: 0,
             clock: Clock::default(),
             wake_at: None,
-            nodes: BTreeMap::new(),
+            memory: Memory::default(),
+            announcer: Announcer::default(),
+            touched: Touched::default(),
             group: Group::default(),
             liveness: Liveness::default(),
             verdicts: Vec::new(),
@@ -352,7 +368,11 @@ impl ControlPlane {
             return;
         }
         self.fresh = false;
-        let (batch, unchanged) = self.draft(now, outputs);
+        let Decided {
+            batch,
+            outcome,
+            unchanged,
+        } = self.draft(now, outputs);
         for (id, reply) in unchanged {
             let revision = self.state.version;
             outputs.push(reply_to(id, Ok(Answer { reply, revision })));
@@ -364,15 +384,10 @@ impl ControlPlane {
             self.assign(outputs);
             return;
         }
-        self.propose(batch, outputs);
+        self.propose(batch, outcome, outputs);
     }
 
-    /// Decides. Commands that changed nothing are returned apart: there is nothing to wait for.
-    fn draft(
-        &mut self,
-        now: Timestamp,
-        outputs: &mut Vec<Output>,
-    ) -> (Batch, Vec<(RequestId, Reply)>) {
+    fn draft(&mut self, now: Timestamp, outputs: &mut Vec<Output>) -> Decided {
         let waiting = std::mem::take(&mut self.commands);
         let suspects = self.liveness.suspects(&self.state, &self.node);
         let voters = self.voters();
@@ -380,8 +395,8 @@ impl ControlPlane {
             .suspecting(suspects)
             .voted_on_by(voters);
         // Only where something is counted: else there is nothing to write down.
-        let mut services = self.state.services.values();
-        if self.clock.is_doubted() && services.any(|it| !it.rollout.is_finished()) {
+        let mut counted = self.state.unfinished_services();
+        if self.clock.is_doubted() && counted.next().is_some() {
             draft.push(Change::SteadySince(now));
         }
         for verdict in self.verdicts.drain(..) {
@@ -407,8 +422,8 @@ impl ControlPlane {
                 }
             }
         }
-        self.wake_at = reconcile(&mut draft);
-        let changes = draft.into_changes();
+        self.wake_at = reconcile(&mut draft, &mut self.memory);
+        let (changes, mut outcome) = draft.into_parts();
         let (answers, unchanged) = if changes.is_empty() {
             (Vec::new(), answers)
         } else {
@@ -420,10 +435,16 @@ impl ControlPlane {
             changes,
             answers,
         };
-        (batch, unchanged)
+        outcome.complete(&batch);
+        Decided {
+            batch,
+            outcome,
+            unchanged,
+        }
     }
 
-    fn propose(&mut self, batch: Batch, outputs: &mut Vec<Output>) {
+    fn propose(&mut self, batch: Batch, outcome: State, outputs: &mut Vec<Output>) {
+        let touched = Touched::by(&batch.changes, &self.state, &outcome);
         let proposed = serde_json::to_vec(&batch)
             .map_err(|error| error.to_string())
             .and_then(|bytes| self.raft.propose(bytes).map_err(|error| error.to_string()));
@@ -442,6 +463,8 @@ impl ControlPlane {
             term: self.raft.term(),
             since: self.liveness.ticks(),
             requests: batch.answers,
+            outcome,
+            touched,
         });
         let events = self.raft.drain();
         self.absorb(events, outputs);
@@ -475,6 +498,7 @@ impl ControlPlane {
             return;
         };
         self.state = state.indexed();
+        self.touched = Touched::everything();
         self.applied = Applied {
             index: position.index,
             term: position.term,
@@ -490,16 +514,22 @@ impl ControlPlane {
         }
         self.applied.index = entry.index;
         self.applied.term = entry.term;
-        let mut applied = false;
-        if entry.kind == EntryKind::Batch && !entry.data.is_empty() {
-            // A batch that cannot be read, or is stale, is nothing on every member alike.
-            let batch = serde_json::from_slice::<Batch>(&entry.data);
-            applied = batch.is_ok_and(|batch| self.state.apply(&batch).is_ok());
-        }
-        let Some(under_way) = self.under_way.take_if(|it| it.index <= entry.index) else {
+        let under_way = self.under_way.take_if(|it| it.index <= entry.index);
+        let Some(under_way) = under_way else {
+            self.touched = Touched::everything();
+            self.read_batch(entry);
             return;
         };
-        let ours = under_way.index == entry.index && under_way.term == entry.term && applied;
+        let ours = under_way.index == entry.index
+            && under_way.term == entry.term
+            && under_way.outcome.version == self.state.version + 1;
+        if ours {
+            self.touched.extend(under_way.touched);
+            self.adopt(entry, under_way.outcome);
+        } else {
+            self.touched = Touched::everything();
+            self.read_batch(entry);
+        }
         for (id, reply) in under_way.requests {
             let revision = self.state.version;
             let result = if ours {
@@ -511,19 +541,35 @@ impl ControlPlane {
         }
     }
 
+    /// A batch that cannot be read, or is stale, is nothing on every member alike.
+    fn read_batch(&mut self, entry: &Entry) {
+        if entry.kind == EntryKind::Batch
+            && !entry.data.is_empty()
+            && let Ok(mut batch) = serde_json::from_slice::<Batch>(&entry.data)
+        {
+            self.state.share_words(&mut batch);
+            // Stale: see above.
+            let _ = self.state.apply(&batch);
+        }
+    }
+
+    /// The leader's own batch: it was decided on this state, as only one is under way at a time.
+    fn adopt(&mut self, entry: &Entry, outcome: State) {
+        if cfg!(debug_assertions) {
+            self.read_batch(entry);
+            assert!(self.state == outcome, "the others come to another state");
+        }
+        self.state = outcome;
+    }
+
     /// Tells each node what it must run, if that has changed.
     fn assign(&mut self, outputs: &mut Vec<Output>) {
-        self.nodes.retain(|id, _| self.state.nodes.contains_key(id));
-        let shared = Shared::read(&self.state);
-        for id in self.state.nodes.keys() {
-            let builder = self.nodes.entry(id.clone()).or_default();
-            if let Some(assignment) = builder.update(&self.state, &shared, id) {
-                outputs.push(Output::Assign {
-                    node: id.clone(),
-                    assignment,
-                });
-            }
-        }
+        let touched = std::mem::take(&mut self.touched);
+        let news = self.announcer.news(&self.state, touched);
+        outputs.extend(
+            news.into_iter()
+                .map(|(node, assignment)| Output::Assign { node, assignment }),
+        );
     }
 
     /// Everything is applied that has come out of the group: what is written down here is whole.
@@ -567,8 +613,9 @@ impl ControlPlane {
             outputs.extend(ids.into_iter().map(refusal));
         }
         self.reports.clear();
-        self.nodes.clear();
+        self.announcer = Announcer::default();
         self.verdicts.clear();
+        self.memory = Memory::default();
         self.wake_at = None;
     }
 

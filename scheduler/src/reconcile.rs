@@ -10,6 +10,7 @@
 
 pub mod allocate;
 pub mod gate;
+pub mod memory;
 pub mod place;
 pub mod restart;
 pub mod rollout;
@@ -22,6 +23,7 @@ mod stop;
 
 use std::sync::Arc;
 
+pub use self::memory::Memory;
 use crate::model::id::NodeId;
 use crate::model::task::{DesiredState, Task, TaskStatus};
 use crate::model::time::Timestamp;
@@ -32,27 +34,45 @@ use crate::state::{Change, Draft};
 const ROUNDS: usize = 8;
 
 /// Runs the passes until they have nothing more to say. Returns when time alone will give them
-/// something to do, if nothing else happens before.
-pub fn reconcile(draft: &mut Draft<'_>) -> Option<Timestamp> {
+/// something to do, if nothing else happens before. The memory is that of the decision before.
+pub fn reconcile(draft: &mut Draft<'_>, memory: &mut Memory) -> Option<Timestamp> {
     let mut wake_at = None;
     for _ in 0..ROUNDS {
         let before = draft.len();
-        nodes::pass(draft);
-        services::pass(draft);
-        let next_step = rollout::pass(draft);
-        restart::pass(draft);
-        stop::pass(draft);
-        let open = gate::pass(draft);
-        let open = allocate::pass(draft, &open);
-        place::pass(draft, &open);
-        let next_verdict = rollout::judge(draft);
-        wake_at = [next_step, next_verdict].into_iter().flatten().min();
-        reap::pass(draft);
+        wake_at = round(draft, memory);
         if draft.len() == before {
+            #[cfg(debug_assertions)]
+            assert_rest(draft, wake_at);
             break;
         }
     }
+    memory.tidy(draft.state());
     wake_at
+}
+
+fn round(draft: &mut Draft<'_>, memory: &mut Memory) -> Option<Timestamp> {
+    nodes::pass(draft);
+    services::pass(draft);
+    let next_step = rollout::pass(draft, memory);
+    restart::pass(draft);
+    stop::pass(draft);
+    let open = gate::pass(draft);
+    let open = allocate::pass(draft, &open);
+    place::pass(draft, &open);
+    let next_verdict = rollout::judge(draft, memory);
+    reap::pass(draft);
+    [next_step, next_verdict].into_iter().flatten().min()
+}
+
+/// Who is left alone because it is at rest, or was looked at before, would have been left as it is.
+#[cfg(debug_assertions)]
+fn assert_rest(draft: &mut Draft<'_>, wake_at: Option<Timestamp>) {
+    let (mark, before) = (draft.mark(), draft.len());
+    draft.disturb();
+    let again_at = round(draft, &mut Memory::default());
+    assert_eq!(draft.len(), before, "not at rest: {draft:?}");
+    assert_eq!(again_at, wake_at, "a time was forgotten");
+    draft.rewind(mark);
 }
 
 /// Takes over what a node says, as far as it is news about what is the node's.

@@ -2,13 +2,17 @@
 //!
 //!     Command ─► decide ─► Batch ─► log ─► State::apply ─► State, one version later
 //!
-//! Rows are shared and each table is copied only when it changes while somebody still looks at an
-//! older state, so that a copy of the state costs nothing and a reader is never in the way.
+//! Tables share what has not changed between them ([`SharedMap`]), so that a copy of the state costs
+//! nothing, a batch as much as it changes, and a reader is never in the way.
 //! Applying is deterministic and never decides: a batch that was decided on another version of the
 //! state is refused as a whole, and a terminal task is never changed again.
 
 pub mod change;
 pub mod draft;
+pub(crate) mod load;
+pub mod shared_map;
+
+mod index;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
@@ -17,6 +21,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use self::index::Index;
+use self::load::Load;
 use crate::control_plane::command::Reply;
 use crate::model::cluster::Cluster;
 use crate::model::id::{ContainerId, NetworkId, NodeId, ServiceId, TaskId};
@@ -30,6 +36,7 @@ use crate::model::volume::Volume;
 
 pub use change::{Batch, Change};
 pub use draft::Draft;
+pub use shared_map::SharedMap;
 
 /// How many answers are remembered, so that a command that is sent again is not carried out again.
 const ANSWERS: usize = 512;
@@ -39,8 +46,8 @@ const ANSWERS: usize = 512;
 #[serde(transparent)]
 pub struct RequestId(pub Arc<str>);
 
-/// Rows by key. Copied on write, table by table.
-pub type Table<K, V> = Arc<BTreeMap<K, Arc<V>>>;
+/// Rows by key.
+pub type Table<K, V> = SharedMap<K, Arc<V>>;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -70,18 +77,7 @@ pub struct State {
     pub configs: Table<String, StoredContent>,
     answers: Arc<VecDeque<(RequestId, Reply)>>,
     #[serde(skip)]
-    index: Arc<Index>,
-}
-
-/// Derived from the tables; never stored. What is asked for most is there with its rows, so that
-/// nobody looks each of them up.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Index {
-    by_service: BTreeMap<ServiceId, Table<TaskId, Task>>,
-    by_node: BTreeMap<NodeId, Table<TaskId, Task>>,
-    by_container: BTreeMap<ContainerId, BTreeSet<TaskId>>,
-    /// Services that are not containers of their own, by stack and key.
-    by_name: BTreeMap<String, BTreeMap<String, ServiceId>>,
+    index: Index,
 }
 
 /// Why a batch was not applied.
@@ -108,10 +104,15 @@ impl State {
         for change in &batch.changes {
             self.apply_change(change);
         }
+        self.complete(batch);
+        Ok(())
+    }
+
+    /// What is left to do when the changes of a batch have been applied.
+    pub(crate) fn complete(&mut self, batch: &Batch) {
         self.remember(&batch.answers);
         self.version += 1;
         self.at = self.at.max(batch.at);
-        Ok(())
     }
 
     /// The answer that was given to a command before.
@@ -126,34 +127,77 @@ impl State {
 
     /// The service with this key in the stack; not containers made on their own.
     pub fn service_named(&self, stack: &str, name: &str) -> Option<&Arc<Service>> {
-        let id = self.index.by_name.get(stack)?.get(name)?;
+        let id = self.index.names(stack)?.get(name)?;
         self.services.get(id)
     }
 
     /// Services of a stack in the order of their keys, without containers made on their own.
     pub fn stack_services(&self, stack: &str) -> impl Iterator<Item = &Arc<Service>> {
-        let ids = self.index.by_name.get(stack);
+        let ids = self.index.names(stack);
         ids.into_iter()
-            .flat_map(BTreeMap::values)
+            .flat_map(SharedMap::values)
             .filter_map(|id| self.services.get(id))
+    }
+
+    /// Services that are not at rest: a decision may have something to do for them. The others have
+    /// one container in each slot, of their version, wanted to run, on a node and not ended.
+    pub fn restless_services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        let ids = self.index.restless();
+        ids.filter_map(|id| self.services.get(id))
+    }
+
+    /// See [`State::restless_services`].
+    pub fn is_at_rest(&self, id: &ServiceId) -> bool {
+        !self.index.is_restless(id)
+    }
+
+    /// Calls every service restless, to see that nothing was left out.
+    #[cfg(debug_assertions)]
+    pub(crate) fn disturb(&mut self) {
+        self.index.disturb();
+    }
+
+    /// Services that ask for something of their nodes.
+    pub fn constrained_services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        let ids = self.index.constrained();
+        ids.filter_map(|id| self.services.get(id))
+    }
+
+    /// Services that are on their way to a version, or were stopped on it.
+    pub fn unfinished_services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        let ids = self.index.unfinished();
+        ids.filter_map(|id| self.services.get(id))
+    }
+
+    /// Nodes that are down or drained, and those that are gone although tasks are still theirs.
+    pub fn troubled_nodes(&self) -> impl Iterator<Item = &NodeId> {
+        self.index.troubled()
     }
 
     /// Tasks of a service, oldest first.
     pub fn service_tasks(&self, id: &ServiceId) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
-        let tasks = self.index.by_service.get(id);
-        tasks.into_iter().flat_map(|tasks| tasks.values())
+        self.tasks_of(id).values()
+    }
+
+    /// The same as a table.
+    pub fn tasks_of(&self, id: &ServiceId) -> &Table<TaskId, Task> {
+        &self.index.service(id).tasks
     }
 
     /// Tasks of a node, oldest first.
     pub fn node_tasks(&self, id: &NodeId) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
-        let tasks = self.index.by_node.get(id);
-        tasks.into_iter().flat_map(|tasks| tasks.values())
+        let known = self.index.node(id);
+        known.into_iter().flat_map(|known| known.tasks.values())
+    }
+
+    /// What is set aside on a node for its tasks.
+    pub(crate) fn load(&self, id: &NodeId) -> Option<&Load> {
+        self.index.node(id).map(|known| &known.load)
     }
 
     /// The runs of a container, oldest first.
     pub fn container_tasks(&self, id: &ContainerId) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
-        let runs = self.index.by_container.get(id);
-        let runs = runs.into_iter().flatten();
+        let runs = self.index.runs(id).iter();
         runs.filter_map(|id| self.tasks.get(id))
     }
 
@@ -176,28 +220,58 @@ impl State {
 
     /// The last task of each slot of a service, by slot. A slot whose containers are all being
     /// removed still shows its last one.
-    pub fn slots(&self, id: &ServiceId) -> BTreeMap<u32, &Arc<Task>> {
-        self.service_tasks(id)
-            .map(|task| (task.slot, task))
-            .collect()
+    pub fn slots(&self, id: &ServiceId) -> &Table<u32, Task> {
+        &self.index.service(id).slots
     }
 
     /// Restores what is derived, after the state was read from a snapshot.
     #[must_use]
     pub fn indexed(mut self) -> Self {
-        self.index = Arc::default();
-        let (services, tasks) = (self.services.clone(), self.tasks.clone());
-        self.services = Arc::default();
-        self.tasks = Arc::default();
+        self.index = Index::default();
+        for node in self.nodes.values() {
+            self.index.set_node(&node.id, Some(node));
+        }
+        let services = std::mem::take(&mut self.services);
         for service in services.values() {
             self.set_service(service);
         }
         let made = self.tasks_made;
-        for task in tasks.values() {
-            self.set_task(task);
+        let mut tasks = std::mem::take(&mut self.tasks);
+        let ids: Vec<TaskId> = tasks.keys().cloned().collect();
+        for mut task in ids.iter().filter_map(|id| tasks.remove(id)) {
+            self.share(&mut task);
+            self.set_task(&task);
         }
         self.tasks_made = made;
         self
+    }
+
+    /// Rows that were read name their service and their node in words of their own: those of the
+    /// tables are enough.
+    pub(crate) fn share_words(&self, batch: &mut Batch) {
+        for change in &mut batch.changes {
+            if let Change::SetTask(row) = change {
+                self.share(row);
+            }
+        }
+    }
+
+    fn share(&self, row: &mut Arc<Task>) {
+        // Only what nobody else looks at yet.
+        let Some(row) = Arc::get_mut(row) else {
+            return;
+        };
+        if let Some(service) = self.services.get(&row.service) {
+            row.service = service.id.clone();
+        }
+        if let Some(node) = row.node.as_ref().and_then(|node| self.nodes.get(node)) {
+            row.node = Some(node.id.clone());
+        }
+        for place in &mut row.attachments {
+            if let Some(network) = self.networks.get(&place.network) {
+                place.network = network.id.clone();
+            }
+        }
     }
 
     fn apply_change(&mut self, change: &Change) {
@@ -205,29 +279,33 @@ impl State {
             Change::SteadySince(at) => self.steady_since = *at,
             Change::SetCluster(row) => self.cluster = Some(row.clone()),
             Change::RemoveCluster => self.cluster = None,
-            Change::SetNode(row) => set(&mut self.nodes, row.id.clone(), row),
+            Change::SetNode(row) => {
+                set(&mut self.nodes, row.id.clone(), row);
+                self.index.set_node(&row.id, Some(row));
+            }
             Change::RemoveNode(id) => {
-                remove(&mut self.nodes, id);
+                self.nodes.remove(id);
+                self.index.set_node(id, None);
                 Arc::make_mut(&mut self.removed_nodes).insert(id.clone());
             }
             Change::SetStack(row) => set(&mut self.stacks, row.name.clone(), row),
-            Change::RemoveStack(name) => remove(&mut self.stacks, name),
+            Change::RemoveStack(name) => drop(self.stacks.remove(name)),
             Change::SetService(row) => self.set_service(row),
             Change::RemoveService(id) => self.remove_service(id),
             Change::SetNetwork(row) => set(&mut self.networks, row.id.clone(), row),
             Change::RemoveNetwork(id) => {
-                remove(&mut self.networks, id);
+                self.networks.remove(id);
                 Arc::make_mut(&mut self.address_cursors).remove(id);
             }
             Change::SetAddressCursor(id, address) => {
                 Arc::make_mut(&mut self.address_cursors).insert(id.clone(), *address);
             }
             Change::SetVolume(row) => set(&mut self.volumes, row.spec.name.clone(), row),
-            Change::RemoveVolume(name) => remove(&mut self.volumes, name),
+            Change::RemoveVolume(name) => drop(self.volumes.remove(name)),
             Change::SetSecret(row) => set(&mut self.secrets, row.spec.name.clone(), row),
-            Change::RemoveSecret(name) => remove(&mut self.secrets, name),
+            Change::RemoveSecret(name) => drop(self.secrets.remove(name)),
             Change::SetConfig(row) => set(&mut self.configs, row.spec.name.clone(), row),
-            Change::RemoveConfig(name) => remove(&mut self.configs, name),
+            Change::RemoveConfig(name) => drop(self.configs.remove(name)),
             Change::SetTask(row) => self.set_task(row),
             Change::RemoveTask(id) => self.remove_task(id),
             Change::Observe(id, status) => self.update_task(id, |task| {
@@ -242,9 +320,8 @@ impl State {
                 }
             }),
             Change::ForgetContainer(id) => {
-                let runs = self.index.by_container.get(id).cloned().unwrap_or_default();
-                for run in &runs {
-                    self.remove_task(run);
+                for run in self.index.runs(id).to_vec() {
+                    self.remove_task(&run);
                 }
             }
         }
@@ -272,75 +349,28 @@ impl State {
             let spec = service.spec.clone();
             service.versions.insert(service.version, spec);
         }
-        if let Some(stack) = &service.stack
-            && !service.is_standalone()
-        {
-            let names = &mut Arc::make_mut(&mut self.index).by_name;
-            names
-                .entry(stack.clone())
-                .or_default()
-                .insert(service.spec.name.clone(), service.id.clone());
-        }
+        self.index.set_service(&service);
         set(&mut self.services, service.id.clone(), &service);
     }
 
     fn remove_service(&mut self, id: &ServiceId) {
-        let Some(service) = self.services.get(id).cloned() else {
-            return;
-        };
-        remove(&mut self.services, id);
-        let index = Arc::make_mut(&mut self.index);
-        if let Some(stack) = &service.stack
-            && let Some(names) = index.by_name.get_mut(stack)
-        {
-            if names.get(&service.spec.name) == Some(id) {
-                names.remove(&service.spec.name);
-            }
-            if names.is_empty() {
-                index.by_name.remove(stack);
-            }
+        if let Some(service) = self.services.remove(id) {
+            self.index.remove_service(&service);
         }
     }
 
     fn set_task(&mut self, row: &Arc<Task>) {
-        let id = &row.id;
-        let before = Arc::make_mut(&mut self.tasks).insert(id.clone(), row.clone());
-        let index = Arc::make_mut(&mut self.index);
-        match &before {
-            None => {
-                self.tasks_made += 1;
-                let runs = index.by_container.entry(row.container.clone());
-                runs.or_default().insert(id.clone());
-            }
-            Some(before) if before.node != row.node => {
-                if let Some(node) = &before.node {
-                    leave(&mut index.by_node, node, id);
-                }
-            }
-            Some(_) => {}
+        let before = self.tasks.insert(row.id.clone(), row.clone());
+        if before.is_none() {
+            self.tasks_made += 1;
         }
-        enter(&mut index.by_service, &row.service, row);
-        if let Some(node) = &row.node {
-            enter(&mut index.by_node, node, row);
-        }
+        self.index.set_task(before.as_ref(), row, &self.nodes);
     }
 
     fn remove_task(&mut self, id: &TaskId) {
-        let Some(task) = self.tasks.get(id).cloned() else {
-            return;
-        };
-        let index = Arc::make_mut(&mut self.index);
-        leave(&mut index.by_service, &task.service, id);
-        if let Some(runs) = index.by_container.get_mut(&task.container) {
-            runs.remove(id);
-            if runs.is_empty() {
-                index.by_container.remove(&task.container);
-            }
+        if let Some(task) = self.tasks.remove(id) {
+            self.index.remove_task(&task, &self.nodes);
         }
-        if let Some(node) = &task.node {
-            leave(&mut index.by_node, node, id);
-        }
-        remove(&mut self.tasks, id);
     }
 
     fn update_task(&mut self, id: &TaskId, update: impl FnOnce(&mut Task)) {
@@ -358,36 +388,7 @@ pub fn is_on_node(task: &Task) -> bool {
 }
 
 fn set<K: Ord + Clone, V>(table: &mut Table<K, V>, key: K, row: &Arc<V>) {
-    Arc::make_mut(table).insert(key, row.clone());
-}
-
-fn remove<K, Q, V>(table: &mut Table<K, V>, key: &Q)
-where
-    K: Ord + Clone + std::borrow::Borrow<Q>,
-    Q: Ord + ?Sized,
-{
-    if table.contains_key(key) {
-        Arc::make_mut(table).remove(key);
-    }
-}
-
-fn enter<K: Ord + Clone>(index: &mut BTreeMap<K, Table<TaskId, Task>>, key: &K, row: &Arc<Task>) {
-    match index.get_mut(key) {
-        Some(tasks) => set(tasks, row.id.clone(), row),
-        None => {
-            let tasks = BTreeMap::from([(row.id.clone(), row.clone())]);
-            index.insert(key.clone(), Arc::new(tasks));
-        }
-    }
-}
-
-fn leave<K: Ord>(index: &mut BTreeMap<K, Table<TaskId, Task>>, key: &K, id: &TaskId) {
-    if let Some(tasks) = index.get_mut(key) {
-        remove(tasks, id);
-        if tasks.is_empty() {
-            index.remove(key);
-        }
-    }
+    table.insert(key, row.clone());
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ fn waiting(state: &State, service: &Service) -> Vec<Waiting> {
                 _ => true,
             }
     };
-    let tasks = last.into_values().map(AsRef::as_ref).filter(waits);
+    let tasks = last.values().map(AsRef::as_ref).filter(waits);
     tasks.map(|task| waiting_one(state, task)).collect()
 }
 

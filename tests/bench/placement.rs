@@ -1,41 +1,44 @@
-//! How fast the control plane places containers: `cargo bench --bench placement`.
+//! How fast the control plane places containers: `cargo bench -p scheduler --bench placement`.
 //!
-//! A manager as it is in a cluster, with its log, its answers and what it tells the nodes, but with a
-//! disk that takes no time and nodes that say nothing. Printed are placements per second of the
-//! wall clock, the longest single decision, and what a task costs in memory.
+//! | part | what is real | what is not |
+//! |---|---|---|
+//! | placing | one manager: decisions, its log, its state, what every node is told | its disk takes no time, nodes say nothing |
+//! | at rest | the same, full | the same |
+//! | durable | three managers that agree, each with a file it waits for (`fdatasync`) | no network between them, no encryption |
 //!
-//! `NODES=…`, `SERVICES=…`, `REPLICAS=…` (comma-separated, one case each) replace the usual cases.
+//! Bytes are those asked of the allocator, counted by it. Figures of swarmkit are facts of another
+//! program, measured with its own benchmark and store (HEAD of 2025, go 1.27.3, two shared CPUs), without
+//! consensus and without network: they are compared with `decided`, which is the same work here and
+//! the writing of the log's entry besides. Times are those of the wall clock, and beside them of the
+//! CPU, for machines on which others work too.
+//!
+//! `--quick` runs the small cases. `SECONDS=n` ends the run after so long (300): what did not come to
+//! its turn is named. `NODES=…`, `SERVICES=…`, `REPLICAS=…` (comma-separated, one case each) replace the
+//! cases.
 
 #![allow(
+    unsafe_code,
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::cast_precision_loss,
     clippy::disallowed_methods
 )]
 
-use std::sync::Arc;
+#[path = "placement/durable.rs"]
+mod durable;
+#[path = "placement/memory.rs"]
+mod memory;
+#[path = "placement/world.rs"]
+mod world;
+
 use std::time::{Duration, Instant};
 
-use scheduler::control_plane::command::DeployOptions;
-use scheduler::control_plane::{Command, ControlPlane, Input, Output};
-use scheduler::model::container::{ContainerSpec, NetworkMode, Resources};
-use scheduler::model::id::NodeId;
-use scheduler::model::node::{Availability, Node, NodeDescription, NodeStatus, Role};
-use scheduler::model::service::{Placement, ServiceMode, ServiceSpec};
-use scheduler::model::stack::Stack;
-use scheduler::model::task::TaskState;
-use scheduler::model::time::Timestamp;
-use scheduler::raft::{Restored, number_of};
-use scheduler::state::{RequestId, State};
+use scheduler::model::task::{TaskState, TaskStatus};
+use scheduler::report::Report;
+
+use self::world::{Manager, Took, Wishes};
 
 #[derive(Clone, Copy)]
-enum Wishes {
-    /// Nothing but to run.
-    Plain,
-    /// A constraint, a spread over zones, and a reservation.
-    Rich,
-}
-
 struct Case {
     nodes: usize,
     services: usize,
@@ -43,13 +46,46 @@ struct Case {
     wishes: Wishes,
 }
 
+/// What swarmkit came to, in placements per second of the wall clock.
+const SWARMKIT: [(Case, f64); 5] = [
+    (case(1_000, 10, 1_000, Wishes::Plain), 3_846.0),
+    (case(1_000, 10, 1_000, Wishes::Spread), 3_822.0),
+    (case(10_000, 10, 1_000, Wishes::Plain), 4_018.0),
+    (case(10_000, 100, 1_000, Wishes::Spread), 2_069.0),
+    (case(10_000, 1_000, 100, Wishes::Spread), 1_726.0),
+];
+
+const fn case(nodes: usize, services: usize, replicas: u32, wishes: Wishes) -> Case {
+    Case {
+        nodes,
+        services,
+        replicas,
+        wishes,
+    }
+}
+
 fn main() {
+    let began = Instant::now();
+    let limit = std::env::var("SECONDS").map_or(300, |it| it.parse().expect("SECONDS is a number"));
+    let limit = Duration::from_secs(limit);
     println!(
-        "| nodes | services | replicas | wishes | placements/s | one more service | bytes a task |"
+        "| nodes | services × replicas | wishes | decided/s | per CPU second | × swarmkit | \
+         told/s | one more service | bytes a task | in the whole manager |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     for case in cases() {
-        run(&case);
+        if began.elapsed() < limit {
+            run(&case);
+        } else {
+            println!(
+                "| {} | {} × {} | not run: the time is over |",
+                case.nodes, case.services, case.replicas
+            );
+        }
+    }
+    println!();
+    if began.elapsed() < limit {
+        durable::run();
     }
 }
 
@@ -58,218 +94,103 @@ fn cases() -> Vec<Case> {
         let text = std::env::var(name).ok()?;
         Some(text.split(',').map(|it| it.parse().unwrap()).collect())
     };
-    if let Some(nodes) = numbers("NODES") {
+    let sizes: Vec<(usize, usize, usize)> = if let Some(nodes) = numbers("NODES") {
         let services = numbers("SERVICES").expect("SERVICES beside NODES");
         let replicas = numbers("REPLICAS").expect("REPLICAS beside NODES");
         let sizes = nodes.into_iter().zip(services).zip(replicas);
-        return sizes
-            .flat_map(|((nodes, services), replicas)| pair(nodes, services, replicas as u32))
-            .collect();
-    }
-    let sizes = [
-        (1_000, 10, 1_000),
-        (10_000, 10, 1_000),
-        (10_000, 100, 1_000),
-        (10_000, 1_000, 100),
-    ];
-    let sizes = sizes.into_iter();
+        sizes
+            .map(|((nodes, services), replicas)| (nodes, services, replicas))
+            .collect()
+    } else if std::env::args().any(|it| it == "--quick") {
+        vec![(1_000, 10, 1_000), (1_000, 100, 1_000), (10_000, 10, 1_000)]
+    } else {
+        vec![
+            (1_000, 10, 1_000),
+            (1_000, 100, 1_000),
+            (10_000, 10, 1_000),
+            (10_000, 100, 1_000),
+            (10_000, 1_000, 100),
+            (1_000, 1_000, 1_000),
+            (10_000, 1_000, 1_000),
+        ]
+    };
+    let wishes = [Wishes::Plain, Wishes::Constrained, Wishes::Spread];
     sizes
-        .flat_map(|(nodes, services, replicas)| pair(nodes, services, replicas))
+        .into_iter()
+        .flat_map(|(nodes, services, replicas)| {
+            wishes.map(|wishes| case(nodes, services, replicas as u32, wishes))
+        })
         .collect()
 }
 
-fn pair(nodes: usize, services: usize, replicas: u32) -> [Case; 2] {
-    [Wishes::Plain, Wishes::Rich].map(|wishes| Case {
-        nodes,
-        services,
-        replicas,
-        wishes,
-    })
-}
-
 fn run(case: &Case) {
+    let before = memory::bytes();
     let mut manager = Manager::new(case.nodes);
-    let before = resident();
-    let began = Instant::now();
+    let empty = memory::bytes() - before;
+    let mut took = Took::default();
     // Ten services to a stack, one stack after the other, as people deploy them.
     let names: Vec<String> = (0..case.services).map(|it| format!("s{it}")).collect();
     for (number, names) in names.chunks(10).enumerate() {
-        manager.deploy(&format!("stack{number}"), names, case.replicas, case.wishes);
+        took.add(manager.deploy(&format!("stack{number}"), names, case.replicas, case.wishes));
     }
-    let took = began.elapsed();
     let tasks = manager.placed();
-    assert_eq!(
-        tasks,
-        case.services * case.replicas as usize,
-        "all have a node"
-    );
-    let memory = resident().saturating_sub(before) / tasks as u64;
-    let one = Instant::now();
-    manager.deploy("last", &["one".to_owned()], 1, case.wishes);
-    let one = one.elapsed();
-    let wishes = match case.wishes {
-        Wishes::Plain => "none",
-        Wishes::Rich => "constraint, spread, reservation",
+    let all = case.services * case.replicas as usize;
+    assert_eq!(tasks, all, "all have a node");
+    let one = manager.deploy("last", &["one".to_owned()], 1, case.wishes);
+    let whole = (memory::bytes() - before - empty) / tasks;
+    let rest = rest(&mut manager);
+    let state = manager.into_state();
+    let alone =
+        (memory::bytes() - before).saturating_sub(world::bytes_of_nodes(case.nodes)) / tasks;
+    drop(state);
+    let rate = |time: Duration| tasks as f64 / time.as_secs_f64();
+    let same = |(it, _): &&(Case, f64)| {
+        let size = |it: &Case| (it.nodes, it.services, it.replicas, it.wishes);
+        size(it) == size(case)
     };
+    let ratio = SWARMKIT.iter().find(same);
+    let ratio = ratio.map_or("".to_owned(), |(_, theirs)| {
+        format!("{:.0}", rate(took.decided) / theirs)
+    });
     println!(
-        "| {} | {} | {} | {wishes} | {:.0} | {} | {memory} |",
+        "| {} | {} × {} | {} | {:.0} | {:.0} | {ratio} | {:.0} | {} | {alone} | {whole} |",
         case.nodes,
         case.services,
         case.replicas,
-        tasks as f64 / took.as_secs_f64(),
-        shown(one),
+        case.wishes.words(),
+        rate(took.decided),
+        rate(took.decided_cpu),
+        rate(took.all),
+        shown(one.all),
     );
+    println!("{rest}");
+}
+
+/// What it costs that all nodes are heard of and nothing changes, that a node says what is known,
+/// and that one task gets on. In the time of the CPU.
+fn rest(manager: &mut Manager) -> String {
+    let heartbeats = manager.cpu(|manager| manager.hear_of_all());
+    let tick = manager.cpu(Manager::tick);
+    let task = manager.some_task();
+    let node = task.node.clone().unwrap();
+    let report = |status: TaskStatus| Report {
+        tasks: vec![(task.id.clone(), status)],
+        ..Report::default()
+    };
+    let known = report(task.status.clone());
+    let nothing = manager.cpu(|manager| manager.report(&node, known));
+    let running = TaskStatus::new(TaskState::Running, manager.now, "");
+    let news = report(running);
+    let one = manager.cpu(|manager| manager.report(&node, news));
+    format!(
+        "|  at rest | heartbeats of all {} | a tick {} | a report without news {} | with news {} |",
+        shown(heartbeats),
+        shown(tick),
+        shown(nothing),
+        shown(one),
+    )
 }
 
 fn shown(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
-}
-
-struct Manager {
-    plane: ControlPlane,
-    now: Timestamp,
-    commands: usize,
-}
-
-impl Manager {
-    fn new(nodes: usize) -> Self {
-        let own = NodeId::new("n0");
-        let mut state = State::default();
-        state.nodes = Arc::new(
-            (0..nodes)
-                .map(|number| (NodeId::new(format!("n{number}")), Arc::new(node(number))))
-                .collect(),
-        );
-        let restored = Restored::founded(number_of(&own));
-        let plane = ControlPlane::start(&own, [7; 32], restored, state).unwrap();
-        let mut manager = Self {
-            plane,
-            now: Timestamp::from_nanos(1_000_000_000_000),
-            commands: 0,
-        };
-        while !manager.plane.leads() {
-            manager.handle(Input::Tick);
-        }
-        manager
-    }
-
-    /// Handles the input, and does at once what is to be made durable.
-    fn handle(&mut self, input: Input) {
-        let mut inputs = vec![input];
-        while let Some(input) = inputs.pop() {
-            for output in self.plane.handle(input, self.now) {
-                match output {
-                    Output::Write(write) => inputs.push(Input::Persisted {
-                        number: write.number,
-                    }),
-                    Output::Snapshot { position, .. } => inputs.push(Input::SnapshotSaved {
-                        index: position.index,
-                    }),
-                    Output::Reply { result, .. } => {
-                        result.unwrap();
-                    }
-                    Output::Install { .. }
-                    | Output::Send(_)
-                    | Output::Assign { .. }
-                    | Output::ReadReady { .. }
-                    | Output::Wake(_) => {}
-                }
-            }
-        }
-    }
-
-    fn deploy(&mut self, name: &str, services: &[String], replicas: u32, wishes: Wishes) {
-        self.commands += 1;
-        let mut stack = Stack {
-            name: name.to_owned(),
-            ..Stack::default()
-        };
-        for service in services {
-            let spec = spec(service, replicas, wishes);
-            stack.services.insert(service.clone(), spec);
-        }
-        let options = DeployOptions::default();
-        self.handle(Input::Command {
-            id: RequestId(format!("c{}", self.commands).into()),
-            command: Box::new(Command::Deploy { stack, options }),
-        });
-    }
-
-    fn placed(&self) -> usize {
-        let tasks = self.plane.state().tasks.values();
-        tasks
-            .filter(|task| task.status.state >= TaskState::Assigned)
-            .count()
-    }
-}
-
-fn spec(name: &str, replicas: u32, wishes: Wishes) -> ServiceSpec {
-    let mut spec = ServiceSpec {
-        name: name.to_owned(),
-        mode: ServiceMode::Replicated { replicas },
-        ..ServiceSpec::default()
-    };
-    let mut container = ContainerSpec {
-        image: "busybox:1.35".to_owned(),
-        network: NetworkMode::None,
-        ..ContainerSpec::default()
-    };
-    if let Wishes::Rich = wishes {
-        container.resources = Resources {
-            cpu_reservation_millis: Some(10),
-            memory_reservation: Some(1 << 20),
-            ..Resources::default()
-        };
-        spec.placement = Placement {
-            constraints: vec!["node.labels.disk==ssd".to_owned()],
-            spread: vec!["node.labels.zone".to_owned()],
-            ..Placement::default()
-        };
-    }
-    spec.container = Arc::new(container);
-    spec
-}
-
-fn node(number: usize) -> Node {
-    let label = |key: &str, value: String| (key.to_owned(), value);
-    let disk = if number.is_multiple_of(4) {
-        "hdd"
-    } else {
-        "ssd"
-    };
-    Node {
-        id: NodeId::new(format!("n{number}")),
-        description: NodeDescription {
-            hostname: format!("n{number}"),
-            os: "linux".to_owned(),
-            architecture: "amd64".to_owned(),
-            cpu_millis: 64_000,
-            memory: 256 << 30,
-            ..NodeDescription::default()
-        },
-        labels: [
-            label("disk", disk.to_owned()),
-            label("zone", format!("z{}", number % 5)),
-        ]
-        .into(),
-        availability: Availability::Active,
-        role: if number == 0 {
-            Role::Manager
-        } else {
-            Role::Worker
-        },
-        status: NodeStatus::Ready,
-        status_reason: String::new(),
-        status_since: Timestamp::EPOCH,
-        address: None,
-        public_key: String::new(),
-        down_after_millis: None,
-    }
-}
-
-/// Bytes of memory that this process has, as `/proc/self/statm` says (proc_pid_statm(5)).
-fn resident() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: u64 = text.split_whitespace().nth(1).unwrap().parse().unwrap();
-    pages * 4096
+    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
 }

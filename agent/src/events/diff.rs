@@ -18,7 +18,7 @@ use super::{Event, Kind, Source};
 pub fn diff(before: &State, after: &State) -> Vec<Event> {
     let mut events = Vec::new();
     resources(before, after, after.at, "create", &mut events);
-    if !Arc::ptr_eq(&before.tasks, &after.tasks) {
+    if !before.tasks.is_same(&after.tasks) {
         containers(before, after, &mut events);
     }
     resources(after, before, after.at, "destroy", &mut events);
@@ -41,7 +41,7 @@ fn resources(here: &State, there: &State, at: Timestamp, action: &str, events: &
                 .collect(),
         });
     };
-    if !Arc::ptr_eq(&here.networks, &there.networks) {
+    if !here.networks.is_same(&there.networks) {
         for (id, network) in there
             .networks
             .iter()
@@ -55,7 +55,7 @@ fn resources(here: &State, there: &State, at: Timestamp, action: &str, events: &
             );
         }
     }
-    if !Arc::ptr_eq(&here.volumes, &there.volumes) {
+    if !here.volumes.is_same(&there.volumes) {
         for name in there
             .volumes
             .keys()

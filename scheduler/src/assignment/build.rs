@@ -1,13 +1,18 @@
 //! From the state to what one node is told.
 //!
-//! Built anew whenever the state has changed, and handed out only when it differs. What a task
-//! needs is made once and kept for as long as neither the task nor its service changes, so that a
-//! node with many containers costs little per change.
+//! Built anew whenever something has changed that the node is told of, and handed out only when it
+//! differs. What a task needs is made once and kept for as long as neither the task nor its service
+//! changes, so that a node with many containers costs little per change.
 
+mod announcer;
 mod labels;
 mod names;
 mod overlay;
 mod shared;
+mod touched;
+
+pub use announcer::Announcer;
+pub use touched::Touched;
 
 pub(crate) use labels::COMPOSE_VERSION;
 pub use labels::labels;
@@ -17,6 +22,7 @@ pub use shared::Shared;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use self::names::Meanings;
 use super::{AssignedInterface, AssignedNetwork, AssignedTask, Assignment};
 use crate::model::cluster::Secret;
 use crate::model::container::{ContainerSpec, FileGrant, NamespaceMode, NetworkMode, Sibling};
@@ -70,13 +76,13 @@ impl Builder {
         self.tasks.retain(|id, _| ids.contains(id));
         let tasks: Vec<_> = rows
             .iter()
-            .filter_map(|task| self.task(state, task))
+            .filter_map(|task| self.task(state, shared, task))
             .collect();
 
         let used = rows.iter().flat_map(|task| &task.attachments);
         let mut used: BTreeSet<&NetworkId> = used.map(|attachment| &attachment.network).collect();
-        let published = overlay::published(&shared.entrances, node);
-        if overlay::is_spread(state) {
+        let published = overlay::published(shared.entrances.values(), node);
+        if shared.is_spread {
             used.extend(published.iter().map(|port| &port.network));
         }
         let live = || rows.iter().filter(|task| !task.status.state.is_terminal());
@@ -96,7 +102,17 @@ impl Builder {
         }
     }
 
-    fn task(&mut self, state: &State, task: &Arc<Task>) -> Option<Arc<AssignedTask>> {
+    /// Whether something of it depends on containers elsewhere.
+    fn joins(&self) -> bool {
+        self.tasks.values().any(|made| !made.task.joins.is_empty())
+    }
+
+    fn task(
+        &mut self,
+        state: &State,
+        shared: &Shared,
+        task: &Arc<Task>,
+    ) -> Option<Arc<AssignedTask>> {
         let service = state.service_of(task)?;
         if let Some(made) = self.tasks.get(&task.id)
             && Arc::ptr_eq(&made.service, service)
@@ -105,7 +121,7 @@ impl Builder {
         {
             return Some(made.task.clone());
         }
-        let made = Arc::new(assigned(state, service, task)?);
+        let made = Arc::new(assigned(state, shared, service, task)?);
         let entry = Made {
             service: service.clone(),
             task: made.clone(),
@@ -149,8 +165,15 @@ pub fn spec_of<'a>(state: &'a State, task: &Task) -> Option<&'a Arc<ServiceSpec>
     Some(service.versions.get(&task.version).unwrap_or(&service.spec))
 }
 
-fn assigned(state: &State, service: &Service, task: &Task) -> Option<AssignedTask> {
+fn assigned(
+    state: &State,
+    shared: &Shared,
+    service: &Service,
+    task: &Task,
+) -> Option<AssignedTask> {
     let spec = spec_of(state, task)?;
+    let common = shared.labels(&service.id, task.version).cloned();
+    let common = common.unwrap_or_else(|| labels::common(state, service, spec));
     Some(AssignedTask {
         id: task.id.clone(),
         container: task.container.clone(),
@@ -159,7 +182,7 @@ fn assigned(state: &State, service: &Service, task: &Task) -> Option<AssignedTas
         stack: service.stack.clone(),
         slot: task.slot,
         spec: spec.container.clone(),
-        labels: labels(state, service, spec, task),
+        labels: labels::with_own(common, service, task),
         desired: task.desired,
         stop: task.stop.clone(),
         shares_ports: overlay::shares_ports(state, service),
@@ -281,9 +304,10 @@ fn networks(
     let known = used.iter().filter_map(|id| state.networks.get(*id));
     let assigned = known.map(|network| {
         let option = |name: &str| network.spec.driver_opts.get(name).map(String::as_str);
-        let meanings = shared.names.get(&network.id).cloned().unwrap_or_default();
-        let endpoints = shared.endpoints.get(&network.id);
-        let endpoints = endpoints.map_or(&[][..], Vec::as_slice);
+        let known = shared.networks.get(&network.id);
+        let meanings = known.map_or_else(Meanings::default, |it| it.meanings.clone());
+        let endpoints = known.map_or(&[][..], |it| &it.endpoints);
+        let overlay = overlay::overlay(state, node, network, endpoints);
         AssignedNetwork {
             id: network.id.clone(),
             name: network.spec.name.clone(),
@@ -296,7 +320,7 @@ fn networks(
             masquerade: option("com.docker.network.bridge.enable_ip_masquerade") != Some("false"),
             names: meanings.names,
             virtual_addresses: meanings.virtual_addresses,
-            overlay: overlay::overlay(state, node, network, endpoints),
+            overlay: overlay.filter(|_| shared.is_spread),
         }
     });
     assigned.collect()

@@ -4,10 +4,12 @@
 //! agreed on. The epoch goes up, so that nodes obey the new group and no longer the members that
 //! were left behind; those must join again.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use crate::model::id::NodeId;
-use crate::model::node::{NodeStatus, Role};
+use crate::model::node::{Node, NodeStatus, Role};
 use crate::model::time::Timestamp;
 use crate::raft::{self, EntryKind, Members, Position, Restored, Vote};
 use crate::state::{Batch, State};
@@ -71,22 +73,23 @@ pub fn recover(
 
 /// The other managers take no part any more, and nobody waits for them.
 fn leave_behind(state: &mut State, node: &NodeId, now: Timestamp) -> Result<(), RecoverError> {
-    let nodes = std::sync::Arc::make_mut(&mut state.nodes);
-    let Some(own) = nodes.get_mut(node) else {
+    if !state.nodes.contains_key(node) {
         let node = node.clone();
         return Err(RecoverError::Stranger { node });
-    };
-    std::sync::Arc::make_mut(own).role = Role::Manager;
-    for row in nodes.values_mut() {
-        if row.id == *node || row.role != Role::Manager {
-            continue;
-        }
-        let row = std::sync::Arc::make_mut(row);
-        row.role = Role::Worker;
-        row.status = NodeStatus::Down;
-        row.status_reason = "left behind when the cluster was recovered".to_owned();
-        row.status_since = now;
     }
+    let left_behind = |row: Arc<Node>| {
+        let mut row = Arc::unwrap_or_clone(row);
+        if row.id == *node {
+            row.role = Role::Manager;
+        } else if row.role == Role::Manager {
+            row.role = Role::Worker;
+            row.status = NodeStatus::Down;
+            row.status_reason = "left behind when the cluster was recovered".to_owned();
+            row.status_since = now;
+        }
+        (row.id.clone(), Arc::new(row))
+    };
+    state.nodes = state.nodes.values().cloned().map(left_behind).collect();
     Ok(())
 }
 

@@ -163,8 +163,8 @@ fn add_network(
         return Err(Refusal::NoSubnetLeft { network: spec.name });
     };
     let subnet = subnet.trunc();
-    let mut others = state.networks.values();
-    if let Some(other) = others.find(|other| subnet::overlap(&other.subnet, &subnet)) {
+    let overlaps = |other: &&Arc<Network>| subnet::overlap(&other.subnet, &subnet);
+    if let Some(other) = state.networks.values().find(overlaps) {
         return Err(Refusal::SubnetTaken {
             network: spec.name,
             subnet,

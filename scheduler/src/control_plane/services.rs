@@ -215,7 +215,7 @@ pub(super) fn revive(draft: &mut Draft<'_>, service: &Service, what: Revive) {
     let ended: Vec<Arc<Task>> = draft
         .state()
         .slots(&service.id)
-        .into_values()
+        .values()
         .filter(|task| task.status.state.is_terminal() && task.desired != DesiredState::Remove)
         .filter(|task| task.version == service.version)
         .filter(|task| {
@@ -271,12 +271,7 @@ fn restart_service(
     order: &StopOrder,
     waits_for: WaitsFor,
 ) {
-    let slots: Vec<Arc<Task>> = draft
-        .state()
-        .slots(&service.id)
-        .into_values()
-        .cloned()
-        .collect();
+    let slots: Vec<Arc<Task>> = draft.state().slots(&service.id).values().cloned().collect();
     for task in slots {
         restart_task(draft, &task, order, waits_for);
     }

@@ -111,6 +111,21 @@ impl ContainerSpec {
             ..self.clone()
         })
     }
+
+    /// It has a namespace or volumes in common with other containers, and so belongs beside them.
+    pub fn shares_with_others(&self) -> bool {
+        let joins = |mode: &NamespaceMode| {
+            matches!(
+                mode,
+                NamespaceMode::Container(_) | NamespaceMode::Service(_)
+            )
+        };
+        let network = matches!(
+            self.network,
+            NetworkMode::Container(_) | NetworkMode::Service(_)
+        );
+        network || joins(&self.pid) || joins(&self.ipc) || !self.volumes_from.is_empty()
+    }
 }
 
 /// When the image is fetched.

@@ -29,14 +29,15 @@ pub enum Gate {
 
 /// Explains the tasks that are held back, and returns those that are not and have no place yet.
 pub(super) fn pass(draft: &mut Draft<'_>) -> Vec<TaskId> {
-    let waiting: Vec<Arc<Task>> = draft
-        .state()
-        .tasks
-        .values()
+    let state = draft.state();
+    let tasks = state.restless_services();
+    let tasks = tasks.flat_map(|service| state.service_tasks(&service.id));
+    let mut waiting: Vec<Arc<Task>> = tasks
         .filter(|task| task.status.state < TaskState::Assigned)
         .filter(|task| task.desired <= DesiredState::Running)
         .cloned()
         .collect();
+    waiting.sort_by(|one, other| one.id.cmp(&other.id));
     let mut gates: BTreeMap<ServiceId, Gate> = BTreeMap::new();
     let mut open = Vec::new();
     for task in waiting {

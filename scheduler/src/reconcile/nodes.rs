@@ -15,43 +15,36 @@ use std::sync::Arc;
 
 use super::slot::{self, Cause};
 use crate::assignment::build::spec_of;
-use crate::model::node::{Availability, Node, NodeStatus};
+use crate::model::id::NodeId;
+use crate::model::node::{Node, NodeStatus};
 use crate::model::service::Service;
 use crate::model::task::{DesiredState, Task, TaskState, TaskStatus, WaitsFor};
 use crate::state::{Change, Draft, State, is_on_node};
 
 pub(super) fn pass(draft: &mut Draft<'_>) {
-    forget_removed(draft);
-    let state = draft.state();
-    let troubled: Vec<Arc<Node>> = state
-        .nodes
-        .values()
-        .filter(|node| node.status == NodeStatus::Down || node.availability == Availability::Drain)
-        .cloned()
-        .collect();
-    for node in troubled {
-        let tasks: Vec<Arc<Task>> = draft.state().node_tasks(&node.id).cloned().collect();
+    let troubled: Vec<NodeId> = draft.state().troubled_nodes().cloned().collect();
+    for id in troubled {
+        let tasks: Vec<Arc<Task>> = draft.state().node_tasks(&id).cloned().collect();
+        let node = draft.state().nodes.get(&id).cloned();
         for task in tasks {
-            if node.status == NodeStatus::Down {
-                give_up(draft, &node, &task);
-            } else {
-                put_aside(draft, &node, &task);
+            match &node {
+                // What was on a node that is no longer one is nobody's.
+                None => draft.push(Change::ForgetContainer(task.container.clone())),
+                Some(node) if node.status == NodeStatus::Down => give_up(draft, node, &task),
+                Some(node) => put_aside(draft, node, &task),
             }
         }
     }
+    forget_volumes(draft);
 }
 
-/// Containers and volumes of a node that is no longer one are nobody's.
-fn forget_removed(draft: &mut Draft<'_>) {
+/// Volumes of a node that is no longer one begin anew elsewhere.
+fn forget_volumes(draft: &mut Draft<'_>) {
     let state = draft.state();
     let gone = |node: &Option<_>| {
         node.as_ref()
             .is_some_and(|it| !state.nodes.contains_key(it))
     };
-    let tasks = state.tasks.values().filter(|task| gone(&task.node));
-    let containers: Vec<_> = tasks
-        .map(|task| Change::ForgetContainer(task.container.clone()))
-        .collect();
     let volumes = state.volumes.values().filter(|volume| gone(&volume.node));
     let volumes: Vec<_> = volumes
         .map(|volume| {
@@ -60,7 +53,7 @@ fn forget_removed(draft: &mut Draft<'_>) {
             Change::SetVolume(Arc::new(volume))
         })
         .collect();
-    for change in containers.into_iter().chain(volumes) {
+    for change in volumes {
         draft.push(change);
     }
 }

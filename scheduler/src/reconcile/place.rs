@@ -7,19 +7,21 @@
 
 mod beside;
 mod choice;
-mod claim;
 pub mod constraint;
+mod filter;
+mod ground;
 pub mod objection;
 mod room;
-mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use self::choice::{Choice, Filter};
-use self::claim::Claim;
+use self::choice::{Choice, Demand};
+use self::filter::Filter;
+use self::ground::{Ground, Wish};
 pub use self::objection::{Objection, Unplaceable};
 use self::room::{Room, Rooms};
+use super::memory::Memory;
 use super::{nodes, slot};
 use crate::assignment::build::spec_of;
 use crate::model::container::ContainerSpec;
@@ -27,24 +29,32 @@ use crate::model::id::{NodeId, ServiceId, TaskId};
 use crate::model::node::{Availability, Node, NodeStatus};
 use crate::model::service::{Service, ServiceSpec};
 use crate::model::task::{Task, TaskState, TaskStatus};
+use crate::state::load::Claim;
 use crate::state::{Change, Draft, State};
 
 pub(super) fn pass(draft: &mut Draft<'_>, open: &[TaskId]) {
+    let mut groups: BTreeMap<(ServiceId, u64), Vec<Arc<Task>>> = BTreeMap::new();
+    for task in open.iter().filter_map(|id| draft.state().tasks.get(id)) {
+        let group = groups.entry((task.service.clone(), task.version));
+        group.or_default().push(task.clone());
+    }
     let mut placer = Placer {
         suspects: draft.suspects().clone(),
         ..Placer::default()
     };
-    for id in open {
-        let Some(task) = draft.state().tasks.get(id).cloned() else {
+    for tasks in groups.values() {
+        let spec = tasks.first().and_then(|task| spec_of(draft.state(), task));
+        let Some(spec) = spec.cloned() else {
             continue;
         };
-        let Some(spec) = spec_of(draft.state(), &task).cloned() else {
-            continue;
-        };
-        match placer.place(draft.state(), &spec, &task) {
-            Ok(node) => assign(draft, &spec.container, &task, node),
-            Err(why) => draft.explain(&task, why.to_string()),
+        let mut group = Group::default();
+        for task in tasks {
+            match placer.place(draft.state(), &mut group, &spec, task) {
+                Ok(node) => assign(draft, &spec.container, task, node),
+                Err(why) => draft.explain(task, why.to_string()),
+            }
         }
+        placer.end(group);
     }
 }
 
@@ -72,13 +82,20 @@ struct Placer {
     /// Nodes that are silent, but not yet down: nothing begins there.
     suspects: BTreeSet<NodeId>,
     rooms: Option<Rooms>,
-    choices: BTreeMap<(ServiceId, u64), Result<Choice, Unplaceable>>,
+    grounds: BTreeMap<Wish, Ground>,
+}
+
+/// Containers of one version of a service, which are placed in one go.
+#[derive(Default)]
+struct Group {
+    choice: Option<(Wish, Choice)>,
 }
 
 impl Placer {
     fn place(
         &mut self,
         state: &State,
+        group: &mut Group,
         spec: &ServiceSpec,
         task: &Task,
     ) -> Result<NodeId, Unplaceable> {
@@ -86,25 +103,61 @@ impl Placer {
         if let Some(node) = &task.node {
             return self.stay(state, spec, task, node);
         }
+        // A volume that has just been bound to a node narrows the choice of the next container.
+        if slot::volumes(&spec.container).next().is_some() {
+            self.end(std::mem::take(group));
+        }
+        if let Some(service) = state.service_of(task)
+            && let Some(home) = beside::home(state, service, spec, task)?
+        {
+            return self.beside(state, spec, task, &home.node);
+        }
+        let rooms = self.rooms.get_or_insert_with(|| Rooms::of(state));
+        let (wish, choice) = match &mut group.choice {
+            Some(known) => known,
+            none => none.insert(Self::begin(
+                &mut self.grounds,
+                rooms,
+                state,
+                spec,
+                task,
+                &self.suspects,
+            )?),
+        };
+        let Some(ground) = self.grounds.get_mut(wish) else {
+            return Err(Unplaceable::NoNodes);
+        };
+        choice.next(ground, rooms, &self.suspects, task.avoids.as_ref())
+    }
+
+    fn begin(
+        grounds: &mut BTreeMap<Wish, Ground>,
+        rooms: &Rooms,
+        state: &State,
+        spec: &ServiceSpec,
+        task: &Task,
+        suspects: &BTreeSet<NodeId>,
+    ) -> Result<(Wish, Choice), Unplaceable> {
         let Some(service) = state.service_of(task) else {
             return Err(Unplaceable::NoNodes);
         };
-        if let Some(home) = beside::home(state, service, spec, task)? {
-            return self.beside(state, spec, task, &home.node);
+        let wish = Wish::of(state, spec);
+        if !grounds.contains_key(&wish) {
+            grounds.insert(wish.clone(), Ground::new(state, rooms, spec, suspects)?);
         }
-        let rooms = self.rooms.get_or_insert_with(|| Rooms::of(state, None));
-        let key = (task.service.clone(), task.version);
-        // A volume that has just been bound to a node narrows the choice of the next container.
-        let binds = slot::volumes(&spec.container).next().is_some();
-        if binds {
-            self.choices.remove(&key);
-        }
-        let choice = self.choices.entry(key);
-        let suspects = &self.suspects;
-        let choice = choice.or_insert_with(|| Choice::new(state, rooms, service, spec, suspects));
-        match choice {
-            Ok(choice) => choice.next(rooms, task.avoids.as_ref()),
-            Err(why) => Err(why.clone()),
+        let Some(ground) = grounds.get(&wish) else {
+            return Err(Unplaceable::NoNodes);
+        };
+        let demand = Demand::of(state, rooms, service, spec);
+        Ok((wish, Choice::new(demand, ground, rooms)))
+    }
+
+    fn end(&mut self, group: Group) {
+        if let Some((wish, choice)) = group.choice
+            && let Some(rooms) = &self.rooms
+            && let Some(ground) = self.grounds.get_mut(&wish)
+        {
+            choice.end(ground, rooms);
         }
     }
 
@@ -173,9 +226,8 @@ fn lacks(state: &State, spec: &ServiceSpec, task: &Task, node: &NodeId) -> Optio
     if claim.is_empty() {
         return None;
     }
-    let rooms = Rooms::of(state, Some(&task.id));
-    let number = rooms.number(node)?;
-    rooms.nodes.get(number)?.lacks(&claim)
+    let room = Room::without(state, state.nodes.get(node)?, task);
+    room.lacks(&claim)
 }
 
 /// What each node says to one more container of a service: nothing, if it can have it.
@@ -191,10 +243,9 @@ pub fn ask_all(
     if state.nodes.is_empty() {
         return Err(Unplaceable::NoNodes);
     }
-    let rooms = Rooms::of(state, None);
+    let rooms = Rooms::of(state);
     let filter = Filter::new(state, &service.spec)?;
-    let nobody = BTreeSet::new();
-    let choice = Choice::new(state, &rooms, service, &service.spec, &nobody)?;
+    let demand = Demand::of(state, &rooms, service, &service.spec);
     // Of the slots that have been made, the last one stands for those that may come.
     let last = state.service_tasks(&service.id).next_back();
     let home = last.map(|task| beside::home(state, service, &service.spec, task));
@@ -210,56 +261,103 @@ pub fn ask_all(
             room.node.id.clone(),
             objection
                 .or_else(apart)
-                .or_else(|| choice.full(room, number)),
+                .or_else(|| demand.full(room, number)),
         )
     };
     Ok(rooms.nodes.iter().enumerate().map(answer).collect())
 }
 
-/// Whether a node that was good for a container no longer is: it is drained, or what the service
-/// asks of its nodes no longer holds there. A container that can be nowhere else is not asked.
-pub(super) fn displaced(state: &State, service: &Service, task: &Task) -> Option<Objection> {
-    if service.is_standalone() {
-        return None;
-    }
-    let node = state.nodes.get(task.node.as_ref()?)?;
-    if node.availability == Availability::Drain {
-        return (!nodes::is_bound(state, service, task)).then_some(Objection::Drained);
-    }
-    let spec = spec_of(state, task)?;
-    if let Some(container) = left_behind(state, service, spec, task) {
-        return Some(Objection::NotBeside { container });
-    }
-    if service.spec.placement.constraints.is_empty() {
-        return None;
-    }
-    let filter = Filter::new(state, spec).ok()?;
-    let objection = filter.unsuitable(node)?;
-    (!nodes::is_bound(state, service, task)).then_some(objection)
+/// Whether nodes that were good for the containers of a service no longer are: they are drained, or
+/// what the service asks of its nodes no longer holds there. Containers that can be nowhere else are
+/// not asked.
+pub(super) struct Displaced<'a> {
+    state: &'a State,
+    service: &'a Service,
+    /// By version; none at all where nothing is asked that could cease to hold.
+    filters: BTreeMap<u64, Option<Filter>>,
 }
 
-/// The container that it shares something with, where that one has moved to another node.
-fn left_behind(
-    state: &State,
-    service: &Service,
-    spec: &ServiceSpec,
-    task: &Task,
-) -> Option<String> {
-    let home = beside::home(state, service, spec, task).ok()??;
-    (Some(&home.node) != task.node.as_ref()).then_some(home.container)
+/// Services that may have displaced containers although they are at rest.
+pub(super) fn perhaps_displaced<'a>(state: &'a State, memory: &Memory) -> BTreeSet<&'a ServiceId> {
+    let constrained = state.constrained_services();
+    let doubtful = constrained.filter(|service| !memory.suits(state, service));
+    let troubled = state.troubled_nodes();
+    let on_troubled = troubled.flat_map(|node| state.node_tasks(node));
+    let on_troubled = on_troubled.map(|task| &task.service);
+    doubtful
+        .map(|service| &service.id)
+        .chain(on_troubled)
+        .collect()
 }
 
-/// Whether a node keeps its container of a service that has one on each node.
-pub(super) fn keeps(state: &State, service: &Service, node: &Node) -> bool {
-    let filter = Filter::new(state, &service.spec);
-    node.availability != Availability::Drain
-        && filter.is_ok_and(|filter| filter.unsuitable(node).is_none())
+impl<'a> Displaced<'a> {
+    pub(super) fn of(state: &'a State, service: &'a Service) -> Self {
+        let mut filters = BTreeMap::new();
+        if !service.spec.placement.constraints.is_empty() {
+            let versions = service
+                .versions
+                .iter()
+                .map(|(version, spec)| (*version, spec));
+            for (version, spec) in versions.chain([(service.version, &service.spec)]) {
+                let filter = filters.entry(version);
+                filter.or_insert_with(|| Filter::new(state, spec).ok());
+            }
+        }
+        Self {
+            state,
+            service,
+            filters,
+        }
+    }
+
+    pub(super) fn objection(&self, task: &Task) -> Option<Objection> {
+        if self.service.is_standalone() {
+            return None;
+        }
+        let node = self.state.nodes.get(task.node.as_ref()?)?;
+        let objection = if node.availability == Availability::Drain {
+            Objection::Drained
+        } else if let Some(container) = self.left_behind(task) {
+            return Some(Objection::NotBeside { container });
+        } else {
+            let own = self.filters.get(&task.version);
+            let filter = own.or_else(|| self.filters.get(&self.service.version))?;
+            filter.as_ref()?.unsuitable(node)?
+        };
+        (!nodes::is_bound(self.state, self.service, task)).then_some(objection)
+    }
+
+    /// The container that it shares something with, where that one has moved to another node.
+    fn left_behind(&self, task: &Task) -> Option<String> {
+        let spec = spec_of(self.state, task)?;
+        let home = beside::home(self.state, self.service, spec, task).ok()??;
+        (Some(&home.node) != task.node.as_ref()).then_some(home.container)
+    }
 }
 
-/// Whether a node gets a container of a service that has one on each node.
-pub(super) fn takes(state: &State, service: &Service, node: &Node) -> bool {
-    let filter = Filter::new(state, &service.spec);
-    filter.is_ok_and(|filter| filter.objection(node).is_none())
+/// The nodes that keep or get a container of a service that has one on each node.
+pub(super) struct OnEach {
+    filter: Result<Filter, Unplaceable>,
+}
+
+impl OnEach {
+    pub(super) fn of(state: &State, service: &Service) -> Self {
+        let filter = Filter::new(state, &service.spec);
+        Self { filter }
+    }
+
+    /// Whether a node keeps its container.
+    pub(super) fn keeps(&self, node: &Node) -> bool {
+        let filter = self.filter.as_ref();
+        node.availability != Availability::Drain
+            && filter.is_ok_and(|filter| filter.unsuitable(node).is_none())
+    }
+
+    /// Whether a node gets a container.
+    pub(super) fn takes(&self, node: &Node) -> bool {
+        let filter = self.filter.as_ref();
+        filter.is_ok_and(|filter| filter.objection(node).is_none())
+    }
 }
 
 /// Whether a container could run on another node than the one it is on.
@@ -280,7 +378,7 @@ pub(super) fn is_movable(state: &State, service: &Service, task: &Task) -> bool 
 /// Returns [`Unplaceable`] with what each node lacks.
 #[cfg(test)]
 fn place(state: &State, service: &Service, task: &Task) -> Result<NodeId, Unplaceable> {
-    Placer::default().place(state, &service.spec, task)
+    Placer::default().place(state, &mut Group::default(), &service.spec, task)
 }
 
 #[cfg(test)]

@@ -38,7 +38,8 @@ fn is_clean(state: &State, service: &ServiceId) -> bool {
 fn runs(draft: &mut Draft<'_>) {
     let state = draft.state();
     let mut by_slot: BTreeMap<(ServiceId, u32), Vec<Arc<Task>>> = BTreeMap::new();
-    for service in state.services.keys().filter(|id| !is_clean(state, id)) {
+    let restless = state.restless_services().map(|service| &service.id);
+    for service in restless.filter(|id| !is_clean(state, id)) {
         for task in state.service_tasks(service) {
             let slot = (service.clone(), task.slot);
             by_slot.entry(slot).or_default().push(task.clone());
@@ -108,8 +109,7 @@ fn forget(draft: &mut Draft<'_>, tasks: &[Arc<Task>]) {
 fn services(draft: &mut Draft<'_>) {
     let leaving: Vec<Arc<Service>> = draft
         .state()
-        .services
-        .values()
+        .restless_services()
         .filter(|service| service.removal.is_some() || service.is_standalone())
         .cloned()
         .collect();

@@ -25,12 +25,14 @@ const ENOUGH: u32 = 5;
 
 pub(super) fn pass(draft: &mut Draft<'_>) {
     condemn(draft);
-    let ended: Vec<(Arc<Task>, Cause)> = draft
-        .state()
-        .tasks
-        .values()
-        .filter_map(|task| Some((task.clone(), again(draft.state(), task)?)))
+    let state = draft.state();
+    let tasks = state.restless_services();
+    let tasks = tasks.flat_map(|service| state.service_tasks(&service.id));
+    let mut ended: Vec<(Arc<Task>, Cause)> = tasks
+        .filter_map(|task| Some((task.clone(), again(state, task)?)))
         .collect();
+    // Those that are made anew are made in the order of those before.
+    ended.sort_by(|(one, _), (other, _)| one.id.cmp(&other.id));
     for (task, cause) in ended {
         if is_poisoned(cause) && move_away(draft, &task, cause) {
             continue;
@@ -42,11 +44,11 @@ pub(super) fn pass(draft: &mut Draft<'_>) {
 
 /// Ends what is ill and would be run again if it had failed.
 fn condemn(draft: &mut Draft<'_>) {
-    let ill: Vec<(Arc<Task>, String)> = draft
-        .state()
-        .tasks
-        .values()
-        .filter_map(|task| Some((task.clone(), illness(draft.state(), task, draft.now)?)))
+    let state = draft.state();
+    let tasks = state.restless_services();
+    let tasks = tasks.flat_map(|service| state.service_tasks(&service.id));
+    let ill: Vec<(Arc<Task>, String)> = tasks
+        .filter_map(|task| Some((task.clone(), illness(state, task, draft.now)?)))
         .collect();
     for (task, reason) in ill {
         draft.set_task(Task {
@@ -154,10 +156,7 @@ fn again(state: &State, task: &Task) -> Option<Cause> {
         return None;
     }
     // Only the last run of the last container of the slot can be followed by another.
-    let last = state
-        .service_tasks(&service.id)
-        .rfind(|other| other.slot == task.slot)?;
-    if last.id != task.id {
+    if state.slots(&service.id).get(&task.slot)?.id != task.id {
         return None;
     }
     let tally = Tally {

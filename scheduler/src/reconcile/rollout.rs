@@ -21,7 +21,8 @@ pub use self::progress::{Progress, progress};
 use self::slots::{Pace, Slot, Standing};
 use self::verdict::Verdict;
 use super::gate::{self, Gate};
-use super::place::{self, Objection};
+use super::memory::Memory;
+use super::place::{self, Displaced, Objection};
 use super::slot;
 use crate::model::container::NetworkMode;
 use crate::model::id::ContainerId;
@@ -32,50 +33,76 @@ use crate::state::{Change, Draft, State, is_on_node};
 
 /// Takes every service that is on its way a step further. Returns when the next step is due, where
 /// one waits for time to pass.
-pub(super) fn pass(draft: &mut Draft<'_>) -> Option<Timestamp> {
-    let services: Vec<Arc<Service>> = draft
-        .state()
-        .services
-        .values()
-        .filter(|service| service.removal.is_none())
-        .filter(|service| is_moving(draft.state(), service))
-        .cloned()
-        .collect();
+pub(super) fn pass(draft: &mut Draft<'_>, memory: &mut Memory) -> Option<Timestamp> {
+    let services = moving(draft.state(), memory);
     let wakes = services.iter().filter_map(|service| step(draft, service));
     wakes.min()
+}
+
+fn moving(state: &State, memory: &mut Memory) -> Vec<Arc<Service>> {
+    memory.look_around(state);
+    let mut ids = place::perhaps_displaced(state, memory);
+    ids.extend(state.restless_services().map(|service| &service.id));
+    let services = ids.into_iter().filter_map(|id| state.services.get(id));
+    let services = services.filter(|service| service.removal.is_none());
+    let mut moving = Vec::new();
+    for service in services {
+        if is_moving(state, service) {
+            moving.push(service.clone());
+        } else if !service.spec.placement.constraints.is_empty() {
+            memory.set_suited(state, service);
+        }
+    }
+    moving
 }
 
 /// Writes down what has become of the updates that are under way. Comes after all that may still
 /// help a container on: what has no node now can have none. Returns when time alone will change
 /// a verdict.
-pub(super) fn judge(draft: &mut Draft<'_>) -> Option<Timestamp> {
+pub(super) fn judge(draft: &mut Draft<'_>, memory: &mut Memory) -> Option<Timestamp> {
+    memory.look_around(draft.state());
     let services: Vec<Arc<Service>> = draft
         .state()
-        .services
-        .values()
-        .filter(|service| service.removal.is_none() && !service.rollout.is_finished())
+        .unfinished_services()
+        .filter(|service| service.removal.is_none())
         .filter(|service| !service.is_standalone() && !service.is_job())
         .cloned()
         .collect();
     let mut wake = None;
     for service in services {
-        let slots = slots::of(draft.state(), &service, Pace::Going);
-        let verdict = verdict::of(draft.state(), &service, &slots, draft.now);
-        if let Verdict::Open { again_at } = &verdict {
-            wake = [wake, *again_at].into_iter().flatten().min();
-        } else if let Some(changed) = verdict::write(&service, verdict, draft.now) {
-            draft.push(Change::SetService(Arc::new(changed)));
-        }
+        let state = draft.state();
+        let again_at = match memory.open(state, &service, draft.now) {
+            Some(again_at) => again_at,
+            None => {
+                let slots = slots::of(state, &service, Pace::Going);
+                match verdict::of(state, &service, &slots, draft.now) {
+                    Verdict::Open { again_at } => {
+                        if state.is_at_rest(&service.id) {
+                            memory.set_open(state, &service, again_at);
+                        }
+                        again_at
+                    }
+                    verdict @ (Verdict::Good { .. } | Verdict::Failed { .. }) => {
+                        if let Some(changed) = verdict::write(&service, verdict, draft.now) {
+                            draft.push(Change::SetService(Arc::new(changed)));
+                        }
+                        None
+                    }
+                }
+            }
+        };
+        wake = [wake, again_at].into_iter().flatten().min();
     }
     wake
 }
 
 /// Whether the service has anything but settled containers of its current version.
 fn is_moving(state: &State, service: &Service) -> bool {
+    let displaced = Displaced::of(state, service);
     let mut slots: BTreeMap<u32, &ContainerId> = BTreeMap::new();
     state.service_tasks(&service.id).any(|task| {
         let stays = task.desired <= DesiredState::Running;
-        stays && place::displaced(state, service, task).is_some()
+        stays && displaced.objection(task).is_some()
             || task.version != service.version && task.desired != DesiredState::Remove
             || task.desired == DesiredState::Ready && !service.halted.contains(&task.slot)
             // One took the place of the other, which may have no reason to leave any more.
@@ -118,10 +145,8 @@ fn advance(draft: &mut Draft<'_>, service: &Service, slot: &Slot, pace: Pace) {
     // Who must leave does not stay because there is no other place: stopped first is stopped.
     let unplaced = new.status.state == TaskState::Pending && new.node.is_none();
     if unplaced && order(service) == UpdateOrder::StopFirst {
-        let drained = |task: &&Arc<Task>| {
-            let objection = place::displaced(draft.state(), service, task);
-            objection == Some(Objection::Drained)
-        };
+        let displaced = Displaced::of(draft.state(), service);
+        let drained = |task: &&Arc<Task>| displaced.objection(task) == Some(Objection::Drained);
         let leaving: Vec<Arc<Task>> = slot.old.iter().filter(drained).cloned().collect();
         stop(draft, service, &leaving);
     }

@@ -12,8 +12,7 @@ use crate::state::{Draft, State};
 pub(super) fn pass(draft: &mut Draft<'_>) {
     let state = draft.state();
     let unfilled: Vec<Arc<Service>> = state
-        .services
-        .values()
+        .restless_services()
         .filter(|service| service.removal.is_none() && !service.is_standalone())
         .filter(|service| !is_filled(state, service))
         .cloned()
@@ -53,8 +52,9 @@ fn fill(draft: &mut Draft<'_>, service: &Service) {
     let mut layout = slot::layout(state, service);
     layout.retain(|slot, _| !taken.contains(slot) && !service.halted.contains(slot));
     let most = at_once(state, service);
+    let orphaned = orphaned(state, service);
     for (slot, node) in layout.into_iter().take(most) {
-        let follows = orphaned(draft.state(), service, slot);
+        let follows = orphaned.contains(&slot);
         let made = slot::make(
             draft,
             service,
@@ -83,11 +83,11 @@ fn fill(draft: &mut Draft<'_>, service: &Service) {
     }
 }
 
-/// Whether the slot had a container that was lost with its node.
-fn orphaned(state: &State, service: &Service, slot: u32) -> bool {
-    state
-        .service_tasks(&service.id)
-        .any(|task| task.slot == slot && task.status.state == TaskState::Orphaned)
+/// The slots that had a container which was lost with its node.
+fn orphaned(state: &State, service: &Service) -> BTreeSet<u32> {
+    let tasks = state.service_tasks(&service.id);
+    let orphaned = tasks.filter(|task| task.status.state == TaskState::Orphaned);
+    orphaned.map(|task| task.slot).collect()
 }
 
 /// How many more containers may be made now.
@@ -98,7 +98,7 @@ fn at_once(state: &State, service: &Service) -> usize {
     if concurrent == 0 {
         return usize::MAX;
     }
-    let live = state.slots(&service.id).into_values();
+    let live = state.slots(&service.id).values();
     let live = live.filter(|task| !task.status.state.is_terminal()).count();
     usize::try_from(concurrent).map_or(usize::MAX, |most| most.saturating_sub(live))
 }

@@ -50,11 +50,12 @@ fn on_each_node(state: &State, service: &Service) -> BTreeMap<u32, Option<NodeId
         }
     }
     let mut free = (1..).filter(|number| !taken.contains(number));
+    let suits = place::OnEach::of(state, service);
     let mut layout = BTreeMap::new();
     for node in state.nodes.values() {
         let slot = match slots.get(&node.id) {
-            Some(slot) if place::keeps(state, service, node) => Some(*slot),
-            None if place::takes(state, service, node) => free.next(),
+            Some(slot) if suits.keeps(node) => Some(*slot),
+            None if suits.takes(node) => free.next(),
             _ => None,
         };
         layout.extend(slot.map(|slot| (slot, Some(node.id.clone()))));

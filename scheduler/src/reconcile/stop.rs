@@ -17,8 +17,7 @@ use crate::state::{Change, Draft, State, is_on_node};
 pub(super) fn pass(draft: &mut Draft<'_>) {
     let state = draft.state();
     let ending: Vec<Arc<Service>> = state
-        .services
-        .values()
+        .restless_services()
         .filter(|service| service.removal.is_some() || !service.halted.is_empty())
         .cloned()
         .collect();

@@ -84,6 +84,12 @@ impl<'a> Draft<'a> {
         self.changes.is_empty()
     }
 
+    /// The changes, and the state that they lead to.
+    pub fn into_parts(self) -> (Vec<Change>, State) {
+        let state = self.state.clone();
+        (self.into_changes(), state)
+    }
+
     /// A task that was made, given an address and given a node in one go is written once.
     pub fn into_changes(self) -> Vec<Change> {
         let mut last_rows: BTreeMap<TaskId, usize> = BTreeMap::new();
@@ -125,6 +131,12 @@ impl<'a> Draft<'a> {
     pub fn rewind(&mut self, mark: Mark) {
         self.state = mark.state;
         self.changes.truncate(mark.changes);
+    }
+
+    /// Lets the passes look at every service, whether or not it is at rest.
+    #[cfg(debug_assertions)]
+    pub(crate) fn disturb(&mut self) {
+        self.state.disturb();
     }
 
     /// Writes what a task is to be, if it is not yet so.

@@ -60,7 +60,7 @@ impl State {
 /// What a worker may show, as rows.
 pub(super) fn view(node: &Arc<Node>, told: &Assignment, seen: &Statuses) -> state::State {
     let mut state = state::State::default();
-    state.nodes = Arc::new(BTreeMap::from([(node.id.clone(), node.clone())]));
+    state.nodes.insert(node.id.clone(), node.clone());
     state.networks = table(told.networks.iter().map(|it| (it.id.clone(), network(it))));
     state.volumes = table(told.volumes.iter().map(|it| {
         let volume = Volume {
@@ -97,9 +97,9 @@ pub(super) fn view(node: &Arc<Node>, told: &Assignment, seen: &Statuses) -> stat
 /// Compose's label on everything that belongs to a stack.
 const STACK_LABEL: &str = "com.docker.compose.project";
 
-fn table<K: Ord, V>(rows: impl IntoIterator<Item = (K, V)>) -> Arc<BTreeMap<K, Arc<V>>> {
+fn table<K: Ord + Clone, V>(rows: impl IntoIterator<Item = (K, V)>) -> state::Table<K, V> {
     let rows = rows.into_iter().map(|(key, row)| (key, Arc::new(row)));
-    Arc::new(rows.collect())
+    rows.collect()
 }
 
 fn service_id(task: &AssignedTask) -> ServiceId {

@@ -20,15 +20,18 @@ pub fn labels(
     spec: &ServiceSpec,
     task: &Task,
 ) -> BTreeMap<String, String> {
+    with_own(common(state, service, spec), service, task)
+}
+
+/// The labels that all containers of one version of a service have.
+pub(super) fn common(
+    state: &State,
+    service: &Service,
+    spec: &ServiceSpec,
+) -> BTreeMap<String, String> {
     let mut labels = spec.container.labels.clone();
-    let mut own = |name: &str, value: &str| {
-        labels.insert(format!("dev.wharfie.{name}"), value.to_owned());
-    };
-    own("task", task.id.as_str());
-    own("service", service.id.as_str());
-    if let Some(node) = &task.node {
-        own("node", node.as_str());
-    }
+    let id = service.id.as_str().to_owned();
+    labels.insert("dev.wharfie.service".to_owned(), id);
     let Some(stack) = &service.stack else {
         return labels;
     };
@@ -37,7 +40,6 @@ pub fn labels(
     };
     compose("project", stack.clone());
     compose("service", spec.name.clone());
-    compose("container-number", task.slot.to_string());
     let one_off = if service.is_standalone() {
         "True"
     } else {
@@ -50,6 +52,25 @@ pub fn labels(
     if let Some(record) = state.stacks.get(stack) {
         compose("project.working_dir", record.working_dir.clone());
         compose("project.config_files", record.config_files.join(","));
+    }
+    labels
+}
+
+/// Adds those that one container has alone.
+pub(super) fn with_own(
+    mut labels: BTreeMap<String, String>,
+    service: &Service,
+    task: &Task,
+) -> BTreeMap<String, String> {
+    let mut own = |name: &str, value: String| {
+        labels.insert(name.to_owned(), value);
+    };
+    own("dev.wharfie.task", task.id.as_str().to_owned());
+    if let Some(node) = &task.node {
+        own("dev.wharfie.node", node.as_str().to_owned());
+    }
+    if service.stack.is_some() {
+        own("com.docker.compose.container-number", task.slot.to_string());
     }
     labels
 }

@@ -19,12 +19,6 @@ use crate::model::task::{DesiredState, Task, TaskState};
 use crate::reconcile::slot;
 use crate::state::State;
 
-/// The names on all networks, read in one go.
-#[derive(Default)]
-pub(super) struct Names {
-    networks: BTreeMap<NetworkId, Table>,
-}
-
 /// What a network's names mean, and its addresses that stand for several.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Meanings {
@@ -32,8 +26,9 @@ pub(super) struct Meanings {
     pub(super) virtual_addresses: Vec<VirtualAddress>,
 }
 
-#[derive(Default)]
-struct Table {
+/// What one service adds to the names on a network.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Table {
     names: BTreeMap<String, BTreeSet<Ipv4Addr>>,
     virtual_addresses: Vec<VirtualAddress>,
 }
@@ -47,43 +42,53 @@ struct Members {
     aliases: BTreeSet<String>,
 }
 
-impl Names {
-    pub(super) fn read(state: &State) -> BTreeMap<NetworkId, Meanings> {
-        let mut names = Self::default();
-        for service in state.services.values() {
-            names.add_service(state, service);
+/// What a service adds to the names on each network.
+pub(super) fn of(state: &State, service: &Service) -> BTreeMap<NetworkId, Table> {
+    let mut tables: BTreeMap<NetworkId, Table> = BTreeMap::new();
+    let mut members: BTreeMap<NetworkId, Members> = BTreeMap::new();
+    for task in state.service_tasks(&service.id) {
+        if task.status.state != TaskState::Running || is_lost(state, task) {
+            continue;
         }
-        let networks = names.networks.into_iter();
-        networks
-            .map(|(network, table)| (network, table.meanings()))
-            .collect()
+        let Some(spec) = spec_of(state, task) else {
+            continue;
+        };
+        for place in &task.attachments {
+            let table = tables.entry(place.network.clone()).or_default();
+            table.add(&task.name, place.address);
+            table.add(task.container.short(), place.address);
+            let members = members.entry(place.network.clone()).or_default();
+            members.add(task, place.address);
+            members.aliases.extend(aliases(state, spec, &place.network));
+        }
     }
+    for id in service.virtual_addresses.keys() {
+        members.entry(id.clone()).or_default();
+    }
+    for (id, found) in members {
+        let virtual_address = service.virtual_addresses.get(&id).copied();
+        let table = tables.entry(id).or_default();
+        table.add_members(service, virtual_address, found);
+    }
+    tables
+}
 
-    fn add_service(&mut self, state: &State, service: &Service) {
-        let mut members: BTreeMap<NetworkId, Members> = BTreeMap::new();
-        for task in state.service_tasks(&service.id) {
-            if task.status.state != TaskState::Running || is_lost(state, task) {
-                continue;
+impl Meanings {
+    /// What the services on a network add, together.
+    pub(super) fn of<'a>(tables: impl Iterator<Item = &'a Table>) -> Self {
+        let mut names: BTreeMap<&str, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+        let mut virtual_addresses = Vec::new();
+        for table in tables {
+            for (name, addresses) in &table.names {
+                names.entry(name).or_default().extend(addresses);
             }
-            let Some(spec) = spec_of(state, task) else {
-                continue;
-            };
-            for place in &task.attachments {
-                let table = self.networks.entry(place.network.clone()).or_default();
-                table.add(&task.name, place.address);
-                table.add(task.container.short(), place.address);
-                let members = members.entry(place.network.clone()).or_default();
-                members.add(task, place.address);
-                members.aliases.extend(aliases(state, spec, &place.network));
-            }
+            virtual_addresses.extend(table.virtual_addresses.iter().cloned());
         }
-        for id in service.virtual_addresses.keys() {
-            members.entry(id.clone()).or_default();
-        }
-        for (id, found) in members {
-            let virtual_address = service.virtual_addresses.get(&id).copied();
-            let table = self.networks.entry(id).or_default();
-            table.add_members(service, virtual_address, found);
+        let names = names.into_iter();
+        let names = names.map(|(name, them)| (name.to_owned(), them.into_iter().collect()));
+        Self {
+            names: names.collect(),
+            virtual_addresses,
         }
     }
 }
@@ -104,15 +109,6 @@ impl Members {
 }
 
 impl Table {
-    fn meanings(self) -> Meanings {
-        let names = self.names.into_iter();
-        let names = names.map(|(name, addresses)| (name, addresses.into_iter().collect()));
-        Meanings {
-            names: names.collect(),
-            virtual_addresses: self.virtual_addresses,
-        }
-    }
-
     fn add(&mut self, name: &str, address: Ipv4Addr) {
         let name = name.to_ascii_lowercase();
         self.names.entry(name).or_default().insert(address);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::spec_of;
 use crate::assignment::{AssignedOverlay, RemoteEndpoint, SharedPort};
 use crate::model::container::{NetworkMode, PublishedPort};
-use crate::model::id::{NetworkId, NodeId};
+use crate::model::id::{NetworkId, NodeId, ServiceId};
 use crate::model::network::{Network, mac_of};
 use crate::model::node::{Node, NodeStatus};
 use crate::model::service::Service;
@@ -21,41 +21,40 @@ pub(crate) fn is_spread(state: &State) -> bool {
     addresses.nth(1).is_some()
 }
 
-/// What lies where on a network: every endpoint, and the node that has it. Containers that are only
-/// prepared are in it too, so that the way to them is there before they are.
-pub(super) fn endpoints(state: &State) -> BTreeMap<NetworkId, Vec<(RemoteEndpoint, NodeId)>> {
-    let mut endpoints: BTreeMap<NetworkId, Vec<(RemoteEndpoint, NodeId)>> = BTreeMap::new();
-    if !is_spread(state) {
-        return endpoints;
-    }
-    let mut add = |network: &NetworkId, address: Ipv4Addr, mac: String, node: &NodeId| {
-        if let Some(end) = end_of(state, node) {
-            let endpoint = RemoteEndpoint {
-                address,
-                mac,
-                node: end,
-            };
-            let of_network = endpoints.entry(network.clone()).or_default();
-            of_network.push((endpoint, node.clone()));
-        }
-    };
-    for task in state.tasks.values().filter(|task| is_there(task)) {
+/// An endpoint, and the node that has it.
+pub(super) type Held = (RemoteEndpoint, NodeId);
+
+/// What of a service lies where on each network. Containers that are only prepared are in it too, so
+/// that the way to them is there before they are.
+pub(super) fn endpoints(state: &State, service: &ServiceId) -> BTreeMap<NetworkId, Vec<Held>> {
+    let mut endpoints: BTreeMap<NetworkId, Vec<Held>> = BTreeMap::new();
+    for task in state.service_tasks(service).filter(|task| is_there(task)) {
         for place in &task.attachments {
-            if let Some(node) = &task.node {
-                add(&place.network, place.address, place.mac.clone(), node);
-            }
+            let node = task.node.as_ref();
+            let held = node.and_then(|node| held(state, place.address, place.mac.clone(), node));
+            let of_network = endpoints.entry(place.network.clone()).or_default();
+            of_network.extend(held);
         }
-    }
-    for network in state.networks.values() {
-        for (node, address) in &network.node_addresses {
-            add(&network.id, *address, mac_of(*address), node);
-        }
-    }
-    for of_network in endpoints.values_mut() {
-        of_network.sort();
-        of_network.dedup();
     }
     endpoints
+}
+
+/// The addresses that the nodes themselves have on a network.
+pub(super) fn of_nodes<'a>(
+    state: &'a State,
+    network: &'a Network,
+) -> impl Iterator<Item = Held> + 'a {
+    let nodes = network.node_addresses.iter();
+    nodes.filter_map(|(node, address)| held(state, *address, mac_of(*address), node))
+}
+
+fn held(state: &State, address: Ipv4Addr, mac: String, node: &NodeId) -> Option<Held> {
+    let endpoint = RemoteEndpoint {
+        address,
+        mac,
+        node: end_of(state, node)?,
+    };
+    Some((endpoint, node.clone()))
 }
 
 /// The tunnels of a network from one node.
@@ -63,9 +62,9 @@ pub(super) fn overlay(
     state: &State,
     node: &NodeId,
     network: &Network,
-    endpoints: &[(RemoteEndpoint, NodeId)],
+    endpoints: &[Held],
 ) -> Option<AssignedOverlay> {
-    if network.vni == 0 || !is_spread(state) {
+    if network.vni == 0 {
         return None;
     }
     let local = end_of(state, node)?;
@@ -97,7 +96,7 @@ pub(super) fn shares_ports(state: &State, service: &Service) -> bool {
 }
 
 /// A service with published ports that any node may answer on.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Entrance {
     service: Arc<Service>,
     network: NetworkId,
@@ -105,35 +104,36 @@ pub(super) struct Entrance {
     serving: Vec<(Ipv4Addr, NodeId)>,
 }
 
-/// Every service that has a way in.
-pub(super) fn entrances(state: &State) -> Vec<Entrance> {
-    let services = state.services.values();
-    let services =
-        services.filter(|service| service.removal.is_none() && shares_ports(state, service));
-    let entrance = |service: &Arc<Service>| {
-        let ports = &service.spec.container.ports;
-        if !ports.iter().any(PublishedPort::is_shareable) {
-            return None;
-        }
-        let network = way_in(state, service)?;
-        Some(Entrance {
-            service: service.clone(),
-            network: network.clone(),
-            serving: serving(state, service, network),
-        })
-    };
-    services.filter_map(entrance).collect()
-}
-
 /// The ports that one node answers on for services: with its own containers, if it has any.
-pub(super) fn published(entrances: &[Entrance], node: &NodeId) -> Vec<SharedPort> {
-    let ports = entrances.iter().flat_map(|it| it.ports(node));
+pub(super) fn published<'a>(
+    entrances: impl Iterator<Item = &'a Entrance>,
+    node: &NodeId,
+) -> Vec<SharedPort> {
+    let ports = entrances.flat_map(|it| it.ports(node));
     let mut published: Vec<SharedPort> = ports.collect();
     published.sort();
     published
 }
 
 impl Entrance {
+    /// The way in to a service, if it has one.
+    pub(super) fn of(state: &State, service: &Arc<Service>) -> Option<Self> {
+        let ports = &service.spec.container.ports;
+        let open = service.removal.is_none()
+            && ports.iter().any(PublishedPort::is_shareable)
+            && shares_ports(state, service);
+        let network = way_in(state, service).filter(|_| open)?;
+        Some(Self {
+            service: service.clone(),
+            network: network.clone(),
+            serving: serving(state, service, network),
+        })
+    }
+
+    pub(super) fn network(&self) -> &NetworkId {
+        &self.network
+    }
+
     fn ports(&self, node: &NodeId) -> Vec<SharedPort> {
         let on = |here: bool| -> Vec<Ipv4Addr> {
             let serving = self.serving.iter();

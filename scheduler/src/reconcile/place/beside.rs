@@ -6,7 +6,6 @@
 
 use super::objection::Unplaceable;
 use crate::assignment::build::companions;
-use crate::model::container::{ContainerSpec, NamespaceMode, NetworkMode};
 use crate::model::id::NodeId;
 use crate::model::service::{Service, ServiceSpec};
 use crate::model::task::Task;
@@ -32,7 +31,7 @@ pub(super) fn home(
     spec: &ServiceSpec,
     task: &Task,
 ) -> Result<Option<Home>, Unplaceable> {
-    if !shares(&spec.container) {
+    if !spec.container.shares_with_others() {
         return Ok(None);
     }
     let mut found: Option<Home> = None;
@@ -60,18 +59,4 @@ pub(super) fn home(
         }
     }
     Ok(found)
-}
-
-fn shares(spec: &ContainerSpec) -> bool {
-    let joins = |mode: &NamespaceMode| {
-        matches!(
-            mode,
-            NamespaceMode::Container(_) | NamespaceMode::Service(_)
-        )
-    };
-    let network = matches!(
-        spec.network,
-        NetworkMode::Container(_) | NetworkMode::Service(_)
-    );
-    network || joins(&spec.pid) || joins(&spec.ipc) || !spec.volumes_from.is_empty()
 }

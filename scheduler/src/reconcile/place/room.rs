@@ -1,91 +1,65 @@
-//! What each node has left, counted once for a pass and kept while it places.
+//! What each node has left, read once for a pass and kept while it places.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::claim::{Claim, HostPort};
 use super::objection::Objection;
 use crate::assignment::build::spec_of;
-use crate::model::id::{NodeId, ServiceId, TaskId};
+use crate::model::id::NodeId;
 use crate::model::node::Node;
-use crate::model::task::{DesiredState, Task};
+use crate::model::task::Task;
 use crate::state::State;
+use crate::state::load::{Claim, HostPort, Load, holds_place};
 
-/// All nodes, each with what its containers take.
+/// All nodes in the order of their identifiers, each with what its containers take.
 pub(super) struct Rooms {
     pub(super) nodes: Vec<Room>,
-    index: BTreeMap<NodeId, usize>,
 }
 
 pub(super) struct Room {
     pub(super) node: Arc<Node>,
-    /// Containers at all.
-    pub(super) containers: u32,
-    cpu: u64,
-    memory: u64,
-    generic: BTreeMap<String, u64>,
-    ports: Vec<HostPort>,
+    load: Load,
 }
 
 impl Rooms {
-    /// Counts every container but that of the one task that is to be placed.
-    pub(super) fn of(state: &State, placed: Option<&TaskId>) -> Self {
-        let nodes: Vec<Room> = state.nodes.values().map(Room::empty).collect();
-        let index = nodes
-            .iter()
-            .enumerate()
-            .map(|(number, room)| (room.node.id.clone(), number))
-            .collect();
-        let mut rooms = Self { nodes, index };
-        let mut claims: BTreeMap<(&ServiceId, u64), Claim> = BTreeMap::new();
-        for task in state.tasks.values().filter(|task| holds_place(task)) {
-            if placed == Some(&task.id) {
-                continue;
-            }
-            let Some(number) = task.node.as_ref().and_then(|node| rooms.index.get(node)) else {
-                continue;
-            };
-            let claim = claims
-                .entry((&task.service, task.version))
-                .or_insert_with(|| {
-                    spec_of(state, task).map_or_else(Claim::default, |it| Claim::of(&it.container))
-                });
-            if let Some(room) = rooms.nodes.get_mut(*number) {
-                room.take(claim);
-            }
+    pub(super) fn of(state: &State) -> Self {
+        let nodes = state.nodes.values();
+        Self {
+            nodes: nodes.map(|node| Room::of(state, node)).collect(),
         }
-        rooms
     }
 
     pub(super) fn number(&self, node: &NodeId) -> Option<usize> {
-        self.index.get(node).copied()
+        let found = self.nodes.binary_search_by(|room| room.node.id.cmp(node));
+        found.ok()
     }
 }
 
 impl Room {
-    fn empty(node: &Arc<Node>) -> Self {
+    pub(super) fn of(state: &State, node: &Arc<Node>) -> Self {
         Self {
             node: node.clone(),
-            containers: 0,
-            cpu: 0,
-            memory: 0,
-            generic: BTreeMap::new(),
-            ports: Vec::new(),
+            load: state.load(&node.id).cloned().unwrap_or_default(),
         }
     }
 
+    /// Without what one task takes that is to be placed there.
+    pub(super) fn without(state: &State, node: &Arc<Node>, task: &Task) -> Self {
+        let mut room = Self::of(state, node);
+        if task.node.as_ref() == Some(&node.id) && holds_place(task) {
+            let spec = spec_of(state, task);
+            let claim = spec.map_or_else(Claim::default, |it| Claim::of(&it.container));
+            room.load.remove(&claim);
+        }
+        room
+    }
+
+    /// Containers at all.
+    pub(super) fn containers(&self) -> u32 {
+        self.load.containers
+    }
+
     pub(super) fn take(&mut self, claim: &Claim) {
-        self.containers += 1;
-        if claim.is_empty() {
-            return;
-        }
-        self.cpu = self.cpu.saturating_add(claim.cpu);
-        self.memory = self.memory.saturating_add(claim.memory);
-        for (kind, count) in &claim.generic {
-            let taken = self.generic.entry(kind.clone()).or_default();
-            *taken = taken.saturating_add(*count);
-        }
-        self.ports.extend(&claim.ports);
+        self.load.add(claim);
     }
 
     /// What is missing for one more container. A node that does not know what it has (zero) is not
@@ -94,35 +68,30 @@ impl Room {
         if claim.is_empty() {
             return None;
         }
-        let all = &self.node.description;
-        let fits = |wish: u64, taken: u64, all: u64| {
-            wish == 0 || all == 0 || taken.saturating_add(wish) <= all
+        let (all, load) = (&self.node.description, &self.load);
+        let fits = |wish: u64, taken: u128, all: u64| {
+            wish == 0 || all == 0 || taken + u128::from(wish) <= u128::from(all)
         };
-        if !fits(claim.cpu, self.cpu, all.cpu_millis) {
+        if !fits(claim.cpu, load.cpu, all.cpu_millis) {
             return Some(Objection::TooFewCpus);
         }
-        if !fits(claim.memory, self.memory, all.memory) {
+        if !fits(claim.memory, load.memory, all.memory) {
             return Some(Objection::TooLittleMemory);
         }
         let short = claim.generic.iter().find(|(kind, wish)| {
-            let taken = self.generic.get(*kind).copied().unwrap_or(0);
+            let taken = load.generic.get(*kind).copied().unwrap_or(0);
             let all = all.generic_resources.get(*kind).copied().unwrap_or(0);
-            taken.saturating_add(**wish) > all
+            taken + u128::from(**wish) > u128::from(all)
         });
         if let Some((kind, _)) = short {
             let resource = kind.clone();
             return Some(Objection::TooFew { resource });
         }
-        let taken = |port: &&HostPort| self.ports.iter().any(|other| other.overlaps(port));
+        let taken = |port: &&HostPort| load.ports.iter().any(|other| other.overlaps(port));
         let port = claim.ports.iter().find(taken)?;
         Some(Objection::PortTaken {
             port: port.port,
             protocol: port.protocol,
         })
     }
-}
-
-/// What containers have set aside counts, whether or not they use it.
-pub(super) fn holds_place(task: &Task) -> bool {
-    !task.status.state.is_terminal() && task.desired <= DesiredState::Running
 }

@@ -3,7 +3,7 @@ use crate::control_plane::command::DeployOptions;
 use crate::control_plane::tests::world::{World, stack};
 use crate::control_plane::{Command, carry_out};
 use crate::model::node::NodeDescription;
-use crate::reconcile::reconcile;
+use crate::reconcile::{Memory, reconcile};
 use crate::state::draft::IdGenerator;
 
 fn join(world: &mut World, name: &str) {
@@ -80,7 +80,7 @@ fn check_suspecting(suspects: &[&str], drawing: &str, expected: &str) {
         options: DeployOptions::default(),
     };
     carry_out(&mut draft, command).unwrap();
-    reconcile(&mut draft);
+    reconcile(&mut draft, &mut Memory::default());
     let tasks = draft.state().tasks.values();
     let shown = tasks.map(|task| match task.status.state {
         TaskState::Assigned => format!("{} on {}", task.name, task.node.as_ref().unwrap()),

@@ -15,7 +15,7 @@ use crate::model::service::Service;
 use crate::model::task::{DesiredState, HealthStatus, Task, TaskState, WaitsFor};
 use crate::model::time::Timestamp;
 use crate::reconcile::gate::{self, Gate};
-use crate::reconcile::place::{self, Objection};
+use crate::reconcile::place::{Displaced, Objection};
 use crate::reconcile::{restart, slot};
 use crate::state::State;
 
@@ -71,17 +71,24 @@ pub(super) fn of(state: &State, service: &Service, pace: Pace) -> Vec<Slot> {
     }
     let active = slot::active(state, service);
     tasks.retain(|number, _| active.contains(number));
+    let displaced = Displaced::of(state, service);
     let slots = tasks.into_iter();
     slots
-        .map(|(number, tasks)| read(state, service, pace, number, &tasks))
+        .map(|(number, tasks)| read(&displaced, service, pace, number, &tasks))
         .collect()
 }
 
-fn read(state: &State, service: &Service, pace: Pace, number: u32, tasks: &[Arc<Task>]) -> Slot {
+fn read(
+    displaced: &Displaced<'_>,
+    service: &Service,
+    pace: Pace,
+    number: u32,
+    tasks: &[Arc<Task>],
+) -> Slot {
     let kept = |task: &&Arc<Task>| task.desired != DesiredState::Remove;
     let current = current(service, pace, tasks);
     let version = current.map_or(service.version, |task| task.version);
-    let displaced = current.and_then(|task| place::displaced(state, service, task));
+    let displaced = current.and_then(|task| displaced.objection(task));
     let new = current.filter(|_| displaced.is_none());
     let is_new = |task: &Task| new.is_some_and(|new| task.container == new.container);
     let is_newer = |task: &Task| {

@@ -12,7 +12,7 @@ use crate::model::node::{Availability, Node, NodeStatus};
 use crate::model::rollout::Rollout;
 use crate::model::task::{DesiredState, Health, HealthStatus, Task, TaskState, TaskStatus};
 use crate::model::time::Timestamp;
-use crate::reconcile::{reconcile, slot};
+use crate::reconcile::{Memory, reconcile, slot};
 use crate::state::draft::IdGenerator;
 use crate::state::{Batch, Change, Draft, State, is_on_node};
 
@@ -45,6 +45,7 @@ pub(super) struct Fleet {
     /// The most containers that ran at once, serving or not, by service.
     pub(super) most_alive: BTreeMap<String, usize>,
     pub(super) now: Timestamp,
+    memory: Memory,
     ids: IdGenerator,
     /// Services whose containers fail at once, and the node on which they do.
     failing: BTreeSet<(String, String)>,
@@ -63,6 +64,7 @@ impl Fleet {
             wake_at: None,
             most_alive: BTreeMap::new(),
             now: Timestamp::from_nanos(1_000_000_000_000),
+            memory: Memory::default(),
             ids: IdGenerator::new([7; 32]),
             failing: BTreeSet::new(),
             most: BTreeMap::new(),
@@ -130,7 +132,7 @@ impl Fleet {
             self.state = state.indexed();
         }
         let mut draft = Draft::new(&self.state, &mut self.ids, self.now);
-        self.wake_at = reconcile(&mut draft);
+        self.wake_at = reconcile(&mut draft, &mut self.memory);
         let changes = draft.into_changes();
         let decided = !changes.is_empty();
         self.change(|_| changes);
