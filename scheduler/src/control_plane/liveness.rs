@@ -17,7 +17,7 @@ use crate::model::cluster::ClusterSettings;
 use crate::model::id::NodeId;
 use crate::model::node::{Node, NodeStatus};
 use crate::raft::TICK;
-use crate::state::State;
+use crate::state::{State, Table};
 
 /// Of two nodes one may well be gone.
 const FEWEST_SILENT: usize = 2;
@@ -27,6 +27,8 @@ const FEWEST_SILENT: usize = 2;
 pub(super) struct Liveness {
     ticks: u64,
     heard: BTreeMap<NodeId, Heard>,
+    /// The nodes as they were judged last.
+    nodes: Table<NodeId, Node>,
     alarm: bool,
     /// The tick of the last look at which there was alarm: what was not heard until then counts for
     /// nothing.
@@ -93,36 +95,34 @@ impl Liveness {
 
     /// The rows that no longer say what is so. `own` is the leader's node, which needs no sign.
     pub(super) fn judge(&mut self, state: &State, own: &NodeId) -> Vec<Verdict> {
-        let fresh = Heard {
-            at: self.ticks,
-            session: None,
-        };
-        self.heard.retain(|id, _| state.nodes.contains_key(id));
-        for id in state.nodes.keys() {
-            self.heard.entry(id.clone()).or_insert(fresh);
+        self.follow(state);
+        let suspect_after = settings(state).suspect_after();
+        let (mut ready, mut silent) = (0, 0);
+        for (node, heard) in state.nodes.values().zip(self.heard.values()) {
+            if node.status == NodeStatus::Ready {
+                let is_silent = node.id != *own && self.since(heard.at) >= suspect_after;
+                ready += 1;
+                silent += usize::from(is_silent);
+            }
         }
-        let ready = |node: &&std::sync::Arc<Node>| node.status == NodeStatus::Ready;
-        let all = state.nodes.values().filter(ready).count();
-        let silent = self.suspects(state, own).len();
-        self.alarm = silent >= FEWEST_SILENT && 2 * silent >= all;
+        self.alarm = silent >= FEWEST_SILENT && 2 * silent >= ready;
         if self.alarm {
             self.alarmed_at = Some(self.ticks);
         }
-        let nodes = state.nodes.values();
+        let down_after = settings(state).down_after();
+        let nodes = state.nodes.values().zip(self.heard.values());
         nodes
-            .filter_map(|node| self.verdict(state, node, own))
+            .filter_map(|(node, heard)| self.verdict(down_after, node, *heard, own))
             .filter(|verdict| verdict.status == NodeStatus::Ready || !self.alarm)
             .collect()
     }
 
-    fn verdict(&self, state: &State, node: &Node, own: &NodeId) -> Option<Verdict> {
-        let silence = self.silence(&node.id);
+    /// `usual` is how long nodes may be silent that have no time of their own.
+    fn verdict(&self, usual: Duration, node: &Node, heard: Heard, own: &NodeId) -> Option<Verdict> {
+        let silence = self.since(heard.at);
         let own_patience = node.down_after_millis.map(Duration::from_millis);
-        let patience = own_patience.unwrap_or(settings(state).down_after());
-        let spoke = self
-            .heard
-            .get(&node.id)
-            .is_some_and(|it| it.session.is_some());
+        let patience = own_patience.unwrap_or(usual);
+        let spoke = heard.session.is_some();
         let (status, reason) = match node.status {
             NodeStatus::Ready if node.id != *own && silence.min(self.calm()) >= patience => {
                 let reason = format!("not heard of for {} s", silence.as_secs());
@@ -138,6 +138,23 @@ impl Liveness {
             status,
             reason,
         })
+    }
+
+    /// Remembers exactly the nodes that there are, the new ones as just heard of. Signs of others may
+    /// have come meanwhile.
+    fn follow(&mut self, state: &State) {
+        if self.nodes.is_same(&state.nodes) && self.heard.len() == state.nodes.len() {
+            return;
+        }
+        let fresh = Heard {
+            at: self.ticks,
+            session: None,
+        };
+        self.heard.retain(|id, _| state.nodes.contains_key(id));
+        for id in state.nodes.keys() {
+            self.heard.entry(id.clone()).or_insert(fresh);
+        }
+        self.nodes = state.nodes.clone();
     }
 
     /// How long ago its last sign was; nothing for one that has only just been seen.

@@ -228,16 +228,14 @@ impl IdGenerator {
 
     /// 64 lower-case digits.
     fn hex(&mut self) -> String {
-        use std::fmt::Write;
-        self.bytes()
-            .iter()
-            .fold(String::with_capacity(64), |mut text, byte| {
-                // Writing to a `String` cannot fail.
-                let _ = write!(text, "{byte:02x}");
-                text
-            })
+        let halves = self.bytes().into_iter().flat_map(|it| [it >> 4, it & 15]);
+        halves
+            .map(|half| char::from(DIGITS[usize::from(half)]))
+            .collect()
     }
 }
+
+const DIGITS: [u8; 16] = *b"0123456789abcdef";
 
 const ADJECTIVES: [&str; 16] = [
     "amber", "brisk", "calm", "deft", "eager", "fair", "glad", "keen", "lively", "merry", "neat",

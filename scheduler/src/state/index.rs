@@ -123,9 +123,7 @@ impl Index {
             known.restless = tasks.filter(|task| !is_at_rest(task, Some(row))).count();
         }
         mark(&mut self.restless, &row.id, !known.is_at_rest());
-        if let Some(before) = before {
-            self.claim_anew(&before, Some(row));
-        }
+        self.claim_anew(&row.id, before.as_deref(), Some(row));
     }
 
     pub(super) fn remove_service(&mut self, row: &Service) {
@@ -139,7 +137,7 @@ impl Index {
                 self.names.remove(stack);
             }
         }
-        self.claim_anew(row, None);
+        self.claim_anew(&row.id, Some(row), None);
         mark(&mut self.constrained, &row.id, false);
         mark(&mut self.unfinished, &row.id, false);
         mark(&mut self.restless, &row.id, false);
@@ -171,10 +169,7 @@ impl Index {
         nodes: &Table<NodeId, Node>,
     ) {
         if before.is_none() {
-            // Ids count up, so that this one is the last; but a row may be set late.
-            let runs = self.containers.get_or_default(&row.container);
-            let at = runs.partition_point(|run| *run < row.id);
-            runs.insert(at, row.id.clone());
+            self.add_run(row);
         }
         let known = self.services.get_or_default(&row.service);
         known.set_task(before, row);
@@ -186,10 +181,29 @@ impl Index {
             !at_rest && service.is_some(),
         );
         self.place(before, row, service.as_deref());
-        if let Some(node) = &row.node
-            && !nodes.contains_key(node)
-        {
-            mark(&mut self.troubled, node, true);
+        if before.is_none_or(|before| before.node != row.node) {
+            let both = before.iter().filter_map(|it| it.node.as_ref());
+            for node in both.chain(&row.node) {
+                self.look_for(node, nodes);
+            }
+        }
+    }
+
+    /// A node that is gone is troubled while tasks are still its.
+    fn look_for(&mut self, node: &NodeId, nodes: &Table<NodeId, Node>) {
+        if !nodes.contains_key(node) {
+            mark(&mut self.troubled, node, self.nodes.contains_key(node));
+        }
+    }
+
+    fn add_run(&mut self, row: &Task) {
+        let run = vec![row.id.clone()];
+        let others = self.containers.insert(row.container.clone(), run);
+        if let Some(mut runs) = others {
+            // Ids count up, so that this one is the last; but a row may be set late.
+            let at = runs.partition_point(|run| *run < row.id);
+            runs.insert(at, row.id.clone());
+            self.containers.insert(row.container.clone(), runs);
         }
     }
 
@@ -216,9 +230,7 @@ impl Index {
         }
         if let Some(node) = &row.node {
             self.leave(node, row, service.as_deref());
-            if !nodes.contains_key(node) {
-                mark(&mut self.troubled, node, self.nodes.contains_key(node));
-            }
+            self.look_for(node, nodes);
         }
     }
 
@@ -263,16 +275,17 @@ impl Index {
     }
 
     /// The containers of a service take something else of their nodes than before.
-    fn claim_anew(&mut self, before: &Service, after: Option<&Service>) {
-        let Some(known) = self.services.get(&before.id) else {
+    fn claim_anew(&mut self, id: &ServiceId, before: Option<&Service>, after: Option<&Service>) {
+        let known = self.services.get(id).filter(|it| !it.tasks.is_empty());
+        let Some(known) = known else {
             return;
         };
-        let after_versions = after.iter().flat_map(|it| it.versions.keys());
-        let versions = before.versions.keys().chain(after_versions);
+        let rows = before.into_iter().chain(after);
+        let versions = rows.flat_map(|row| row.versions.keys());
         // A version that neither knows is that of the row itself.
         let mut versions = versions.chain([&u64::MAX]);
         let differs = |version: &u64| {
-            let (old, new) = (spec(Some(before), *version), spec(after, *version));
+            let (old, new) = (spec(before, *version), spec(after, *version));
             let same = old
                 .zip(new)
                 .is_some_and(|(old, new)| std::ptr::eq(old, new));
@@ -284,7 +297,7 @@ impl Index {
         for task in known.tasks.values().filter(|task| holds_place(task)) {
             let node = task.node.as_ref().and_then(|node| self.nodes.get_mut(node));
             if let Some(node) = node {
-                node.load.remove(&claim(Some(before), task));
+                node.load.remove(&claim(before, task));
                 node.load.add(&claim(after, task));
             }
         }

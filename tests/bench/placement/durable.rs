@@ -52,6 +52,7 @@ pub(crate) fn run() {
 enum News {
     Leads(usize),
     Answered,
+    Refused,
 }
 
 /// What a thread is told.
@@ -94,15 +95,21 @@ impl Group {
         panic!("nobody leads");
     }
 
+    /// Asks whoever leads until it is done: the same command is carried out once.
     fn deploy(&mut self, number: usize, services: &[String], replicas: u32) {
         let name = format!("stack{number}");
-        let input = world::command(number, &name, services, replicas, Wishes::Plain);
-        let told = Told::Input(Box::new(input));
-        self.members[self.leader].send(told).unwrap();
-        match self.news.recv_timeout(PATIENCE) {
-            Ok(News::Answered) => {}
-            Ok(News::Leads(_)) | Err(_) => panic!("the leader has changed, or is silent"),
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            let input = world::command(number, &name, services, replicas, Wishes::Plain);
+            let told = Told::Input(Box::new(input));
+            self.members[self.leader].send(told).unwrap();
+            match self.news.recv_timeout(PATIENCE).unwrap() {
+                News::Answered => return,
+                News::Leads(index) => self.leader = index,
+                News::Refused => thread::sleep(TICK),
+            }
         }
+        panic!("nobody carries it out");
     }
 }
 
@@ -202,8 +209,9 @@ impl Member {
                         let _ = self.peers[peer].send(message);
                     }
                     Output::Reply { result, .. } => {
-                        result.unwrap();
-                        let _ = self.tell.send(News::Answered);
+                        let refused = |_| News::Refused;
+                        let news = result.map_or_else(refused, |_| News::Answered);
+                        let _ = self.tell.send(news);
                     }
                     Output::Install { .. }
                     | Output::Assign { .. }

@@ -86,7 +86,9 @@ impl Touched {
             if !self.services.contains(&task.service) {
                 self.services.insert(task.service.clone());
             }
-            self.nodes.extend(task.node.clone());
+            if let Some(node) = task.node.as_ref().filter(|it| !self.nodes.contains(*it)) {
+                self.nodes.insert(node.clone());
+            }
         }
     }
 
