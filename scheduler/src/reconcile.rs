@@ -57,8 +57,8 @@ fn round(draft: &mut Draft<'_>, memory: &mut Memory) -> Option<Timestamp> {
     restart::pass(draft);
     stop::pass(draft);
     let open = gate::pass(draft);
-    let open = allocate::pass(draft, &open);
-    place::pass(draft, &open);
+    let open = allocate::pass(draft, open);
+    place::pass(draft, open);
     let next_verdict = rollout::judge(draft, memory);
     reap::pass(draft);
     [next_step, next_verdict].into_iter().flatten().min()

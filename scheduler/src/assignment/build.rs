@@ -22,11 +22,13 @@ pub use shared::Shared;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use self::names::Meanings;
 use super::{AssignedInterface, AssignedNetwork, AssignedTask, Assignment};
 use crate::model::cluster::Secret;
 use crate::model::container::{ContainerSpec, FileGrant, NamespaceMode, NetworkMode, Sibling};
-use crate::model::id::{ContainerId, NetworkId, NodeId, TaskId};
+use crate::model::id::{ContainerId, NetworkId, NodeId};
 use crate::model::image::registry_of;
 use crate::model::network::Attachment;
 use crate::model::service::{Service, ServiceSpec};
@@ -38,7 +40,8 @@ use crate::state::{State, Table, is_on_node};
 #[derive(Debug, Default)]
 pub struct Builder {
     last: Option<Arc<Assignment>>,
-    tasks: BTreeMap<TaskId, Made>,
+    /// In the order of their identifiers.
+    tasks: Vec<Made>,
 }
 
 /// An assigned task, and the rows that it was made from.
@@ -66,19 +69,14 @@ impl Builder {
     }
 
     fn build(&mut self, state: &State, shared: &Shared, node: &NodeId) -> Assignment {
-        let mut last_runs: BTreeMap<&ContainerId, &Arc<Task>> = BTreeMap::new();
+        let mut last_runs: IndexMap<&ContainerId, &Arc<Task>> = IndexMap::new();
         for task in state.node_tasks(node).filter(|task| is_on_node(task)) {
             last_runs.insert(&task.container, task);
         }
         let mut rows: Vec<&Arc<Task>> = last_runs.into_values().collect();
         rows.sort_by(|one, other| one.id.cmp(&other.id));
-        let ids: BTreeSet<&TaskId> = rows.iter().map(|task| &task.id).collect();
-        self.tasks.retain(|id, _| ids.contains(id));
-        let tasks: Vec<_> = rows
-            .iter()
-            .filter_map(|task| self.task(state, shared, task))
-            .collect();
-
+        self.make(state, shared, &rows);
+        let tasks = self.tasks.iter().map(|made| made.task.clone()).collect();
         let used = rows.iter().flat_map(|task| &task.attachments);
         let mut used: BTreeSet<&NetworkId> = used.map(|attachment| &attachment.network).collect();
         let published = overlay::published(shared.entrances.values(), node);
@@ -104,31 +102,35 @@ impl Builder {
 
     /// Whether something of it depends on containers elsewhere.
     fn joins(&self) -> bool {
-        self.tasks.values().any(|made| !made.task.joins.is_empty())
+        self.tasks.iter().any(|made| !made.task.joins.is_empty())
     }
 
-    fn task(
-        &mut self,
-        state: &State,
-        shared: &Shared,
-        task: &Arc<Task>,
-    ) -> Option<Arc<AssignedTask>> {
-        let service = state.service_of(task)?;
-        if let Some(made) = self.tasks.get(&task.id)
-            && Arc::ptr_eq(&made.service, service)
-            && is_current(&made.task, task)
-            && made.task.joins.is_empty()
-        {
-            return Some(made.task.clone());
+    /// Makes anew what is not current.
+    fn make(&mut self, state: &State, shared: &Shared, rows: &[&Arc<Task>]) {
+        let mut before = std::mem::take(&mut self.tasks).into_iter().peekable();
+        for row in rows {
+            let is_gone = |made: &Made| made.task.id != row.id && made.task.id < row.id;
+            while before.next_if(is_gone).is_some() {}
+            let known = before.next_if(|made| made.task.id == row.id);
+            self.tasks.extend(made(state, shared, row, known));
         }
-        let made = Arc::new(assigned(state, shared, service, task)?);
-        let entry = Made {
-            service: service.clone(),
-            task: made.clone(),
-        };
-        self.tasks.insert(task.id.clone(), entry);
-        Some(made)
     }
+}
+
+fn made(state: &State, shared: &Shared, row: &Task, known: Option<Made>) -> Option<Made> {
+    let service = state.service_of(row)?;
+    let is_known = |made: &Made| {
+        Arc::ptr_eq(&made.service, service)
+            && is_current(&made.task, row)
+            && made.task.joins.is_empty()
+    };
+    if let Some(made) = known.filter(is_known) {
+        return Some(made);
+    }
+    Some(Made {
+        service: service.clone(),
+        task: Arc::new(assigned(state, shared, service, row)?),
+    })
 }
 
 /// Everything else that an assigned task shows never changes in a task's life.

@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::model::container::{NetworkAttachment, NetworkMode};
-use crate::model::id::{NetworkId, ServiceId, TaskId};
+use crate::model::id::{NetworkId, ServiceId};
 use crate::model::network::{Attachment, Network, mac_of};
 use crate::model::service::{EndpointMode, Service, ServiceMode};
 use crate::model::task::Task;
@@ -20,19 +20,16 @@ use crate::state::{Change, Draft, State};
 
 /// Gives each of the tasks its addresses. Returns those that have all they need; the others are
 /// told what is missing.
-pub(super) fn pass(draft: &mut Draft<'_>, open: &[TaskId]) -> Vec<TaskId> {
+pub(super) fn pass(draft: &mut Draft<'_>, open: Vec<Arc<Task>>) -> Vec<Arc<Task>> {
     let mut pool = Pool::default();
     overlay::pass(draft, &mut pool);
     let mut ready = Vec::new();
-    for id in open {
-        let Some(task) = draft.state().tasks.get(id).cloned() else {
-            continue;
-        };
+    for task in open {
         let Some(service) = draft.state().service_of(&task).cloned() else {
             continue;
         };
-        match attach(draft, &mut pool, &service, &task) {
-            Ok(()) => ready.push(id.clone()),
+        match attach(draft, &mut pool, &service, task.clone()) {
+            Ok(task) => ready.push(task),
             Err(reason) => draft.explain(&task, reason),
         }
     }
@@ -46,21 +43,21 @@ fn attach(
     draft: &mut Draft<'_>,
     pool: &mut Pool,
     service: &Arc<Service>,
-    task: &Task,
-) -> Result<(), String> {
+    task: Arc<Task>,
+) -> Result<Arc<Task>, String> {
     let wishes = wishes(service);
     if wishes.is_empty() {
-        return Ok(());
+        return Ok(task);
     }
     let networks = networks(draft.state(), wishes)?;
     virtual_addresses(draft, pool, service, &networks)?;
     if !task.attachments.is_empty() {
-        return Ok(());
+        return Ok(task);
     }
     let mut attachments = Vec::new();
     for (wish, network) in wishes.iter().zip(&networks) {
         let address = match wish.ipv4_address {
-            Some(address) => pool.take_fixed(draft.state(), network, address, task)?,
+            Some(address) => pool.take_fixed(draft.state(), network, address, &task)?,
             None => pool.take_next(draft.state(), network)?,
         };
         attachments.push(Attachment {
@@ -69,10 +66,11 @@ fn attach(
             mac: wish.mac_address.clone().unwrap_or_else(|| mac_of(address)),
         });
     }
-    let mut task = task.clone();
+    let mut task = Arc::unwrap_or_clone(task);
     task.attachments = attachments;
-    draft.set_task(task);
-    Ok(())
+    let task = Arc::new(task);
+    draft.push(Change::SetTask(task.clone()));
+    Ok(task)
 }
 
 fn wishes(service: &Service) -> &[NetworkAttachment] {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{restart, slot};
 use crate::dependency;
-use crate::model::id::{ServiceId, TaskId};
+use crate::model::id::ServiceId;
 use crate::model::service::{Dependency, DependencyCondition, Service};
 use crate::model::task::{DesiredState, Health, HealthStatus, Task, TaskState, WaitsFor};
 use crate::state::{Draft, State, is_on_node};
@@ -28,7 +28,7 @@ pub enum Gate {
 }
 
 /// Explains the tasks that are held back, and returns those that are not and have no place yet.
-pub(super) fn pass(draft: &mut Draft<'_>) -> Vec<TaskId> {
+pub(super) fn pass(draft: &mut Draft<'_>) -> Vec<Arc<Task>> {
     let state = draft.state();
     let tasks = state.restless_services();
     let tasks = tasks.flat_map(|service| state.service_tasks(&service.id));
@@ -49,15 +49,15 @@ pub(super) fn pass(draft: &mut Draft<'_>) -> Vec<TaskId> {
             continue;
         };
         if is_exempt(&service, &task) {
-            open.push(task.id.clone());
+            open.push(task.clone());
             continue;
         }
         let gate = gates
             .entry(service.id.clone())
             .or_insert_with(|| gate(draft.state(), &service));
         match gate {
-            Gate::Open => open.push(task.id.clone()),
-            Gate::Failed(_) if task.waits_for == WaitsFor::WhatComes => open.push(task.id.clone()),
+            Gate::Open => open.push(task.clone()),
+            Gate::Failed(_) if task.waits_for == WaitsFor::WhatComes => open.push(task.clone()),
             Gate::Waiting(reason) | Gate::Failed(reason) => draft.explain(&task, reason.clone()),
         }
     }
@@ -66,6 +66,10 @@ pub(super) fn pass(draft: &mut Draft<'_>) -> Vec<TaskId> {
 
 /// A container runs once at a time.
 fn held_by_itself(state: &State, task: &Task) -> Option<&'static str> {
+    // With one container in each slot there was no run before.
+    if state.slots(&task.service).len() == state.tasks_of(&task.service).len() {
+        return None;
+    }
     let busy = state
         .container_tasks(&task.container)
         .any(|run| run.id < task.id && is_on_node(run) && slot::is_live(run));

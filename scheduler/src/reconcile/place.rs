@@ -25,18 +25,18 @@ use super::memory::Memory;
 use super::{nodes, slot};
 use crate::assignment::build::spec_of;
 use crate::model::container::ContainerSpec;
-use crate::model::id::{NodeId, ServiceId, TaskId};
+use crate::model::id::{NodeId, ServiceId};
 use crate::model::node::{Availability, Node, NodeStatus};
 use crate::model::service::{Service, ServiceSpec};
 use crate::model::task::{Task, TaskState, TaskStatus};
 use crate::state::load::Claim;
 use crate::state::{Change, Draft, State};
 
-pub(super) fn pass(draft: &mut Draft<'_>, open: &[TaskId]) {
+pub(super) fn pass(draft: &mut Draft<'_>, open: Vec<Arc<Task>>) {
     let mut groups: BTreeMap<(ServiceId, u64), Vec<Arc<Task>>> = BTreeMap::new();
-    for task in open.iter().filter_map(|id| draft.state().tasks.get(id)) {
+    for task in open {
         let group = groups.entry((task.service.clone(), task.version));
-        group.or_default().push(task.clone());
+        group.or_default().push(task);
     }
     let mut placer = Placer {
         suspects: draft.suspects().clone(),

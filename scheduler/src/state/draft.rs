@@ -3,9 +3,10 @@
 //! Commands and passes decide one after the other on the same draft, so that each sees what the
 //! one before has decided. Identifiers come from a generator that is part of the draft.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
 
 use super::{Change, State};
@@ -92,7 +93,7 @@ impl<'a> Draft<'a> {
 
     /// A task that was made, given an address and given a node in one go is written once.
     pub fn into_changes(self) -> Vec<Change> {
-        let mut last_rows: BTreeMap<TaskId, usize> = BTreeMap::new();
+        let mut last_rows: IndexMap<TaskId, usize> = IndexMap::new();
         for (number, change) in self.changes.iter().enumerate() {
             if let Change::SetTask(row) = change {
                 last_rows.insert(row.id.clone(), number);

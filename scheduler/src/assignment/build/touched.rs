@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::model::container::{ContainerSpec, FileGrant};
 use crate::model::id::{NetworkId, NodeId, ServiceId, TaskId};
 use crate::model::node::{Node, Role};
+use crate::model::task::Task;
 use crate::state::{Change, State};
 
 /// Whoever is not named has nothing new to hear.
@@ -50,7 +51,14 @@ impl Touched {
 
     fn note(&mut self, change: &Change, states: [&State; 2]) {
         match change {
-            Change::SetTask(row) => self.task(&row.id, states),
+            Change::SetTask(row) => {
+                self.row(row);
+                states[0]
+                    .tasks
+                    .get(&row.id)
+                    .into_iter()
+                    .for_each(|row| self.row(row));
+            }
             Change::RemoveTask(id) | Change::Observe(id, _) | Change::Desire(id, ..) => {
                 self.task(id, states);
             }
@@ -82,13 +90,16 @@ impl Touched {
     }
 
     fn task(&mut self, id: &TaskId, states: [&State; 2]) {
-        for task in states.into_iter().filter_map(|state| state.tasks.get(id)) {
-            if !self.services.contains(&task.service) {
-                self.services.insert(task.service.clone());
-            }
-            if let Some(node) = task.node.as_ref().filter(|it| !self.nodes.contains(*it)) {
-                self.nodes.insert(node.clone());
-            }
+        let rows = states.into_iter().filter_map(|state| state.tasks.get(id));
+        rows.for_each(|row| self.row(row));
+    }
+
+    fn row(&mut self, task: &Task) {
+        if !self.services.contains(&task.service) {
+            self.services.insert(task.service.clone());
+        }
+        if let Some(node) = task.node.as_ref().filter(|it| !self.nodes.contains(*it)) {
+            self.nodes.insert(node.clone());
         }
     }
 

@@ -20,6 +20,7 @@ struct Way<'a, K, V> {
 }
 
 type Branches<'a, K, V> = slice::Iter<'a, (K, Arc<Node<K, V>>)>;
+type Take<'a, T> = fn(&mut slice::Iter<'a, T>) -> Option<&'a T>;
 
 impl<'a, K, V> Iter<'a, K, V> {
     pub(super) fn new(root: &'a Node<K, V>, len: usize) -> Self {
@@ -48,8 +49,8 @@ impl<'a, K, V> Way<'a, K, V> {
     /// The next entry, where `entry` and `branch` take from the same end of a list.
     fn next(
         &mut self,
-        entry: fn(&mut slice::Iter<'a, (K, V)>) -> Option<&'a (K, V)>,
-        branch: fn(&mut Branches<'a, K, V>) -> Option<&'a (K, Arc<Node<K, V>>)>,
+        entry: Take<'a, (K, V)>,
+        branch: Take<'a, (K, Arc<Node<K, V>>)>,
     ) -> Option<(&'a K, &'a V)> {
         loop {
             if let Some((key, value)) = entry(&mut self.leaf) {
