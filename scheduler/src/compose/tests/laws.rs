@@ -11,8 +11,8 @@ use crate::compose::document::{self, Node};
 use crate::compose::merge::{merge, settle};
 use crate::compose::schema::FILE;
 
-/// Attributes whose values are a set, a mapping, or replaced as a whole. `logging` without a driver is not
-/// among them: options meet those of any one driver, so there it matters what is merged first.
+/// Attributes whose values are a set, a mapping, or replaced as a whole. `logging` has one driver here:
+/// another one replaces the block, and what follows is then merged into that or into what was before.
 const SETTLED: &[&str] = &[
     "image: a",
     "image: b",
@@ -36,7 +36,6 @@ const SETTLED: &[&str] = &[
     "healthcheck: {test: b, retries: 2}",
     "logging: {driver: local, options: {max-size: 1m}}",
     "logging: {driver: local, options: {max-file: 2}}",
-    "logging: {driver: none}",
     "ulimits: {nofile: 1}",
     "ulimits: {nofile: {soft: 1, hard: 2}, nproc: 3}",
     "extra_hosts: [a=1.1.1.1, b=2.2.2.2]",
