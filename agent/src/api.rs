@@ -8,7 +8,8 @@
 //! | `/…`, `/v1.N/…` | [`docker`]: the Docker Engine API's shapes, one version for all |
 //! | `/x/…` | [`x`]: stacks, their status and a watch |
 //!
-//! What needs the host of a container that is on another node goes there: [`relay`].
+//! What needs the host of a container that is on another node goes there: [`relay`]. What is shown of
+//! the cluster is what holds when it is asked for: [`fresh`].
 //!
 //! Docker's JSON lives in [`docker`] only; everything else speaks the scheduler's words. Handlers
 //! keep nothing between requests but what [`Context`] holds: everything they say is read off the
@@ -25,6 +26,7 @@ pub mod docker;
 mod error;
 mod filters;
 mod frame;
+mod fresh;
 mod listen;
 mod query;
 pub mod relay;
@@ -37,6 +39,7 @@ pub mod x;
 
 pub use context::{Context, Parts};
 pub use error::EngineError;
+pub use fresh::HEADER as STALE;
 pub use listen::{ListenError, listen};
 
 /// Serves the sockets until told to stop; connections get a moment to end.

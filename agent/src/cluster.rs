@@ -8,6 +8,7 @@
 //! start of the process ([`transition`]): there is one way to become something, and it is the one
 //! that is taken after a crash too. Containers are not in the way of it, they outlive the process.
 
+mod address;
 pub mod advertise;
 mod enrol;
 mod error;
@@ -15,7 +16,10 @@ pub mod info;
 mod leave;
 mod links;
 mod renewal;
+pub mod rotation;
 pub mod transition;
+mod visit;
+pub mod whereabouts;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,6 +37,7 @@ use tracing::info;
 
 use self::advertise::Wish;
 use self::transition::Transition;
+use self::whereabouts::Whereabouts;
 use crate::identity::{
     self, Credentials, Identity, JoinToken, Request, Store, new_authority, new_cluster_id, new_key,
     new_secret,
@@ -41,10 +46,12 @@ use crate::manager::ManagerHandle;
 use crate::peer::{self, Admission, Gate, Identities, PeerAddress, Peers, Router};
 use crate::seal::NodeKey;
 
+pub use address::watch;
 pub use enrol::routes;
 pub use error::ClusterError;
 pub use links::{MemberLinks, raft_routes};
 pub use renewal::follow;
+pub use visit::{visit, visitor_routes};
 
 /// A manager that nobody listens to tries again after this.
 const INTRODUCE_AGAIN: Duration = Duration::from_secs(1);
@@ -62,6 +69,7 @@ pub struct Config {
 pub struct Membership {
     node: NodeId,
     description: NodeDescription,
+    config: Config,
     root: PathBuf,
     key: NodeKey,
     store: Store,
@@ -72,6 +80,9 @@ pub struct Membership {
     /// One change at a time; holds what closes the port.
     port: Mutex<Option<CancellationToken>>,
     again: CancellationToken,
+    /// The managers, whenever somebody comes and says where they are.
+    found: watch::Sender<Vec<PeerAddress>>,
+    whereabouts: Arc<Whereabouts>,
 }
 
 /// Answer to `cluster init`, and to `join-token`.
@@ -126,13 +137,14 @@ impl Membership {
     ) -> Result<Arc<Self>, ClusterError> {
         let store = Store::new(&config.data_root, key)?;
         let identity = match store.identity()? {
-            Some(found) => Some(Arc::new(moved(config, found, &store)?)),
+            Some(found) => Some(Arc::new(address::settle(config, found, &store)?)),
             None => None,
         };
         let (identity, identities) = watch::channel(identity);
         Ok(Arc::new(Self {
             node,
             description,
+            config: config.clone(),
             root: config.data_root.clone(),
             key: key.clone(),
             store,
@@ -141,6 +153,8 @@ impl Membership {
             serving: OnceLock::new(),
             port: Mutex::new(None),
             again: CancellationToken::new(),
+            found: watch::channel(Vec::new()).0,
+            whereabouts: Arc::default(),
         }))
     }
 
@@ -151,6 +165,16 @@ impl Membership {
 
     pub fn node(&self) -> &NodeId {
         &self.node
+    }
+
+    /// What this node says of itself now.
+    fn description(&self) -> NodeDescription {
+        let identity = self.identity.borrow();
+        let authority = identity.as_ref().map(|it| it.authority.clone());
+        NodeDescription {
+            authority: authority.unwrap_or_default(),
+            ..self.description.clone()
+        }
     }
 
     /// What this node is; `None` when it stands alone.
@@ -186,6 +210,16 @@ impl Membership {
             .filter(|(node, _)| *node != self.node)
             .map(|(node, address)| PeerAddress { node, address })
             .collect()
+    }
+
+    /// The same, whenever a manager has come and said where they are; empty until then.
+    pub fn found(&self) -> watch::Receiver<Vec<PeerAddress>> {
+        self.found.subscribe()
+    }
+
+    /// Where nodes say they are.
+    pub fn whereabouts(&self) -> &Arc<Whereabouts> {
+        &self.whereabouts
     }
 
     /// Keeps where the managers are for the next start.
@@ -264,7 +298,7 @@ impl Membership {
             created: scheduler::model::time::Timestamp::EPOCH,
         };
         let key = new_key()?;
-        let identity = self.own_certificate(&cluster, &key, (listen, advertise))?;
+        let identity = self.own_certificate(&cluster, &key, (listen, advertise), (0, 0))?;
         self.store.save(&identity.credentials)?;
         let tokens = tokens(&cluster, vec![advertise])?;
         let command = Command::InitCluster {
@@ -289,6 +323,7 @@ impl Membership {
         cluster: &Cluster,
         key: &rcgen::KeyPair,
         (listen, advertise): (SocketAddr, SocketAddr),
+        told: (u64, u64),
     ) -> Result<Identity, ClusterError> {
         let request = Request::parse(&identity::request(key)?)?;
         let times = (SystemTime::now(), cluster.settings.certificate_validity());
@@ -298,9 +333,11 @@ impl Membership {
         Ok(Identity::new(Credentials {
             certificate,
             private_key: key.serialize_pem(),
-            authorities: enrol::trusted(cluster),
+            authorities: cluster.certificate_authority.trusted(),
+            told,
             listen,
             advertise,
+            interface: address::interface_of(advertise.ip(), &advertise::on_this_host()),
             joined: self.has_joined(),
         })?)
     }
@@ -349,8 +386,10 @@ impl Membership {
             certificate: enrolled.certificate,
             private_key: key.serialize_pem(),
             authorities: enrolled.authorities,
+            told: enrolled.told,
             listen,
             advertise: enrolled.address,
+            interface: address::interface_of(enrolled.address.ip(), &advertise::on_this_host()),
             joined: true,
         })?;
         if *identity.node() != self.node {
@@ -405,23 +444,6 @@ fn runs_nothing(state: &scheduler::state::State) -> Result<(), ClusterError> {
     Err(ClusterError::Busy { stacks, containers })
 }
 
-/// The identity with the addresses that this start was told, if they are others.
-fn moved(config: &Config, found: Identity, store: &Store) -> Result<Identity, ClusterError> {
-    if config.listen.is_none() && config.advertise.is_none() {
-        return Ok(found);
-    }
-    let wish = Wish::parse(config.listen.as_deref(), config.advertise.as_deref())?;
-    let mut credentials = found.credentials.clone();
-    if config.listen.is_some() {
-        credentials.listen = wish.listen();
-    }
-    if config.advertise.is_some() {
-        credentials.advertise = wish.choose(&advertise::of_this_host())?.1;
-    }
-    store.save(&credentials)?;
-    Ok(Identity::new(credentials)?)
-}
-
 /// Removes a file or a directory with all that is in it, if it is there.
 fn remove(path: &Path) -> std::io::Result<()> {
     let removed = match path.is_dir() {
@@ -432,6 +454,18 @@ fn remove(path: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Where to begin to look for the manager that leads: a manager has it from its state, and the list
+/// that was kept is for those who have none.
+pub fn known_managers(membership: &Membership, manager: &ManagerHandle) -> Vec<PeerAddress> {
+    let mut known = membership.managers();
+    for (node, address) in enrol::managers(&manager.state()) {
+        known.retain(|it| it.node != node);
+        known.push(PeerAddress { node, address });
+    }
+    known.retain(|it| it.node != membership.node);
+    known
 }
 
 /// A manager that has started says who and where it is, as soon as somebody listens.
@@ -462,18 +496,7 @@ async fn say_hello(membership: &Membership, manager: &ManagerHandle) -> Result<(
     let node = membership.node().clone();
     let hello = Command::RegisterNode {
         node: node.clone(),
-        description: membership.description.clone(),
+        description: membership.description(),
     };
-    manager.command(hello).await?;
-    let state = manager.state();
-    let row = state.nodes.get(&node);
-    let known = row.and_then(|row| row.address);
-    if let Some(address) = membership.address().filter(|it| known != Some(*it))
-        && state.cluster.is_some()
-    {
-        manager
-            .command(Command::SetNodeAddress { node, address })
-            .await?;
-    }
-    Ok(())
+    manager.command(hello).await.map(drop)
 }

@@ -8,6 +8,7 @@
 
 mod authority;
 mod certificate;
+mod rotation;
 mod store;
 mod tls;
 mod token;
@@ -28,6 +29,7 @@ use thiserror::Error;
 
 pub use self::authority::{Request, new_authority, new_cluster_id, new_secret, request, sign};
 pub use self::certificate::Facts;
+pub use self::rotation::{given_authority, succeed};
 pub use self::store::{Store, StoreError};
 pub(crate) use self::tls::{Pin, joining_client, server_name};
 pub use self::token::{JoinToken, TokenError, digest_of, digest_of_pem};
@@ -50,16 +52,23 @@ pub enum IdentityError {
 /// What is kept on disk of an identity.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Credentials {
-    /// PEM: the node's certificate, then the one of its authority.
+    /// PEM: the node's certificate, the one of its authority, and those that lead there from the
+    /// authorities before.
     pub certificate: String,
     /// PEM (PKCS #8).
     pub private_key: String,
     /// PEM: who is trusted to have signed the certificates of others.
     pub authorities: Vec<String>,
+    /// Epoch and version of the state that they were read from.
+    #[serde(default)]
+    pub told: (u64, u64),
     /// Where the node listens.
     pub listen: SocketAddr,
     /// Where others reach it.
     pub advertise: SocketAddr,
+    /// Where that address was seen on this host; `None` when it never was.
+    #[serde(default)]
+    pub interface: Option<String>,
     /// It came into a cluster that existed, and so must never found one of its own.
     pub joined: bool,
 }
@@ -74,6 +83,8 @@ impl fmt::Debug for Credentials {
 /// Who this node is, ready to be shown and to check others by.
 pub struct Identity {
     pub facts: Facts,
+    /// Digest of the authority that signed the certificate.
+    pub authority: String,
     pub credentials: Credentials,
     /// To begin asking for another certificate.
     pub renew_at: SystemTime,
@@ -105,13 +116,23 @@ impl Identity {
         let trusted = credentials.authorities.iter();
         let trusted = trusted.map(|pem| certificates(pem));
         let trusted: Vec<_> = trusted.collect::<Result<Vec<_>, _>>()?.concat();
+        let signer = chain.get(1).ok_or(IdentityError::Certificate {
+            what: "its authority's is missing",
+        })?;
         Ok(Self {
+            authority: digest_of(signer),
             renew_at: renewal(&facts, rand::random()),
             server: Arc::new(tls::server(&trusted, chain.clone(), key.clone_key())?),
             client: Arc::new(tls::client(&trusted, chain, key)?),
             facts,
             credentials,
         })
+    }
+
+    /// Somebody else signs certificates by now.
+    pub fn is_outdated(&self) -> bool {
+        let signer = self.credentials.authorities.first();
+        signer.is_some_and(|signer| digest_of_pem(signer) != self.authority)
     }
 
     pub fn node(&self) -> &NodeId {

@@ -19,6 +19,7 @@
 mod disk;
 pub mod forward;
 pub mod peers;
+mod reads;
 mod wal;
 pub mod worker;
 
@@ -43,8 +44,10 @@ use tokio::time::Instant;
 use self::disk::{Disk, Done};
 use self::forward::Forward;
 use self::peers::{Links, Outbox};
+use self::reads::Reads;
 pub use self::wal::WalError;
 use crate::clock::{AdvancingClock, wall_time};
+use crate::cluster::whereabouts::Whereabouts;
 use crate::peer::Peers;
 use crate::seal::NodeKey;
 
@@ -136,8 +139,7 @@ enum Request {
         reply: oneshot::Sender<Result<Answer, Refusal>>,
     },
     Read {
-        id: u64,
-        reply: oneshot::Sender<()>,
+        reply: oneshot::Sender<Result<(), Refusal>>,
     },
     /// That needs no answer.
     Plain(Input),
@@ -176,8 +178,7 @@ impl Manager {
             assignment: publish_assignment,
             standing: publish_standing,
             waiting: BTreeMap::new(),
-            reads: BTreeMap::new(),
-            ready: Vec::new(),
+            reads: Reads::default(),
             replies: VecDeque::new(),
             wake: None,
             clock: AdvancingClock::start(),
@@ -233,8 +234,12 @@ impl Manager {
 impl ManagerHandle {
     /// Commands go to the manager that leads when it is not this one.
     #[must_use]
-    pub fn forwarding(mut self, own: NodeId, peers: Peers) -> Self {
-        self.forward = Some(Forward { own, peers });
+    pub fn forwarding(mut self, own: NodeId, peers: Peers, whereabouts: Arc<Whereabouts>) -> Self {
+        self.forward = Some(Forward {
+            own,
+            peers,
+            whereabouts,
+        });
         self
     }
 
@@ -277,11 +282,10 @@ impl ManagerHandle {
     /// Returns [`Refusal::NoMajority`] when the group does not say so in time.
     pub async fn read(&self) -> Result<(), Refusal> {
         let (reply, ready) = oneshot::channel();
-        let id = rand::random();
-        let request = Request::Read { id, reply };
+        let request = Request::Read { reply };
         self.requests.send(request).await.map_err(|_| stopped())?;
         match tokio::time::timeout(READ_PATIENCE, ready).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(stopped()),
             Err(_) => Err(Refusal::NoMajority),
         }
@@ -358,9 +362,7 @@ struct Loop {
     waiting: BTreeMap<RequestId, oneshot::Sender<Result<Answer, Refusal>>>,
     /// Answers that are given once the state they belong to has been published.
     replies: VecDeque<(RequestId, Result<Answer, Refusal>)>,
-    reads: BTreeMap<u64, oneshot::Sender<()>>,
-    /// Reads that are answered once the state has been published.
-    ready: Vec<u64>,
+    reads: Reads,
     wake: Option<Timestamp>,
     clock: AdvancingClock,
     /// Why nothing can be written for the time being.
@@ -401,7 +403,20 @@ impl Loop {
                     self.input(Input::Woken);
                 }
             }
+            self.look_up();
             self.publish();
+        }
+    }
+
+    /// Puts the question of all who want to read.
+    fn look_up(&mut self) {
+        if self.failed.is_some()
+            && let Some(refusal) = self.refusal()
+        {
+            self.reads.refuse(&refusal);
+        }
+        if let Some(id) = self.reads.next(Instant::now(), rand::random()) {
+            self.input(Input::Read { id });
         }
     }
 
@@ -424,12 +439,7 @@ impl Loop {
                 self.waiting.insert(id.clone(), reply);
                 self.input(Input::Command { id, command });
             }
-            Request::Read { id, reply } => {
-                // Those who no longer wait make room.
-                self.reads.retain(|_, reply| !reply.is_closed());
-                self.reads.insert(id, reply);
-                self.input(Input::Read { id });
-            }
+            Request::Read { reply } => self.reads.wait(reply),
             Request::Plain(input) => self.input(input),
         }
     }
@@ -486,7 +496,7 @@ impl Loop {
                 Output::Install { position, state } => self.disk.install(position, state),
                 Output::Assign { node, assignment } => self.assign(node, assignment),
                 Output::Reply { id, result } => self.replies.push_back((id, result)),
-                Output::ReadReady { id } => self.ready.push(id),
+                Output::ReadReady { id } => self.reads.answer(id),
                 Output::Wake(at) => self.wake = Some(at),
                 Output::Send(message) => self.outbox.send(*message),
             }
@@ -513,11 +523,7 @@ impl Loop {
                 let _ = reply.send(result);
             }
         }
-        for id in self.ready.drain(..) {
-            if let Some(reply) = self.reads.remove(&id) {
-                let _ = reply.send(());
-            }
-        }
+        self.reads.tell();
         let standing = self.plane.standing();
         if **self.standing.borrow() != standing {
             self.outbox

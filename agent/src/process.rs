@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::cluster::{self, ClusterError, Membership, transition};
 use crate::container::Containers;
 use crate::description;
+pub use crate::description::{Resources, ResourcesError};
 use crate::dns::Dns;
 use crate::fetch::Fetcher;
 use crate::host::OpError;
@@ -62,8 +63,8 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// What constraints call `engine.labels.NAME`.
     pub labels: BTreeMap<String, String>,
-    /// Countable things of this machine by kind, which services may reserve.
-    pub generic_resources: BTreeMap<String, u64>,
+    /// Things of this machine by kind, which services may reserve.
+    pub generic_resources: Resources,
 }
 
 impl Config {
@@ -187,7 +188,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, R
     let attending = tokio::spawn(session::attend(session::Attendance {
         node: node.clone(),
         description: config.description(),
-        managers: membership.managers(),
+        managers: cluster::known_managers(&membership, &manager),
+        found: membership.found(),
+        identities: membership.identities(),
         peers: membership.peers().clone(),
         own: leader,
         accepted: (remembered.assignment.as_ref()).map_or((0, 0), |it| it.number()),

@@ -9,7 +9,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Once;
 
+use agent::api::STALE;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Bytes, Incoming};
@@ -21,6 +23,8 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+
+use crate::output;
 
 pub(crate) mod credentials;
 mod frames;
@@ -323,6 +327,7 @@ impl Client {
         // Ends with the answer's body, or with the process that it was taken over for.
         tokio::spawn(connection.with_upgrades());
         let response = sender.send_request(request).await?;
+        warn_of_old_news(&response);
         let status = response.status();
         if status.is_client_error() || status.is_server_error() {
             return Err(refusal(
@@ -331,6 +336,15 @@ impl Client {
             ));
         }
         Ok(response)
+    }
+}
+
+/// Without a majority of the managers, the one that was asked shows what it knew last. Said once.
+fn warn_of_old_news(response: &Response<Incoming>) {
+    static SAID: Once = Once::new();
+    let said = response.headers().get(STALE);
+    if let Some(text) = said.and_then(|it| it.to_str().ok()) {
+        SAID.call_once(|| output::note(format!("warning: {text}")));
     }
 }
 
@@ -350,7 +364,9 @@ fn request(method: Method, path: &str, json: Option<Bytes>) -> Result<Request<Bo
     let mut builder = Request::builder()
         .method(method)
         .uri(path)
-        .header(HOST, "wharfie");
+        .header(HOST, "wharfie")
+        // They are printed with a warning.
+        .header(STALE, "accept");
     if json.is_some() {
         builder = builder.header(CONTENT_TYPE, "application/json");
     }

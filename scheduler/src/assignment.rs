@@ -35,6 +35,10 @@ pub struct Assignment {
     /// that stands alone.
     #[serde(default)]
     pub managers: Vec<(NodeId, SocketAddr)>,
+    /// PEM of the authorities whose certificates are believed, the one that signs first; empty on a
+    /// host that stands alone.
+    #[serde(default)]
+    pub authorities: Vec<String>,
     /// What the node is wanted to be; absent when the state does not know it.
     #[serde(default)]
     pub role: Option<Role>,

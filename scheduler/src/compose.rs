@@ -46,6 +46,7 @@ pub use diagnostic::{Color, Diagnostic, Failure, Severity, render_all, to_json};
 pub use lint::{Group, Lints, Rule, UnknownRule};
 pub use remote::{FetchError, Fetched, Remote, RemoteError, Repository};
 pub use template::{TemplateError, Variable};
+pub use value::{ValueError, parse_duration};
 
 use crate::model::stack::Stack;
 use assemble::{Assembler, Scope};

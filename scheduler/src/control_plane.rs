@@ -268,9 +268,10 @@ impl ControlPlane {
         &self.state
     }
 
-    /// Whether regular ticks are wanted: a host that stands alone needs only [`Output::Wake`].
+    /// Whether regular ticks are wanted: a host that stands alone needs only [`Output::Wake`], and
+    /// these while a read has not been answered.
     pub fn needs_ticks(&self) -> bool {
-        self.raft.has_peers() || self.state.nodes.len() > 1
+        self.raft.has_peers() || self.state.nodes.len() > 1 || self.group.is_asked()
     }
 
     /// Whether this member decides, and has caught up with what was agreed on before.
@@ -743,6 +744,12 @@ pub(crate) fn carry_out(draft: &mut Draft<'_>, command: Command) -> Result<Reply
         Command::RemoveNode { node, force } => cluster::remove(draft, &node, force),
         Command::LeaveCluster { node, force } => cluster::leave(draft, &node, force),
         Command::RotateToken { role, secret } => cluster::rotate_token(draft, role, secret),
+        Command::RotateAuthority {
+            replaces,
+            authority,
+            tokens,
+        } => cluster::rotate_authority(draft, &replaces, *authority, tokens),
+        Command::UpdateCluster { update } => cluster::update_settings(draft, &update),
         Command::SetNodeAddress { node, address } => cluster::set_address(draft, &node, address),
     }
 }

@@ -16,6 +16,7 @@ pub mod restart;
 pub mod rollout;
 pub mod slot;
 
+mod authority;
 mod nodes;
 mod reap;
 mod services;
@@ -51,6 +52,7 @@ pub fn reconcile(draft: &mut Draft<'_>, memory: &mut Memory) -> Option<Timestamp
 }
 
 fn round(draft: &mut Draft<'_>, memory: &mut Memory) -> Option<Timestamp> {
+    authority::pass(draft);
     nodes::pass(draft);
     services::pass(draft);
     let next_step = rollout::pass(draft, memory);

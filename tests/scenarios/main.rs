@@ -5,8 +5,10 @@
 #[path = "../support.rs"]
 mod support;
 
+mod address;
 mod attached;
 mod attributes;
+mod authority;
 mod bad_days;
 mod commands;
 mod crash;
@@ -25,6 +27,7 @@ mod partitions;
 mod pauses;
 mod process;
 mod quorum;
+mod reading;
 mod registry;
 mod resolver;
 mod restarts;

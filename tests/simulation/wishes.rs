@@ -205,6 +205,8 @@ pub(crate) fn init() -> Command {
             certificate: String::new(),
             private_key: secret(),
             retiring: Vec::new(),
+            id: String::new(),
+            bridges: Vec::new(),
         },
         worker_token: secret(),
         manager_token: secret(),

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::docker::exec::Execs;
 use super::error::EngineError;
+use super::fresh::Vain;
 use crate::cluster::Membership;
 use crate::container::Containers;
 use crate::events::Events;
@@ -43,6 +44,7 @@ pub struct Context {
     parts: Parts,
     pub(crate) events: Arc<Events>,
     pub(crate) execs: Execs,
+    pub(super) vain: Vain,
 }
 
 impl std::ops::Deref for Context {
@@ -59,6 +61,7 @@ impl Context {
             execs: Execs::on(&parts.node),
             parts,
             events: Arc::default(),
+            vain: Vain::default(),
         }
     }
 

@@ -232,6 +232,7 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::NodeRemoved { .. }
         | Refusal::QuorumLost { .. }
         | Refusal::NoCluster
+        | Refusal::AuthorityChanged
         | Refusal::Stale => StatusCode::CONFLICT,
         _ => StatusCode::BAD_REQUEST,
     }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::call::Call;
 use super::error::{Dialect, EngineError};
-use super::{Context, docker, route};
+use super::{Context, docker, fresh, route};
 
 /// How long requests may go on after the server was told to stop. Streams never end by themselves.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -95,9 +95,12 @@ async fn respond(
     refuse_browsers(request.headers()).map_err(|error| (Dialect::Docker, error))?;
     let call = Call::new(request).map_err(|error| (Dialect::Docker, error))?;
     let dialect = call.dialect;
-    route::route(context, call)
-        .await
-        .map_err(|error| (dialect, error))
+    let news = fresh::look(&context, &call).await;
+    let news = news.map_err(|error| (dialect, error))?;
+    let answered = route::route(context.clone(), call).await;
+    let mut response = answered.map_err(|error| (dialect, error))?;
+    fresh::mark(&context, news, &mut response);
+    Ok(response)
 }
 
 /// A page in a browser on this machine must not reach the engine by way of a proxy or a forward.

@@ -106,8 +106,18 @@ fn only(mut candidates: Vec<IpAddr>) -> Result<IpAddr, ClusterError> {
     }
 }
 
-/// The addresses of this host that could be meant: no loopback, no bridges of containers.
+/// The addresses of this host that could be meant: no loopback, no bridges of containers, nothing
+/// that is down.
 pub fn of_this_host() -> Vec<Local> {
+    locals(|flags| flags.contains(InterfaceFlags::IFF_UP))
+}
+
+/// All that this host has, also where a cable is out for the moment.
+pub fn on_this_host() -> Vec<Local> {
+    locals(|_| true)
+}
+
+fn locals(counts: impl Fn(InterfaceFlags) -> bool) -> Vec<Local> {
     let Ok(interfaces) = getifaddrs() else {
         return Vec::new();
     };
@@ -117,10 +127,7 @@ pub fn of_this_host() -> Vec<Local> {
         let made_here = ["wh", "docker", "br-", "veth", "virbr", "cni", "podman"];
         let ours = made_here.iter().any(|prefix| name.starts_with(prefix));
         let flags = found.flags;
-        if ours
-            || !flags.contains(InterfaceFlags::IFF_UP)
-            || flags.contains(InterfaceFlags::IFF_LOOPBACK)
-        {
+        if ours || !counts(flags) || flags.contains(InterfaceFlags::IFF_LOOPBACK) {
             continue;
         }
         let Some(address) = found.address else {

@@ -6,7 +6,6 @@
 //! | `/peer/join` | anybody with a token, or a known key | row and certificate |
 //! | `/peer/renew` | any node, for itself | another certificate, with the role of its row |
 //! | `/peer/leave` | any node, for itself | its row goes |
-//! | `/peer/address` | any node, for itself | where it listens now |
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -63,6 +62,8 @@ pub(super) struct Enrolled {
     /// PEM.
     pub(super) certificate: String,
     pub(super) authorities: Vec<String>,
+    #[serde(default)]
+    pub(super) told: (u64, u64),
     pub(super) managers: Vec<(NodeId, SocketAddr)>,
     pub(super) address: SocketAddr,
 }
@@ -83,11 +84,6 @@ enum JoinAnswer {
 #[derive(Serialize, Deserialize)]
 pub(super) struct LeaveQuestion {
     pub(super) force: Force,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct AddressQuestion {
-    pub(super) address: SocketAddr,
 }
 
 /// Who wants to come in.
@@ -211,11 +207,6 @@ pub fn routes(router: Router, manager: &ManagerHandle) -> Router {
         .open("/peer/join", open(manager.clone()))
         .route("/peer/renew", RoleNeeded::Member, handler(manager, renew))
         .route("/peer/leave", RoleNeeded::Member, handler(manager, leave))
-        .route(
-            "/peer/address",
-            RoleNeeded::Member,
-            handler(manager, move_to),
-        )
 }
 
 fn handler<F>(
@@ -260,7 +251,7 @@ fn no(status: StatusCode, message: impl Into<String>) -> No {
 
 async fn let_in(manager: &ManagerHandle, question: JoinQuestion) -> Result<Enrolled, No> {
     let state = manager.state();
-    let cluster = state.cluster.clone();
+    let (cluster, version) = (state.cluster.clone(), state.version);
     let cluster = cluster.ok_or_else(|| no(StatusCode::CONFLICT, "this host is no cluster yet"))?;
     let request = parse(&question.request)?;
     let public_key = request.public_key();
@@ -297,7 +288,14 @@ async fn let_in(manager: &ManagerHandle, question: JoinQuestion) -> Result<Enrol
     // A follower may not have heard of the row yet; then it is what was asked for.
     let state = manager.state();
     let role = state.nodes.get(&node).map_or(role, |row| row.role);
-    enrol(manager, &cluster, request, &node, (role, address))
+    // What may be older than the state that the cluster was read from is told again later.
+    enrol(
+        manager,
+        (&cluster, version),
+        request,
+        &node,
+        (role, address),
+    )
 }
 
 async fn renew(
@@ -326,7 +324,7 @@ async fn renew(
         let address = row.address.unwrap_or(NOWHERE);
         enrol(
             &manager,
-            cluster,
+            (cluster, state.version),
             request,
             &caller.node,
             (row.role, address),
@@ -349,19 +347,6 @@ async fn leave(
     };
     let node = caller.node;
     done(carry_out(&manager, Command::LeaveCluster { node, force }).await)
-}
-
-async fn move_to(
-    manager: ManagerHandle,
-    caller: Caller,
-    request: HttpRequest<Incoming>,
-) -> Response<Body> {
-    let question: Result<AddressQuestion, _> = read_json(request.into_body()).await;
-    let Ok(AddressQuestion { address }) = question else {
-        return refuse(StatusCode::BAD_REQUEST, "the body is not what it should be");
-    };
-    let node = caller.node;
-    done(carry_out(&manager, Command::SetNodeAddress { node, address }).await)
 }
 
 const NOWHERE: SocketAddr = SocketAddr::new(
@@ -424,7 +409,7 @@ async fn carry_out(manager: &ManagerHandle, command: Command) -> Result<Reply, N
 
 fn enrol(
     manager: &ManagerHandle,
-    cluster: &Cluster,
+    (cluster, version): (&Cluster, u64),
     request: Request,
     node: &NodeId,
     (role, address): (Role, SocketAddr),
@@ -441,18 +426,11 @@ fn enrol(
     })?;
     Ok(Enrolled {
         certificate,
-        authorities: trusted(cluster),
+        authorities: cluster.certificate_authority.trusted(),
+        told: (cluster.epoch, version),
         managers: managers(&manager.state()),
         address,
     })
-}
-
-/// Whose certificates are believed.
-pub(super) fn trusted(cluster: &Cluster) -> Vec<String> {
-    let authority = &cluster.certificate_authority;
-    let mut trusted = vec![authority.certificate.clone()];
-    trusted.extend(authority.retiring.iter().cloned());
-    trusted
 }
 
 /// The managers with an address, in the order of their ids.

@@ -32,6 +32,8 @@ pub enum ClusterError {
     NoCandidate,
     #[error("this host has several addresses: {}", list(.candidates))]
     Ambiguous { candidates: Vec<IpAddr> },
+    #[error("an authority is a certificate and its private key")]
+    HalfAuthority,
     #[error("the manager sent a certificate for somebody else")]
     WrongCertificate,
     #[error(transparent)]
@@ -92,7 +94,7 @@ fn peer_hint(error: &PeerError) -> Option<String> {
             "Is a manager of the cluster running there, and does a firewall let TCP to this port through?"
         }
         PeerError::OtherCluster { .. } => {
-            "The token pins another cluster: print it again with `wharfie cluster join-token` on a manager."
+            "It belongs to another cluster than the token, or its authority was rotated since (`wharfie cluster ca --rotate`): print the token again with `wharfie cluster join-token` on a manager."
         }
         PeerError::NotYetValid { .. } | PeerError::Expired { .. } => {
             "Set the clocks of both hosts right."

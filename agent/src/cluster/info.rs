@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use scheduler::control_plane::Standing;
 use scheduler::model::id::{ContainerId, NodeId};
-use scheduler::model::node::{Availability, Node, NodeStatus, Role};
+use scheduler::model::node::{Availability, Node, NodeDescription, NodeStatus, Role};
 use scheduler::model::task::{DesiredState, Task, TaskState};
 use scheduler::raft::number_of;
 use scheduler::state::State;
@@ -32,6 +32,10 @@ pub struct NodeView {
     pub architecture: String,
     pub cpu_millis: u64,
     pub memory: u64,
+    /// What it has of other kinds: names, or how many.
+    pub generic_resources: BTreeMap<String, Vec<String>>,
+    /// Its certificate is not yet one of the authority that signs now.
+    pub needs_rotation: bool,
     pub engine_version: String,
     /// Containers that run there.
     pub running: usize,
@@ -117,6 +121,9 @@ pub fn node(state: &State, standing: &Standing, own: &NodeId, row: &Node) -> Nod
     let tasks = state.node_tasks(&row.id);
     let running = tasks.filter(|task| task.status.state == TaskState::Running);
     let description = &row.description;
+    let authority = state.cluster.as_ref().map(|it| &it.certificate_authority);
+    let rotates = authority.is_some_and(|it| !it.retiring.is_empty());
+    let signer = authority.map_or("", |it| it.id.as_str());
     NodeView {
         id: row.id.clone(),
         hostname: description.hostname.clone(),
@@ -133,9 +140,19 @@ pub fn node(state: &State, standing: &Standing, own: &NodeId, row: &Node) -> Nod
         architecture: description.architecture.clone(),
         cpu_millis: description.cpu_millis,
         memory: description.memory,
+        generic_resources: resources(description),
+        needs_rotation: rotates && description.authority != signer,
         engine_version: env!("CARGO_PKG_VERSION").to_owned(),
         running: running.count(),
     }
+}
+
+fn resources(description: &NodeDescription) -> BTreeMap<String, Vec<String>> {
+    let counted = description.generic_resources.iter();
+    let counted = counted.map(|(kind, count)| (kind.clone(), vec![count.to_string()]));
+    let named = description.named_resources.iter();
+    let named = named.map(|(kind, names)| (kind.clone(), names.iter().cloned().collect()));
+    counted.chain(named).collect()
 }
 
 /// The last run of each container of a node, by the names of the containers.

@@ -5,7 +5,6 @@
 //!
 //! A message that cannot be sent now is dropped, and the group is told: it sends what is right later.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,7 +58,7 @@ impl MemberLinks {
         let state = self.state.borrow().as_ref().map(|it| it.borrow().clone());
         let row = state.and_then(|state| {
             let row = state.nodes.values().find(|row| is(&row.id))?.clone();
-            let address: SocketAddr = row.address?;
+            let address = self.membership.whereabouts().of(&row)?;
             Some(PeerAddress {
                 node: row.id.clone(),
                 address,
@@ -84,18 +83,28 @@ impl Links for MemberLinks {
 
 impl MemberLinks {
     async fn carry(self, member: u64, mut queue: mpsc::Receiver<Message>, notices: Notices) {
-        let mut stream: Option<Raw> = None;
+        let mut stream: Option<(PeerAddress, Raw)> = None;
         let mut not_before = Instant::now();
+        let mut look_at = Instant::now() + PAUSE;
         while let Some(message) = queue.recv().await {
             if wire::carries_state(&message) {
                 self.send_state(member, message, notices.clone());
                 continue;
             }
+            if let Some((to, _)) = &stream
+                && Instant::now() >= look_at
+            {
+                look_at = Instant::now() + PAUSE;
+                if self.find(member).is_some_and(|now| now != *to) {
+                    // It has moved: what is sent to where it was is lost without a word.
+                    stream = None;
+                }
+            }
             if stream.is_none() && Instant::now() >= not_before {
                 stream = self.connect(member).await;
                 not_before = Instant::now() + PAUSE;
             }
-            let Some(open) = &mut stream else {
+            let Some((_, open)) = &mut stream else {
                 notices.lost(&message);
                 continue;
             };
@@ -107,10 +116,10 @@ impl MemberLinks {
         }
     }
 
-    async fn connect(&self, member: u64) -> Option<Raw> {
+    async fn connect(&self, member: u64) -> Option<(PeerAddress, Raw)> {
         let to = self.find(member)?;
         match self.membership.peers().upgrade(&to, "/peer/raft").await {
-            Ok(stream) => Some(stream),
+            Ok(stream) => Some((to, stream)),
             Err(error) => {
                 tracing::debug!(node = %to.node, %error, "a manager cannot be reached");
                 None

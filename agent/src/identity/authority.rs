@@ -18,7 +18,7 @@ use scheduler::model::id::NodeId;
 use scheduler::model::node::Role;
 
 use super::certificate::key_digest;
-use super::{IdentityError, new_key, tls, token};
+use super::{IdentityError, digest_of, new_key, tls, token};
 
 /// Swarm's: a cluster outlives its machines.
 const AUTHORITY_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
@@ -48,9 +48,11 @@ pub fn new_authority(cluster: &str, now: SystemTime) -> Result<Authority, Identi
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let certificate = params.self_signed(&key)?;
     Ok(Authority {
+        id: digest_of(certificate.der()),
         certificate: certificate.pem(),
         private_key: Secret::new(key.serialize_pem()),
         retiring: Vec::new(),
+        bridges: Vec::new(),
     })
 }
 
@@ -88,7 +90,8 @@ impl Request {
     }
 }
 
-/// Signs a certificate. Returns PEM: the node's, then the authority's.
+/// Signs a certificate. Returns PEM: the node's, the authority's, and what leads there from the
+/// authorities before.
 ///
 /// # Errors
 ///
@@ -123,7 +126,9 @@ pub fn sign(
     let mut request = request.0;
     request.params = params;
     let certificate = request.signed_by(&issuer)?;
-    Ok(format!("{}{}", certificate.pem(), authority.certificate))
+    let bridges = authority.bridges.concat();
+    let (own, signer) = (certificate.pem(), &authority.certificate);
+    Ok(format!("{own}{signer}{bridges}"))
 }
 
 /// 25 letters and digits, as Swarm's.

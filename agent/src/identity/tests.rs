@@ -30,6 +30,8 @@ pub(crate) fn identity_at(
         authorities: vec![authority.certificate.clone()],
         listen: nowhere,
         advertise: nowhere,
+        told: (0, 0),
+        interface: None,
         joined: false,
     })
     .unwrap()
@@ -138,4 +140,85 @@ fn the_store_gives_back_the_identity_and_hides_it_on_disk() {
     store.forget().unwrap();
     assert!(store.identity().unwrap().is_none());
     assert!(store.managers().is_empty());
+}
+
+/// Signs a certificate of a manager, and tells whether those who believe this authority believe it.
+#[track_caller]
+fn is_believed(believes: &Authority, signer: &Authority, expected: bool) {
+    let made = identity(signer, "n1", Role::Manager);
+    let chain = certificates(&made.credentials.certificate).unwrap();
+    let anchor = certificates(&believes.certificate).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(anchor[0].clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier =
+        rustls::client::WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+    let name = server_name(made.node()).unwrap();
+    let now = rustls::pki_types::UnixTime::now();
+    let verified = rustls::client::danger::ServerCertVerifier::verify_server_cert(
+        verifier.build().unwrap().as_ref(),
+        &chain[0],
+        &chain[1..],
+        &name,
+        &[],
+        now,
+    );
+    assert_eq!(verified.is_ok(), expected, "{verified:?}");
+}
+
+#[test]
+fn who_believes_an_old_authority_believes_those_that_followed_it_and_not_the_other_way_round() {
+    let first = authority();
+    let second = succeed(&first, authority()).unwrap();
+    let third = succeed(&second, authority()).unwrap();
+    is_believed(&first, &first, true);
+    is_believed(&first, &second, true);
+    is_believed(&first, &third, true);
+    is_believed(&second, &third, true);
+    is_believed(&third, &third, true);
+    is_believed(&third, &first, false);
+    is_believed(&second, &first, false);
+    is_believed(&first, &authority(), false);
+}
+
+#[test]
+fn an_authority_that_people_bring_must_be_one() {
+    let own = authority();
+    let key = own.private_key.reveal();
+    let now = SystemTime::now();
+    let given = given_authority(&own.certificate, key, now).unwrap();
+    assert_eq!(given.id, own.id);
+    let next = succeed(&authority(), given).unwrap();
+    is_believed(&next, &next, true);
+
+    let check = |certificate: &str, key: &str, now, why: &str| {
+        let error = given_authority(certificate, key, now).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+    };
+    let other = new_key().unwrap().serialize_pem();
+    check(&own.certificate, &other, now, "not its own");
+    check(&own.certificate, "no key", now, "private key");
+    check("no certificate", key, now, "exactly one");
+    check(&own.certificate, key, now - 2 * DAY, "not valid now");
+    let leaf = identity(&own, "n1", Role::Worker).credentials;
+    let leaf_only = leaf
+        .certificate
+        .split_inclusive("-----END CERTIFICATE-----\n");
+    let leaf_only: String = leaf_only.take(1).collect();
+    check(
+        &leaf_only,
+        &leaf.private_key,
+        now,
+        "not one of an authority",
+    );
+}
+
+#[test]
+fn a_certificate_is_outdated_when_another_authority_signs() {
+    let (old, new) = (authority(), authority());
+    let mut made = identity(&old, "n1", Role::Worker);
+    assert_eq!(made.authority, old.id);
+    assert!(!made.is_outdated());
+    made.credentials.authorities.insert(0, new.certificate);
+    assert!(made.is_outdated());
 }

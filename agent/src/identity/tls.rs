@@ -140,7 +140,7 @@ impl ServerCertVerifier for PinnedVerifier {
         WebPkiServerVerifier::builder_with_provider(roots(&trusted)?, self.provider.clone())
             .build()
             .map_err(|error| Error::General(error.to_string()))?
-            .verify_server_cert(end_entity, &[], &name, ocsp_response, now)
+            .verify_server_cert(end_entity, intermediates, &name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::ManagerHandle;
+use crate::cluster::whereabouts::Whereabouts;
 use crate::peer::{self, PeerAddress, Peers};
 
 /// Where the leader takes the commands of other managers.
@@ -49,6 +50,7 @@ struct Sent {
 pub(super) struct Forward {
     pub(super) own: NodeId,
     pub(super) peers: Peers,
+    pub(super) whereabouts: Arc<Whereabouts>,
 }
 
 /// What came back from one try.
@@ -108,7 +110,7 @@ impl Forward {
                 return Err(last_word(outcome));
             }
             asked = match step {
-                Next::Ask(node) => address(manager, node),
+                Next::Ask(node) => self.address(manager, node),
                 Next::Done | Next::Again => None,
             };
             if asked.is_none() {
@@ -116,6 +118,11 @@ impl Forward {
                 sleep(PAUSE).await;
             }
         }
+    }
+
+    fn address(&self, manager: &ManagerHandle, node: NodeId) -> Option<PeerAddress> {
+        let address = self.whereabouts.of(manager.state().nodes.get(&node)?)?;
+        Some(PeerAddress { node, address })
     }
 
     async fn ask(&self, leader: &PeerAddress, id: &RequestId, command: &Command) -> Outcome {
@@ -174,11 +181,6 @@ fn last_word(outcome: Outcome) -> Refusal {
         Outcome::Answered(Err(refusal)) => refusal,
         Outcome::Answered(Ok(_)) | Outcome::Lost => Refusal::Unsettled,
     }
-}
-
-fn address(manager: &ManagerHandle, node: NodeId) -> Option<PeerAddress> {
-    let address = manager.state().nodes.get(&node)?.address?;
-    Some(PeerAddress { node, address })
 }
 
 /// Until another one leads than the one that is asked, who may never answer.

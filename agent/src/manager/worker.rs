@@ -80,7 +80,7 @@ fn refuse(request: Request, assignment: &Assignment) {
             }));
         }
         // Everything that a worker shows is as new as it can be.
-        Request::Read { reply, .. } => drop(reply.send(())),
+        Request::Read { reply } => drop(reply.send(Ok(()))),
         // Said to the manager that leads, in a session.
         Request::Plain(_) => {}
     }

@@ -16,6 +16,7 @@ use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -38,6 +39,7 @@ const MOST_KEPT: usize = 8;
 pub struct Peers {
     identities: Identities,
     kept: Arc<Mutex<BTreeMap<PeerAddress, Vec<Kept>>>>,
+    refused: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Peers {
@@ -58,7 +60,21 @@ impl Peers {
         Self {
             identities,
             kept: Arc::default(),
+            refused: Arc::default(),
         }
+    }
+
+    /// Returns when somebody has refused this node's certificate since the last call.
+    pub async fn refused(&self) {
+        self.refused.notified().await;
+    }
+
+    /// A refusal is news for whoever keeps the certificate.
+    fn heed(&self, error: PeerError) -> PeerError {
+        if matches!(error, PeerError::CertificateRefused { .. }) {
+            self.refused.notify_one();
+        }
+        error
     }
 
     /// One exchange, on a kept connection where there is one. The answer's head must come within
@@ -158,7 +174,8 @@ impl Peers {
             Ok(TokioIo::new(upgraded))
         };
         let done = timeout(limit, switch).await;
-        done.map_err(|_| PeerError::TimedOut { address, limit })?
+        let done = done.map_err(|_| PeerError::TimedOut { address, limit })?;
+        done.map_err(|error| self.heed(error))
     }
 
     fn identity(&self) -> Result<Arc<Identity>, PeerError> {
@@ -188,7 +205,7 @@ impl Peers {
         }
         let mut sender = self.connect(to, &identity).await?;
         let response = sender.send_request(request).await;
-        let response = response.map_err(|error| broken(address, error))?;
+        let response = response.map_err(|error| self.heed(broken(address, error)))?;
         self.keep(to, sender, identity);
         Ok(response)
     }

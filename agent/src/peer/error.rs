@@ -28,7 +28,7 @@ pub enum PeerError {
     },
     #[error("{address} does not speak the protocol of a wharfie node")]
     OtherProtocol { address: SocketAddr },
-    #[error("{address} belongs to another cluster")]
+    #[error("{address} has a certificate of another authority")]
     OtherCluster { address: SocketAddr },
     #[error("{address} is not node {expected}: another node has this address now")]
     OtherNode {
@@ -100,7 +100,7 @@ fn broken_by(address: SocketAddr, error: impl StdError + Send + Sync + 'static) 
                 Some("it has expired, or is not valid yet by its clock")
             }
             AlertDescription::UnknownCA | AlertDescription::DecryptError => {
-                Some("it is of another cluster")
+                Some("another authority has signed it")
             }
             AlertDescription::BadCertificate
             | AlertDescription::CertificateUnknown

@@ -13,6 +13,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use scheduler::model::node::Role;
 use thiserror::Error;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -27,6 +28,8 @@ use crate::identity::Facts;
 /// Connections at a time: a hundred nodes have some ten each.
 const MOST_CONNECTIONS: usize = 4096;
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+/// Within which a caller has read why there was no handshake.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// A kept connection on which nothing is asked for so long is closed. The caller gives up before.
 const IDLE_LIMIT: Duration = Duration::from_secs(90);
 /// After an error of accept(2), e.g. too many open files.
@@ -95,10 +98,13 @@ async fn connection(stream: TcpStream, from: SocketAddr, gate: Gate, shutdown: C
     socket::tune(&stream);
     let (stream, handle) = Revocable::new(stream);
     let acceptor = TlsAcceptor::from(identity.server.clone());
-    let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await;
-    let stream = match handshake {
+    let accepting = acceptor.accept(stream).into_fallible();
+    let stream = match tokio::time::timeout(HANDSHAKE_LIMIT, accepting).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return debug!(%from, %error, "no handshake with this caller"),
+        Ok(Err((error, stream))) => {
+            debug!(%from, %error, "no handshake with this caller");
+            return part(stream).await;
+        }
         Err(_) => return debug!(%from, "the handshake took too long"),
     };
     let caller = match caller(&stream) {
@@ -129,6 +135,16 @@ async fn connection(stream: TcpStream, from: SocketAddr, gate: Gate, shutdown: C
     if let Err(error) = served {
         debug!(%from, %error, "the connection of a node broke");
     }
+}
+
+/// Closed with something unread, a connection is reset, and why may never arrive.
+async fn part(mut stream: Revocable) {
+    let read = async {
+        let _ = stream.shutdown().await;
+        let mut rest = [0; 1024];
+        while matches!(stream.read(&mut rest).await, Ok(1..)) {}
+    };
+    let _ = tokio::time::timeout(FAREWELL, read).await;
 }
 
 async fn respond(

@@ -19,3 +19,26 @@ pub(super) fn tune(stream: &TcpStream) {
     let _ = setsockopt(stream, sockopt::TcpKeepIdle, &IDLE_SECONDS);
     let _ = setsockopt(stream, sockopt::TcpKeepInterval, &PROBE_SECONDS);
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::socket::getsockopt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_whose_other_side_is_silent_ends_within_seconds() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        tune(&stream);
+        assert!(stream.nodelay().unwrap());
+        assert!(getsockopt(&stream, sockopt::KeepAlive).unwrap());
+        assert_eq!(
+            getsockopt(&stream, sockopt::TcpUserTimeout).unwrap(),
+            15_000
+        );
+        assert_eq!(getsockopt(&stream, sockopt::TcpKeepIdle).unwrap(), 5);
+        assert_eq!(getsockopt(&stream, sockopt::TcpKeepInterval).unwrap(), 3);
+    }
+}

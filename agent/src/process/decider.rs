@@ -53,6 +53,7 @@ impl Decider {
         let known = told.known.clone();
         let router = Router::new().route(relay::PREFIX, RoleNeeded::Manager, door.handler());
         let router = supply.blob_routes(router);
+        let router = cluster::visitor_routes(router, membership);
         let decider = match membership.role() {
             Some(Role::Worker) => Self::worker(config, membership, told, router).await?,
             Some(Role::Manager) | None => {
@@ -61,6 +62,7 @@ impl Decider {
         };
         let own = decider.leader.as_ref().map(|_| decider.handle.clone());
         tokio::spawn(cluster::follow(membership.clone(), own, known));
+        tokio::spawn(cluster::watch(membership.clone()));
         Ok(decider)
     }
 
@@ -87,9 +89,14 @@ impl Decider {
     ) -> Result<Self, RunError> {
         let node = membership.node();
         let manager = start_manager(config, membership, cleared).await?;
-        let handle = manager.forwarding(node.clone(), membership.peers().clone());
+        let handle = manager.forwarding(
+            node.clone(),
+            membership.peers().clone(),
+            membership.whereabouts().clone(),
+        );
         register(config, membership, &handle).await?;
-        let leader = Leader::new(handle.clone());
+        let leader = Leader::new(handle.clone(), membership.whereabouts().clone());
+        tokio::spawn(cluster::visit(membership.clone(), handle.clone()));
         let router = cluster::routes(router, &handle);
         let router = supply.manager_routes(router, handle.states());
         let router = cluster::raft_routes(router, node, &handle)

@@ -27,7 +27,7 @@ use super::lead::Leader;
 use super::pipe::{self, Pipe};
 use super::search::{Next, Search};
 use crate::node::{Contact, Said};
-use crate::peer::{PeerAddress, Peers};
+use crate::peer::{Identities, PeerAddress, Peers};
 
 /// A manager that is asked must have answered by then.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -42,6 +42,9 @@ pub struct Attendance {
     pub description: NodeDescription,
     /// As last heard; the assignments bring newer ones.
     pub managers: Vec<PeerAddress>,
+    /// The managers, whenever one has come and said where they are.
+    pub found: watch::Receiver<Vec<PeerAddress>>,
+    pub identities: Identities,
     pub peers: Peers,
     /// This node's own manager, if it is one.
     pub own: Option<Leader>,
@@ -132,6 +135,12 @@ impl Attending {
             tokio::select! {
                 said = self.given.reports.recv() => { said?; }
                 () = changed(own.as_mut()) => {}
+                () = changed(Some(&mut self.given.found)) => {
+                    let found = self.given.found.borrow_and_update().clone();
+                    self.search.know(found);
+                    self.search.begin();
+                    look_at = Instant::now();
+                }
                 Some((peer, knocked)) = asked.next(), if !asked.is_empty() => {
                     asking.remove(&peer);
                     match knocked {
@@ -166,10 +175,17 @@ impl Attending {
     fn hello(&self) -> FromNode {
         let told = self.given.assignments.borrow().number();
         let (epoch, generation) = told.max(self.given.accepted);
+        let identity = self.given.identities.borrow().clone();
+        let address = identity.as_ref().map(|it| it.credentials.advertise);
+        let authority = identity.map(|it| it.authority.clone());
         FromNode::Hello(Box::new(Hello {
             version: VERSION,
             node: self.given.node.clone(),
-            description: self.given.description.clone(),
+            description: NodeDescription {
+                authority: authority.unwrap_or_default(),
+                ..self.given.description.clone()
+            },
+            address,
             epoch,
             generation,
         }))
@@ -207,6 +223,12 @@ impl Attending {
         })
     }
 
+    /// Whose certificate it has.
+    fn authority(&self) -> Option<String> {
+        let identity = self.given.identities.borrow();
+        identity.as_ref().map(|it| it.authority.clone())
+    }
+
     /// Until the session ends, whoever ends it.
     async fn stay(&mut self, mut open: Open) {
         let mut welcome = open.welcome;
@@ -217,6 +239,7 @@ impl Attending {
         };
         let mut report: Option<Report> = None;
         let mut looked_twice = false;
+        let authority = self.authority();
         loop {
             let heard = open.pipe.heard.as_ref().map(|heard| *heard.borrow());
             let patience = Duration::from_millis(welcome.suspect_after_millis.max(1));
@@ -267,6 +290,11 @@ impl Attending {
                         return info!("the manager is silent: looking for another one");
                     }
                     looked_twice = true;
+                }
+                () = changed(Some(&mut self.given.identities)) => {
+                    if self.authority() != authority {
+                        return debug!("another authority has signed its certificate: it shows the new one");
+                    }
                 }
                 () = changed(own.as_mut()) => {
                     if own.as_mut().is_some_and(|own| own.borrow_and_update().leads) {

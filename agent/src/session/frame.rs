@@ -36,6 +36,9 @@ pub struct Hello {
     pub version: u32,
     pub node: NodeId,
     pub description: NodeDescription,
+    /// Where others reach it now.
+    #[serde(default)]
+    pub address: Option<SocketAddr>,
     /// Of the last assignment that it accepted.
     pub epoch: u64,
     pub generation: u64,

@@ -8,6 +8,7 @@
 //! the control plane, which is told of each sign of life.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,8 +19,9 @@ use hyper::{Request, Response, StatusCode};
 use scheduler::assignment::Assignment;
 use scheduler::control_plane::{self, Command};
 use scheduler::model::id::NodeId;
-use scheduler::model::node::NodeDescription;
+use scheduler::model::node::{NodeDescription, Role};
 use scheduler::raft;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,7 @@ use tracing::{debug, info, warn};
 use super::admit::{Standing, objection};
 use super::frame::{FromNode, Hello, ToNode, Welcome};
 use super::pipe::{self, Pipe};
+use crate::cluster::whereabouts::Whereabouts;
 use crate::manager::ManagerHandle;
 use crate::peer::{self, Caller};
 
@@ -37,6 +40,10 @@ const GREETING: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// A connection on which nothing came for so long is closed; the node counts as down long before.
 const ABANDONED: Duration = Duration::from_secs(30);
+/// A manager's new address is tried so often, each time for at most so long, before it is believed:
+/// the others depend on it.
+const TRIES: u32 = 5;
+const TRY: Duration = Duration::from_secs(3);
 /// Between two looks at a session in which nothing happens.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -45,6 +52,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Leader {
     manager: ManagerHandle,
     sessions: Arc<Sessions>,
+    whereabouts: Arc<Whereabouts>,
 }
 
 /// The newest session of each node, and the number of the last one of all.
@@ -78,9 +86,10 @@ impl Sessions {
 }
 
 impl Leader {
-    pub fn new(manager: ManagerHandle) -> Self {
+    pub fn new(manager: ManagerHandle, whereabouts: Arc<Whereabouts>) -> Self {
         Self {
             manager,
+            whereabouts,
             sessions: Arc::default(),
         }
     }
@@ -118,6 +127,7 @@ impl Leader {
             Ok(Some(FromNode::Hello(hello))) => hello,
             Ok(Some(FromNode::Beat | FromNode::Report(_)) | None) | Err(_) => return,
         };
+        self.note(&caller, hello.address);
         let farewell = match objection(&hello, &caller, &self.stands(&caller)) {
             Some(objection) => Some(objection),
             None => {
@@ -141,6 +151,15 @@ impl Leader {
         }
     }
 
+    /// Also a manager that does not lead needs to know where another one is.
+    fn note(&self, caller: &NodeId, address: Option<SocketAddr>) {
+        if let Some(row) = self.manager.state().nodes.get(caller)
+            && let Some(address) = address
+        {
+            self.whereabouts.note(row, address);
+        }
+    }
+
     /// How the manager stands, as far as this node is concerned.
     fn stands(&self, node: &NodeId) -> Standing {
         let (group, state) = (
@@ -150,7 +169,7 @@ impl Leader {
         let mut nodes = state.nodes.values();
         let leader = group.leader.and_then(|number| {
             let row = nodes.find(|row| raft::number_of(&row.id) == number)?;
-            Some((row.id.clone(), row.address?))
+            Some((row.id.clone(), self.whereabouts.of(row)?))
         });
         Standing {
             leads: group.leads,
@@ -197,6 +216,7 @@ impl Session<'_> {
         info!(node = %self.node, session = self.number, "its session is open");
         manager.heard(self.node.clone(), self.number).await;
         self.describe(&hello.description);
+        self.locate(hello.address);
         let mut standing = manager.standing();
         let mut all = manager.all_assignments();
         let mut told: Option<Arc<Assignment>> = None;
@@ -281,6 +301,38 @@ impl Session<'_> {
             }
         });
     }
+
+    /// Writes down where the node is, if that is news.
+    fn locate(&self, address: Option<SocketAddr>) {
+        let state = self.leader.manager.state();
+        let (Some(row), Some(address)) = (state.nodes.get(self.node), address) else {
+            return;
+        };
+        if row.address == Some(address) || state.cluster.is_none() {
+            return;
+        }
+        let (manager, node, role) = (self.leader.manager.clone(), self.node.clone(), row.role);
+        tokio::spawn(async move {
+            if role == Role::Manager && !is_reached(address).await {
+                return warn!(%node, %address, "a manager says that it is there, but cannot be reached: its address before stays");
+            }
+            info!(%node, %address, "it has another address");
+            let command = Command::SetNodeAddress { node, address };
+            if let Err(refusal) = manager.command(command).await {
+                warn!(%refusal, "its address was not taken over");
+            }
+        });
+    }
+}
+
+async fn is_reached(address: SocketAddr) -> bool {
+    for _ in 0..TRIES {
+        if let Ok(Ok(_)) = timeout(TRY, TcpStream::connect(address)).await {
+            return true;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    false
 }
 
 fn is_same(told: Option<&Arc<Assignment>>, wanted: &Arc<Assignment>) -> bool {

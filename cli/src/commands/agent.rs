@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use agent::process::Ended;
+use agent::process::{Ended, Resources};
 
 use super::Outcome;
 use crate::connect::Endpoint;
@@ -46,9 +46,9 @@ pub(crate) struct Args {
     /// Label of this node, for constraints on `engine.labels.KEY`; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair::<String>)]
     pub(crate) labels: Vec<(String, String)>,
-    /// Countable things of this node, which services may reserve, e.g. `gpu=2`; may be repeated
-    #[arg(long = "node-generic-resource", value_name = "KIND=COUNT", value_parser = pair::<u64>)]
-    pub(crate) generic_resources: Vec<(String, u64)>,
+    /// Things of this node that services may reserve: how many (`gpu=2`), or each by its name (`gpu=UUID1,gpu=UUID2`); may be repeated
+    #[arg(long = "node-generic-resource", value_name = "KIND=COUNT|NAME")]
+    pub(crate) generic_resources: Vec<String>,
     /// error, warn, info, debug or trace, for all or for a module
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub(crate) log_level: String,
@@ -63,6 +63,8 @@ impl Args {
             // Started from a session's leader this fails, and that is one of its own already.
             let _ = nix::unistd::setsid();
         }
+        let resources = self.generic_resources.iter().map(String::as_str);
+        let resources = Resources::parse(resources).map_err(Failure::from)?;
         let config = agent::process::Config {
             listen: self.listen()?,
             data_root: self.data_root,
@@ -72,7 +74,7 @@ impl Args {
             advertise_addr: self.advertise_addr,
             insecure_registries: self.insecure_registries,
             labels: self.labels.into_iter().collect(),
-            generic_resources: self.generic_resources.into_iter().collect(),
+            generic_resources: resources,
         };
         agent::process::log_to_stderr(&self.log_level).map_err(Failure::from)?;
         let shutdown = CancellationToken::new();

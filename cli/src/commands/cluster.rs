@@ -1,5 +1,8 @@
 //! `cluster`: several hosts as one.
 
+mod ca;
+mod update;
+
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -45,6 +48,10 @@ enum Command {
         #[arg(short, long)]
         quiet: bool,
     },
+    /// Print the root certificate, or rotate the certificate authority
+    Ca(ca::Args),
+    /// Change settings of the whole cluster
+    Update(update::Args),
     /// Show the cluster as this node sees it
     Info,
     /// Go on alone with this manager's state, when most managers are gone for good
@@ -85,6 +92,8 @@ impl Args {
                 rotate,
                 quiet,
             } => join_token(&context.client(), role.into(), rotate, quiet).await,
+            Command::Ca(args) => args.run(&context.client()).await,
+            Command::Update(args) => args.run(&context.client()).await,
             Command::Info => {
                 let info: ClusterInfo = context.client().get("/x/cluster").await?;
                 show(&info);

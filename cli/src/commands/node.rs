@@ -145,7 +145,7 @@ fn list(nodes: &[NodeView], quiet: bool, format: Format) {
                 "ID": node.id, "Hostname": node.hostname, "Self": node.is_self,
                 "Status": status(node.status), "Availability": availability(node.availability),
                 "ManagerStatus": manager(node), "EngineVersion": node.engine_version,
-                "TLSStatus": "Ready", "Containers": node.running, "StatusReason": node.status_reason,
+                "TLSStatus": if node.needs_rotation { "Needs Rotation" } else { "Ready" }, "Containers": node.running, "StatusReason": node.status_reason,
             });
             output::line(line.to_string());
         }

@@ -89,6 +89,7 @@ impl Builder {
             epoch: state.cluster.as_ref().map_or(0, |cluster| cluster.epoch),
             generation: state.version,
             managers: shared.managers.clone(),
+            authorities: shared.authorities.clone(),
             role: state.nodes.get(node).map(|row| row.role),
             tasks,
             networks: networks(state, shared, node, &used),
@@ -152,6 +153,7 @@ fn is_same(one: &Assignment, other: &Assignment) -> bool {
     same_tasks
         && one.epoch == other.epoch
         && one.managers == other.managers
+        && one.authorities == other.authorities
         && one.role == other.role
         && one.networks == other.networks
         && one.published == other.published
@@ -183,7 +185,7 @@ fn assigned(
         service: spec.name.clone(),
         stack: service.stack.clone(),
         slot: task.slot,
-        spec: spec.container.clone(),
+        spec: with_resources(&spec.container, task),
         labels: labels::with_own(common, service, task),
         desired: task.desired,
         stop: task.stop.clone(),
@@ -197,6 +199,19 @@ fn assigned(
         start_after: task.start_after,
         created_at: task.created_at,
     })
+}
+
+/// What was granted is said in the container's environment, as Docker does: `DOCKER_RESOURCE_GPU`.
+fn with_resources(spec: &Arc<ContainerSpec>, task: &Task) -> Arc<ContainerSpec> {
+    if task.resources.is_empty() {
+        return spec.clone();
+    }
+    let mut spec = (**spec).clone();
+    for (kind, granted) in &task.resources {
+        let name = format!("DOCKER_RESOURCE_{}", kind.to_uppercase());
+        spec.environment.insert(name, Some(granted.join(",")));
+    }
+    Arc::new(spec)
 }
 
 /// In falling order of priority; the default route through the one that asks for it most.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(super) enum ValueError {
+pub enum ValueError {
     #[error("`{0}` is not a size")]
     Size(String),
     #[error("`{0}` is not a duration")]
@@ -68,7 +68,7 @@ pub(super) fn parse_size(text: &str) -> Result<i64, ValueError> {
 /// Parses a duration such as `1m30s`, with units from `ns` to `w`. `0` needs no unit.
 ///
 /// Source: Compose specification, "Specifying durations"; days and weeks as in Docker Compose.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
+pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
     let error = || ValueError::Duration(text.to_owned());
     let mut rest = text.trim();
     if rest == "0" {

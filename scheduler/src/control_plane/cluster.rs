@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::command::{Force, NodeUpdate, Reply};
+use super::command::{ClusterUpdate, Force, NodeUpdate, Reply};
 use super::refusal::{Busy, Refusal};
 use super::resource;
-use crate::model::cluster::{Cluster, Secret};
+use crate::model::cluster::{Authority, Cluster, Secret};
 use crate::model::id::NodeId;
 use crate::model::node::{Availability, Node, NodeDescription, NodeStatus, Role};
 use crate::raft::members::may_lose;
@@ -219,6 +219,51 @@ pub(super) fn rotate_token(
         Role::Manager => cluster.manager_token = secret,
     }
     draft.push(Change::SetCluster(Arc::new(cluster)));
+    Ok(Reply::Done)
+}
+
+/// The one before it, and those before that, are believed until no node needs them any more.
+pub(super) fn rotate_authority(
+    draft: &mut Draft<'_>,
+    replaces: &str,
+    mut authority: Authority,
+    (worker, manager): (Secret, Secret),
+) -> Result<Reply, Refusal> {
+    let Some(cluster) = &draft.state().cluster else {
+        return Err(Refusal::NoCluster);
+    };
+    let mut cluster = (**cluster).clone();
+    let old = &cluster.certificate_authority;
+    if old.certificate != replaces {
+        return Err(Refusal::AuthorityChanged);
+    }
+    authority.retiring = old.trusted();
+    authority.retiring.retain(|it| *it != authority.certificate);
+    cluster.certificate_authority = authority;
+    cluster.worker_token = worker;
+    cluster.manager_token = manager;
+    draft.push(Change::SetCluster(Arc::new(cluster)));
+    Ok(Reply::Done)
+}
+
+pub(super) fn update_settings(
+    draft: &mut Draft<'_>,
+    update: &ClusterUpdate,
+) -> Result<Reply, Refusal> {
+    let Some(cluster) = &draft.state().cluster else {
+        return Err(Refusal::NoCluster);
+    };
+    let mut cluster = (**cluster).clone();
+    let settings = &mut cluster.settings;
+    if let Some(hours) = update.certificate_hours {
+        settings.certificate_hours = hours.max(1);
+    }
+    if let Some(millis) = update.heartbeat_millis {
+        *settings = settings.with_heartbeat(millis);
+    }
+    if draft.state().cluster.as_deref() != Some(&cluster) {
+        draft.push(Change::SetCluster(Arc::new(cluster)));
+    }
     Ok(Reply::Done)
 }
 

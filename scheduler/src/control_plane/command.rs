@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::cluster::{Cluster, Secret};
+use crate::model::cluster::{Authority, Cluster, Secret};
 use crate::model::id::{ContainerId, NetworkId, NodeId};
 use crate::model::image::ImagePin;
 use crate::model::network::NetworkSpec;
@@ -177,6 +177,18 @@ pub enum Command {
         role: Role,
         secret: Secret,
     },
+    /// `cluster ca --rotate`: nodes get certificates of another authority, one after the other.
+    RotateAuthority {
+        /// PEM of the one that it follows: between two rotations only one can be right.
+        replaces: String,
+        authority: Box<Authority>,
+        /// The secrets of workers and managers: tokens pin the authority, and so the old ones are void.
+        tokens: (Secret, Secret),
+    },
+    /// `cluster update`
+    UpdateCluster {
+        update: ClusterUpdate,
+    },
     /// A node listens somewhere else from now on.
     SetNodeAddress {
         node: NodeId,
@@ -194,6 +206,16 @@ pub struct NodeUpdate {
     pub remove_labels: BTreeSet<String>,
     /// Milliseconds of silence after which it is down.
     pub down_after_millis: Option<u64>,
+}
+
+/// What is to be different about the whole cluster; what is absent stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClusterUpdate {
+    /// A node's certificate is good for so many hours from its next renewal on.
+    pub certificate_hours: Option<u64>,
+    /// Milliseconds between two heartbeats of a node.
+    pub heartbeat_millis: Option<u64>,
 }
 
 /// Whether something is done although it is better not done.

@@ -97,6 +97,11 @@ impl Group {
         }
     }
 
+    /// Somebody waits for what is agreed on.
+    pub(super) fn is_asked(&self) -> bool {
+        !self.reads.is_empty()
+    }
+
     fn reached(&self, tick: u64) -> impl Iterator<Item = (u64, &Seen)> {
         let seen = self.seen.iter().map(|(id, seen)| (*id, seen));
         seen.filter(move |(_, seen)| tick - seen.last <= REACHED)

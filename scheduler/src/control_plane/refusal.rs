@@ -165,6 +165,8 @@ pub enum Refusal {
         /// Addresses of those who do.
         managers: Vec<String>,
     },
+    #[error("the cluster's authority was replaced by somebody else meanwhile")]
+    AuthorityChanged,
     #[error("no majority of the managers answers: nothing was changed")]
     NoMajority,
     #[error("the managers did not agree in time: it may still be carried out")]
@@ -235,7 +237,7 @@ impl Refusal {
             Self::QuorumLost { .. } => Some(
                 "Bring another manager back or promote one first. When they are gone for good, run `wharfie cluster recover` on one that is left.".into(),
             ),
-            Self::Stale | Self::NotLeader { .. } | Self::Unsettled => Some("Try again.".into()),
+            Self::Stale | Self::NotLeader { .. } | Self::Unsettled | Self::AuthorityChanged => Some("Try again.".into()),
             Self::UnknownStack { .. }
             | Self::UnknownService { similar: None, .. }
             | Self::UnknownContainer { .. }

@@ -53,9 +53,16 @@ impl Cluster {
     }
 }
 
+/// Bounds of the time between two heartbeats.
+pub const FASTEST_MILLIS: u64 = 200;
+pub const SLOWEST_MILLIS: u64 = 60_000;
+
 /// Who signs the certificates of the nodes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Authority {
+    /// Digest of the certificate, as in the tokens that pin it.
+    #[serde(default)]
+    pub id: String,
     /// PEM.
     pub certificate: String,
     /// PEM (PKCS #8).
@@ -64,6 +71,17 @@ pub struct Authority {
     /// new one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retiring: Vec<String>,
+    /// PEM: this authority certified by the one before it, that one by the one before, and so on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bridges: Vec<String>,
+}
+
+impl Authority {
+    /// PEM of those whose certificates are believed, this one first.
+    pub fn trusted(&self) -> Vec<String> {
+        let own = std::iter::once(&self.certificate);
+        own.chain(&self.retiring).cloned().collect()
+    }
 }
 
 /// What can be set for a whole cluster.
@@ -102,6 +120,18 @@ impl ClusterSettings {
 
     pub fn down_after(&self) -> Duration {
         Duration::from_millis(self.down_after_millis)
+    }
+
+    /// A node is suspected and given up after as many beats as before, within bounds that make sense.
+    #[must_use]
+    pub fn with_heartbeat(&self, millis: u64) -> Self {
+        let millis = millis.clamp(FASTEST_MILLIS, SLOWEST_MILLIS);
+        Self {
+            heartbeat_millis: millis,
+            suspect_after_millis: millis * 5 / 2,
+            down_after_millis: millis * 5,
+            ..self.clone()
+        }
     }
 
     pub fn certificate_validity(&self) -> Duration {

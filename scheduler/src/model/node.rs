@@ -1,6 +1,6 @@
 //! A machine of the cluster, as it describes itself and as people label it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -25,8 +25,21 @@ pub struct NodeDescription {
     pub engine_labels: BTreeMap<String, String>,
     /// Countable things that people say it has, by kind, e.g. `gpu`.
     pub generic_resources: BTreeMap<String, u64>,
+    /// The same where each one has a name, e.g. `gpu`: `GPU-1a2b`, `GPU-3c4d`.
+    pub named_resources: BTreeMap<String, BTreeSet<String>>,
     /// Networks that the host itself routes: automatic subnets keep off them.
     pub host_routes: Vec<Ipv4Net>,
+    /// Digest of the authority that signed its certificate; empty on a host that stands alone.
+    pub authority: String,
+}
+
+impl NodeDescription {
+    /// How many of a kind there are, with or without names.
+    pub fn count_of(&self, kind: &str) -> u64 {
+        let counted = self.generic_resources.get(kind).copied().unwrap_or(0);
+        let named = self.named_resources.get(kind).map_or(0, BTreeSet::len);
+        counted.saturating_add(u64::try_from(named).unwrap_or(u64::MAX))
+    }
 }
 
 /// A node as the cluster knows it.

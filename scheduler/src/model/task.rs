@@ -32,6 +32,9 @@ pub struct Task {
     pub stop: Option<StopOrder>,
     pub status: TaskStatus,
     pub attachments: Vec<Attachment>,
+    /// What of the node's own it was granted, by kind: names, or how many.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<String, Vec<String>>,
     /// What must be so before it is started.
     #[serde(default)]
     pub waits_for: WaitsFor,

@@ -10,6 +10,7 @@ mod choice;
 pub mod constraint;
 mod filter;
 mod ground;
+mod grant;
 pub mod objection;
 mod room;
 
@@ -72,6 +73,7 @@ fn assign(draft: &mut Draft<'_>, spec: &ContainerSpec, task: &Task, node: NodeId
     }
     let mut task = task.clone();
     task.status = TaskStatus::new(TaskState::Assigned, draft.now, "waiting for the node");
+    task.resources = grant::of(draft.state(), spec, &task, &node);
     task.node = Some(node);
     draft.set_task(task);
 }
@@ -201,7 +203,7 @@ impl Placer {
             _ if first => Filter::new(state, spec)?
                 .objection(found)
                 .or_else(|| lacks(state, spec, task, node)),
-            _ => None,
+            _ => grant::taken(state, task).map(|resource| Objection::TooFew { resource }),
         };
         match objection {
             None => Ok(node.clone()),

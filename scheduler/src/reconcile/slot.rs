@@ -107,6 +107,7 @@ pub fn make(
         stop: None,
         status: TaskStatus::new(TaskState::New, draft.now, "just made"),
         attachments: Vec::new(),
+        resources: BTreeMap::new(),
         waits_for: WaitsFor::Dependencies,
         replaces: replaces
             .filter(|_| carries)

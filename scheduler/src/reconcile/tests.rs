@@ -74,6 +74,40 @@ fn what_is_set_aside_counts() {
     );
 }
 
+/// What every container of a service was granted, in the order of their slots.
+fn granted(fleet: &Fleet, service: &str) -> Vec<String> {
+    let tasks = fleet.state.tasks.values();
+    let mut tasks: Vec<_> = tasks
+        .filter(|task| task.name.contains(service) && !task.status.state.is_terminal())
+        .collect();
+    tasks.sort_by_key(|task| (task.slot, task.id.clone()));
+    let words = |task: &&std::sync::Arc<crate::model::task::Task>| {
+        let kinds = task.resources.iter();
+        let kinds = kinds.map(|(kind, names)| format!("{kind}={}", names.join(",")));
+        kinds.collect::<Vec<_>>().join(" ")
+    };
+    tasks.iter().map(words).collect()
+}
+
+#[test]
+fn things_with_names_are_granted_by_name_and_never_twice() {
+    let mut fleet = Fleet::new("n1 gpu-names=a,b,c");
+    fleet.up("ai v1 x2 gpus 1");
+    assert_eq!(granted(&fleet, "ai"), ["gpu=a", "gpu=b"]);
+    fleet.up("ai v1 x2 gpus 1\nml v1 gpus 2");
+    assert_eq!(granted(&fleet, "ml"), [""]);
+    fleet.up("ai v1 gpus 1\nml v1 gpus 2");
+    assert_eq!(granted(&fleet, "ai"), ["gpu=a"]);
+    assert_eq!(granted(&fleet, "ml"), ["gpu=b,c"]);
+}
+
+#[test]
+fn what_only_is_counted_is_granted_as_a_number() {
+    let mut fleet = Fleet::new("n1 gpus=3");
+    fleet.up("ai v1 gpus 2");
+    assert_eq!(granted(&fleet, "ai"), ["gpu=2"]);
+}
+
 #[test]
 fn what_shares_a_namespace_goes_where_the_other_one_is() {
     check(

@@ -79,6 +79,7 @@ fn task(name: &str, number: usize, words: &str) -> Task {
         restarts: 0,
         avoids: None,
         condemned: None,
+        resources: BTreeMap::new(),
         start_after: Timestamp::EPOCH,
         created_at: second(1),
     };

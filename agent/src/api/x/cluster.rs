@@ -8,13 +8,16 @@
 //! | `POST /x/cluster/leave` | [`LeaveRequest`] → nothing; the node starts again |
 //! | `POST /x/cluster/recover` | → nothing; the node starts again |
 //! | `POST /x/cluster/tokens` | [`TokensRequest`] → [`Tokens`] |
+//! | `GET /x/cluster/ca` | → [`AuthorityView`](rotation::AuthorityView) |
+//! | `POST /x/cluster/ca` | [`RotateRequest`] → [`AuthorityView`](rotation::AuthorityView) |
+//! | `POST /x/cluster/settings` | [`ClusterUpdate`] → nothing |
 //! | `GET /x/nodes`, `GET /x/nodes/{node}` | → [`NodeView`]s |
 //! | `GET /x/nodes/{node}/tasks` | → [`TaskView`]s |
 //! | `POST /x/nodes/{node}` | [`NodeUpdate`] → [`NodeView`] |
 //! | `DELETE /x/nodes/{node}?force=1` | → [`NodeRemoved`] |
 
 use axum::http::StatusCode;
-use scheduler::control_plane::command::{Command, Force, NodeUpdate, Reply};
+use scheduler::control_plane::command::{ClusterUpdate, Command, Force, NodeUpdate, Reply};
 use scheduler::control_plane::find_node;
 use scheduler::model::node::Role;
 use serde::{Deserialize, Serialize};
@@ -25,8 +28,9 @@ use crate::api::error::EngineError;
 use crate::api::reply::{self, Answer};
 use crate::api::time;
 use crate::cluster::info::{self, ClusterInfo, NodeView, TaskView};
+use crate::cluster::rotation::{self, RotateRequest};
 use crate::cluster::{self, ClusterError, InitRequest, JoinRequest, Tokens};
-use crate::identity::{digest_of_pem, new_secret};
+use crate::identity::{IdentityError, digest_of_pem, new_secret};
 
 /// `POST /x/cluster/leave`
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -52,7 +56,12 @@ pub struct NodeRemoved {
     pub volumes: Vec<String>,
 }
 
-pub(super) async fn route(context: &Context, call: Call, method: &str, path: &[&str]) -> Answer {
+pub(super) async fn route(
+    context: &Context,
+    mut call: Call,
+    method: &str,
+    path: &[&str],
+) -> Answer {
     match (method, path) {
         ("GET", ["cluster"]) => reply::json(&overview(context)),
         ("POST", ["cluster", "init"]) => init(context, call).await,
@@ -63,6 +72,19 @@ pub(super) async fn route(context: &Context, call: Call, method: &str, path: &[&
             reply::empty(StatusCode::NO_CONTENT)
         }
         ("POST", ["cluster", "tokens"]) => tokens(context, call).await,
+        ("GET", ["cluster", "ca"]) => authority(context),
+        ("POST", ["cluster", "ca"]) => {
+            let request: RotateRequest = call.json().await?;
+            as_cluster(context)?;
+            rotation::rotate(&context.manager, &request).await?;
+            authority(context)
+        }
+        ("POST", ["cluster", "settings"]) => {
+            let update: ClusterUpdate = call.json().await?;
+            as_cluster(context)?;
+            context.command(Command::UpdateCluster { update }).await?;
+            reply::empty(StatusCode::NO_CONTENT)
+        }
         ("GET", ["nodes"]) => reply::json(&nodes(context)?),
         ("GET", ["nodes", name]) => reply::json(&one(context, name)?),
         ("GET", ["nodes", name, "tasks"]) => reply::json(&tasks(context, name)?),
@@ -176,6 +198,12 @@ async fn tokens(context: &Context, mut call: Call) -> Answer {
     reply::json(&tokens)
 }
 
+fn authority(context: &Context) -> Answer {
+    as_cluster(context)?;
+    let view = rotation::view(&context.state()).ok_or(ClusterError::NoMember)?;
+    reply::json(&view)
+}
+
 fn nodes(context: &Context) -> Result<Vec<NodeView>, EngineError> {
     as_manager(context)?;
     let standing = context.manager.standing().borrow().clone();
@@ -257,6 +285,8 @@ impl From<ClusterError> for EngineError {
             | ClusterError::Ambiguous { .. }
             | ClusterError::NoCandidate
             | ClusterError::NoAddress
+            | ClusterError::HalfAuthority
+            | ClusterError::Identity(IdentityError::Certificate { .. } | IdentityError::Key)
             | ClusterError::Token(_) => StatusCode::BAD_REQUEST,
             ClusterError::Worker { .. }
             | ClusterError::NoMember

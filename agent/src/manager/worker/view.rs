@@ -175,6 +175,7 @@ fn task(assigned: &AssignedTask, node: &Node, status: Option<TaskStatus>) -> Tas
         restarts: assigned.restarts,
         avoids: None,
         condemned: None,
+        resources: BTreeMap::new(),
         start_after: assigned.start_after,
         created_at: assigned.created_at,
     }

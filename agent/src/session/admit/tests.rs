@@ -7,6 +7,7 @@ fn hello() -> Hello {
         version: VERSION,
         node: NodeId::new("n1"),
         description: NodeDescription::default(),
+        address: None,
         epoch: 3,
         generation: 7,
     }

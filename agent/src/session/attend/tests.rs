@@ -47,6 +47,8 @@ fn attends(own: Option<Leader>) -> Ends {
         node: node(),
         description: NodeDescription::default(),
         managers: Vec::new(),
+        found: watch::channel(Vec::new()).1,
+        identities: watch::channel(None).1,
         peers: Peers::new(watch::channel(None).1),
         own,
         accepted: (0, 0),
@@ -72,7 +74,7 @@ impl Ends {
 async fn a_host_that_stands_alone_attends_to_itself() {
     let dir = tempfile::tempdir().unwrap();
     let manager = manager(dir.path()).await;
-    let mut ends = attends(Some(Leader::new(manager.clone())));
+    let mut ends = attends(Some(Leader::new(manager.clone(), Arc::default())));
     ends.contact(Contact::Open { session: 1 }).await;
     let told = ends.assignments.wait_for(|told| told.generation > 0);
     timeout(PATIENCE, told).await.unwrap().unwrap();
@@ -98,12 +100,13 @@ async fn without_any_manager_a_node_is_silent_after_a_while() {
 #[tokio::test]
 async fn the_newest_session_of_a_node_closes_the_one_before() {
     let dir = tempfile::tempdir().unwrap();
-    let leader = Leader::new(manager(dir.path()).await);
+    let leader = Leader::new(manager(dir.path()).await, Arc::default());
     let hello = || {
         FromNode::Hello(Box::new(Hello {
             version: VERSION,
             node: node(),
             description: NodeDescription::default(),
+            address: None,
             epoch: 0,
             generation: 0,
         }))
@@ -141,6 +144,8 @@ async fn an_assignment_is_accepted_only_when_it_is_newer() {
             node: node(),
             description: NodeDescription::default(),
             managers: Vec::new(),
+            found: watch::channel(Vec::new()).1,
+            identities: watch::channel(None).1,
             peers: Peers::new(watch::channel(None).1),
             own: None,
             accepted: (1, 5),

@@ -22,6 +22,7 @@ use crate::state::State;
 #[derive(Debug, Default)]
 pub struct Shared {
     pub(super) managers: Vec<(NodeId, SocketAddr)>,
+    pub(super) authorities: Vec<String>,
     /// There is more than one node to reach.
     pub(super) is_spread: bool,
     pub(super) networks: BTreeMap<NetworkId, OnNetwork>,
@@ -61,6 +62,9 @@ impl Shared {
     pub fn read(state: &State) -> Self {
         let mut shared = Self {
             managers: managers(state),
+            authorities: (state.cluster.as_ref())
+                .map(|cluster| cluster.certificate_authority.trusted())
+                .unwrap_or_default(),
             is_spread: overlay::is_spread(state),
             volumes: volumes(state),
             ..Self::default()

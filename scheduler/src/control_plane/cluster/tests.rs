@@ -21,6 +21,8 @@ fn cluster() -> Cluster {
             certificate: "certificate".into(),
             private_key: Secret::new("key"),
             retiring: Vec::new(),
+            id: String::new(),
+            bridges: Vec::new(),
         },
         worker_token: Secret::new("worker's"),
         manager_token: Secret::new("manager's"),
@@ -396,4 +398,75 @@ fn tokens_are_replaced_apart_and_say_as_what_one_may_join() {
     assert_eq!(role("manager's"), Some(Role::Manager));
     assert_eq!(role(""), None);
     assert!(!format!("{cluster:?}").contains("manager's"));
+}
+
+fn new_authority() -> Authority {
+    Authority {
+        id: "new".into(),
+        certificate: "new certificate".into(),
+        ..cluster().certificate_authority
+    }
+}
+
+fn rotates(replaces: &'static str) -> impl FnOnce(&mut Draft<'_>) -> Result<Reply, Refusal> {
+    move |draft| {
+        let tokens = (
+            Secret::new("other worker's"),
+            Secret::new("other manager's"),
+        );
+        rotate_authority(draft, replaces, new_authority(), tokens)
+    }
+}
+
+/// Who is believed, after a node has said whose certificate it has.
+fn believed(state: &mut State, node: &str, authority: &str) -> Vec<String> {
+    let mut description = state.nodes[&NodeId::new(node)].description.clone();
+    description.authority = authority.into();
+    decide(state, |draft| {
+        register_node(draft, NodeId::new(node), description)?;
+        crate::reconcile::reconcile(draft, &mut Default::default());
+        Ok(Reply::Done)
+    })
+    .unwrap();
+    let cluster = state.cluster.as_ref().unwrap();
+    cluster.certificate_authority.trusted()
+}
+
+#[test]
+fn an_old_authority_is_believed_until_every_node_that_is_not_down_has_followed() {
+    let mut state = drawn("a:manager b:worker c:worker:down");
+    decide(&mut state, rotates("certificate")).unwrap();
+    let cluster = state.cluster.clone().unwrap();
+    assert_eq!(cluster.role_of(&Secret::new("worker's")), None);
+    assert_eq!(
+        cluster.role_of(&Secret::new("other worker's")),
+        Some(Role::Worker)
+    );
+    let both = ["new certificate", "certificate"];
+    assert_eq!(believed(&mut state, "a", ""), both);
+    assert_eq!(believed(&mut state, "a", "new"), both);
+    assert_eq!(believed(&mut state, "b", "new"), ["new certificate"]);
+}
+
+#[test]
+fn only_the_authority_that_there_is_can_be_replaced() {
+    let mut state = drawn("a:manager");
+    let refused = decide(&mut state, rotates("another certificate"));
+    assert_eq!(refused.unwrap_err(), Refusal::AuthorityChanged);
+}
+
+#[test]
+fn a_slower_heartbeat_makes_the_leader_more_patient() {
+    let settings = ClusterSettings::default().with_heartbeat(2000);
+    assert_eq!(settings.down_after_millis, 10_000);
+    assert_eq!(
+        ClusterSettings::default().with_heartbeat(1000),
+        ClusterSettings::default()
+    );
+    assert_eq!(
+        ClusterSettings::default()
+            .with_heartbeat(0)
+            .heartbeat_millis,
+        200
+    );
 }

@@ -16,6 +16,8 @@ fn cluster() -> Cluster {
             certificate: String::new(),
             private_key: secret(),
             retiring: Vec::new(),
+            id: String::new(),
+            bridges: Vec::new(),
         },
         worker_token: secret(),
         manager_token: secret(),

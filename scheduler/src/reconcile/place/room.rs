@@ -80,8 +80,7 @@ impl Room {
         }
         let short = claim.generic.iter().find(|(kind, wish)| {
             let taken = load.generic.get(*kind).copied().unwrap_or(0);
-            let all = all.generic_resources.get(*kind).copied().unwrap_or(0);
-            taken + u128::from(**wish) > u128::from(all)
+            taken + u128::from(**wish) > u128::from(all.count_of(kind))
         });
         if let Some((kind, _)) = short {
             let resource = kind.clone();

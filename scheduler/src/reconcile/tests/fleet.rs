@@ -405,6 +405,11 @@ fn node(line: &str) -> Node {
                 let gpus = ("gpu".to_owned(), value.parse().unwrap());
                 node.description.generic_resources.extend([gpus]);
             }
+            "gpu-names" => {
+                let names = value.split(',').map(str::to_owned).collect();
+                let gpus = ("gpu".to_owned(), names);
+                node.description.named_resources.extend([gpus]);
+            }
             "at" => node.address = format!("{value}:2377").parse().ok(),
             "arch" => node.description.architecture = value.into(),
             label => {

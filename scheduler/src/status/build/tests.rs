@@ -155,6 +155,7 @@ fn task<'a>(
         restarts: 0,
         avoids: None,
         condemned: None,
+        resources: BTreeMap::new(),
         start_after: Timestamp::EPOCH,
         created_at: Timestamp::EPOCH,
     };
