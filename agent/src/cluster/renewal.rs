@@ -58,30 +58,19 @@ pub async fn follow(
         membership.remember_managers(&assigned.managers);
         let mut pause = LOOK_EVERY;
         if let Some(identity) = identity {
-            if is_news(&identity, &assigned) {
-                membership.believe(&identity, &assigned);
-                continue;
-            }
-            let wanted = assigned.role.unwrap_or(identity.role());
             let left = identity.renew_at.duration_since(SystemTime::now());
-            let left = left.unwrap_or_default();
-            pause = left.clamp(AGAIN_AFTER, LOOK_EVERY);
+            pause = left.unwrap_or_default().clamp(AGAIN_AFTER, LOOK_EVERY);
             let doubted = std::mem::take(&mut refused);
-            let due = wanted != identity.role() || left.is_zero();
-            if doubted || due || identity.is_outdated() {
-                if !due && !doubted && identity.role() == Role::Worker {
-                    sleep(SPREAD.mul_f64(rand::random())).await;
-                }
-                let by = by(&identity, doubted);
-                match membership
-                    .renew(&identity, wanted, by, manager.as_ref())
-                    .await
-                {
-                    Ok(()) => continue,
-                    Err(error) => {
-                        warn!(%error, "the node's certificate could not be renewed");
-                        pause = AGAIN_AFTER;
-                    }
+            let step = step(&identity, &assigned, doubted);
+            match membership
+                .take_step(&identity, step, manager.as_ref())
+                .await
+            {
+                Ok(()) if step != Step::Wait => continue,
+                Ok(()) => {}
+                Err(error) => {
+                    warn!(%error, "the node's certificate could not be renewed");
+                    pause = AGAIN_AFTER;
                 }
             }
         }
@@ -100,6 +89,35 @@ pub async fn follow(
     }
 }
 
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step<'a> {
+    Wait,
+    /// These are the authorities now, as this assignment says.
+    Believe(&'a Assignment),
+    Renew(Role, By),
+    /// The same, and there is time.
+    Follow(Role),
+}
+
+fn step<'a>(identity: &Identity, assigned: &'a Assignment, refused: bool) -> Step<'a> {
+    if is_news(identity, assigned) {
+        return Step::Believe(assigned);
+    }
+    let now = SystemTime::now();
+    let wanted = assigned.role.unwrap_or(identity.role());
+    if refused || identity.facts.not_after <= now {
+        return Step::Renew(wanted, By::Key);
+    }
+    if wanted != identity.role() || identity.renew_at <= now {
+        return Step::Renew(wanted, By::Certificate);
+    }
+    match identity.is_outdated() {
+        true => Step::Follow(wanted),
+        false => Step::Wait,
+    }
+}
+
 /// Whether the cluster believes other authorities by now. What was told before the node got its
 /// certificate, and is only remembered, says nothing.
 fn is_news(identity: &Identity, assigned: &Assignment) -> bool {
@@ -108,44 +126,38 @@ fn is_news(identity: &Identity, assigned: &Assignment) -> bool {
     told && assigned.authorities != known.authorities
 }
 
-fn by(identity: &Identity, refused: bool) -> By {
-    match refused || identity.facts.not_after <= SystemTime::now() {
-        true => By::Key,
-        false => By::Certificate,
-    }
-}
-
 impl Membership {
+    async fn take_step(
+        &self,
+        identity: &Identity,
+        step: Step<'_>,
+        manager: Option<&ManagerHandle>,
+    ) -> Result<(), ClusterError> {
+        match step {
+            Step::Wait => Ok(()),
+            Step::Believe(assigned) => self.believe(identity, assigned),
+            Step::Renew(wanted, by) => self.renew(identity, wanted, by, manager).await,
+            Step::Follow(wanted) => {
+                if identity.role() == Role::Worker {
+                    sleep(SPREAD.mul_f64(rand::random())).await;
+                }
+                self.renew(identity, wanted, By::Certificate, manager).await
+            }
+        }
+    }
+
     /// From now on these authorities have signed the certificates of the others.
-    fn believe(&self, identity: &Identity, assigned: &Assignment) {
-        let credentials = Credentials {
+    fn believe(&self, identity: &Identity, assigned: &Assignment) -> Result<(), ClusterError> {
+        let believed = Identity::new(Credentials {
             authorities: assigned.authorities.clone(),
             told: assigned.number(),
             ..identity.credentials.clone()
-        };
-        let believed = Identity::new(credentials).map_err(ClusterError::from);
-        let kept = believed.and_then(|it| {
-            self.store.save(&it.credentials)?;
-            Ok(it)
-        });
-        match kept {
-            Ok(believed) => {
-                info!(
-                    count = believed.credentials.authorities.len(),
-                    "the cluster believes other authorities now"
-                );
-                self.identity.send_replace(Some(Arc::new(believed)));
-            }
-            Err(error) => {
-                warn!(%error, "the authorities of the cluster cannot be believed");
-                // Not again before there is something new.
-                let mut credentials = identity.credentials.clone();
-                credentials.told = assigned.number();
-                if let Ok(same) = Identity::new(credentials) {
-                    self.identity.send_replace(Some(Arc::new(same)));
-                }
-            }
-        }
+        })?;
+        self.store.save(&believed.credentials)?;
+        let count = believed.credentials.authorities.len();
+        info!(count, "the cluster believes other authorities now");
+        self.identity.send_replace(Some(Arc::new(believed)));
+        Ok(())
     }
 
     async fn renew(
@@ -240,5 +252,66 @@ impl Membership {
             key,
         };
         enrol::ask_to_return(self, &newcomer).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::tests::{authority, identity};
+
+    fn told(generation: u64, authorities: &[&str]) -> Assignment {
+        Assignment {
+            generation,
+            authorities: authorities.iter().map(|it| (*it).to_owned()).collect(),
+            ..Assignment::default()
+        }
+    }
+
+    #[test]
+    fn a_rotation_is_followed_step_by_step() {
+        let (old, new) = (authority(), authority());
+        let (old_root, new_root) = (old.certificate.as_str(), new.certificate.as_str());
+        let mut known = identity(&old, "n1", Role::Worker);
+        let wait = |known: &Identity, assigned: &Assignment| {
+            assert_eq!(step(known, assigned, false), Step::Wait);
+        };
+        wait(&known, &Assignment::default());
+        wait(&known, &told(3, &[old_root]));
+
+        let begun = told(4, &[new_root, old_root]);
+        assert_eq!(step(&known, &begun, false), Step::Believe(&begun));
+        known.credentials.authorities = begun.authorities.clone();
+        known.credentials.told = begun.number();
+        assert_eq!(step(&known, &begun, false), Step::Follow(Role::Worker));
+
+        let mut renewed = identity(&new, "n1", Role::Worker);
+        renewed.credentials.authorities = begun.authorities.clone();
+        renewed.credentials.told = (0, 6);
+        wait(&renewed, &begun);
+        let ended = told(7, &[new_root]);
+        assert_eq!(step(&renewed, &ended, false), Step::Believe(&ended));
+        renewed.credentials.authorities = ended.authorities.clone();
+        renewed.credentials.told = ended.number();
+        // What is remembered of the time before is no news.
+        wait(&renewed, &begun);
+    }
+
+    #[test]
+    fn a_certificate_that_opens_nothing_is_replaced_by_the_key() {
+        let known = identity(&authority(), "n1", Role::Manager);
+        let nothing = Assignment::default();
+        assert_eq!(
+            step(&known, &nothing, true),
+            Step::Renew(Role::Manager, By::Key)
+        );
+        let demoted = Assignment {
+            role: Some(Role::Worker),
+            ..Assignment::default()
+        };
+        assert_eq!(
+            step(&known, &demoted, false),
+            Step::Renew(Role::Worker, By::Certificate)
+        );
     }
 }
