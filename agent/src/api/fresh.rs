@@ -51,14 +51,17 @@ impl Kind {
         match path {
             ["containers", "json"]
             | ["containers", _, "json"]
-            | ["networks" | "volumes", ..]
+            | ["networks" | "volumes" | "secrets" | "configs", ..]
             | ["x", "stacks" | "nodes", ..]
             | ["x", "cluster", "ca"]
                 if reads =>
             {
                 Self::Shows
             }
-            ["containers" | "exec" | "networks" | "volumes", ..] => Self::Acts,
+            [
+                "containers" | "exec" | "networks" | "volumes" | "secrets" | "configs",
+                ..,
+            ] => Self::Acts,
             ["x", "stacks" | "nodes", ..] => Self::Acts,
             ["x", "cluster", "tokens" | "ca" | "settings"] => Self::Acts,
             _ => Self::Local,
