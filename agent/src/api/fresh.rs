@@ -21,9 +21,8 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::Context;
-use super::call::Call;
+use super::call::{Call, Origin};
 use super::error::EngineError;
-use super::relay::Origin;
 
 /// In a request: old news are welcome. In an answer: why it is such.
 pub const HEADER: &str = "wharfie-stale";
