@@ -9,8 +9,8 @@ mod beside;
 mod choice;
 pub mod constraint;
 mod filter;
-mod ground;
 mod grant;
+mod ground;
 pub mod objection;
 mod room;
 

@@ -136,6 +136,7 @@ fn task() -> impl Strategy<Value = Arc<Task>> {
                 failures: 0,
                 restarts: 0,
                 avoids: None,
+                resources: BTreeMap::new(),
                 condemned: None,
                 start_after: Timestamp::EPOCH,
                 created_at: Timestamp::EPOCH,
