@@ -117,15 +117,8 @@ impl Host {
     }
 
     /// Runs on a thread that has entered the network namespace: the test's stays where it is.
-    fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let namespace =
-            fs::File::open(format!("/proc/{}/ns/net", self.anchor.id())).expect("the anchor lives");
-        let entered = std::thread::spawn(move || {
-            nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)
-                .expect("it can be entered");
-            work()
-        });
-        entered.join().expect("the thread ends")
+    pub(crate) fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        in_network_of(self.anchor.id().into(), work)
     }
 
     /// Gives the host an `/etc/resolv.conf` of its own.
@@ -590,6 +583,20 @@ fn finish(command: &mut Command, words: &str) -> Ran {
 
 /// Tries until it succeeds, for at most [`PATIENCE`].
 #[track_caller]
+/// Runs on a thread that has entered the network namespace of a process.
+pub(crate) fn in_network_of<T: Send + 'static>(
+    pid: u64,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let namespace = fs::File::open(format!("/proc/{pid}/ns/net")).expect("the process lives");
+    let entered = std::thread::spawn(move || {
+        nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)
+            .expect("it can be entered");
+        work()
+    });
+    entered.join().expect("the thread ends")
+}
+
 pub(crate) fn eventually<T>(what: &str, check: impl FnMut() -> Result<T, String>) -> T {
     match try_until(Instant::now() + PATIENCE, check) {
         Ok(value) => value,

@@ -8,6 +8,8 @@ use ipnet::Ipv4Net;
 use scheduler::model::node::NodeDescription;
 use thiserror::Error;
 
+use crate::network;
+
 /// What people say a machine has, which services may reserve: `--node-generic-resource`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resources {
@@ -75,6 +77,7 @@ pub(crate) fn of_this_machine(
         named_resources: resources.named.clone(),
         host_routes: routes(&read("/proc/net/route")),
         authority: String::new(),
+        keeps_clients: network::keeps_clients(),
     }
 }
 

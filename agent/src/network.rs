@@ -19,20 +19,22 @@
 //! | [`firewall`], [`nftables`], [`watch`] | rule text (pure), its writer, and who else touches it |
 //! | [`foreign`] | whether another firewall on this host is in the way |
 //! | [`ports`], [`holder`] | published ports, and who has them |
+//! | [`relay`] | published ports on `::1`, where no packet can be redirected |
 //! | [`shared`] | ports that lead to a service, wherever its containers are |
 //! | [`balance`] | virtual addresses (pure) |
-//! | [`probe`] | what the kernel can make |
+//! | [`probe`], [`sysctl`] | what the kernel can make, and its switches |
 //!
-//! Everything that happens, happens in the network namespace of the thread that calls. IPv4 only:
-//! IPv6 is switched off on our bridges and in containers, so that nothing goes around the rules.
+//! Everything that happens, happens in the network namespace of the thread that calls. A network has
+//! IPv4 addresses, IPv6 addresses, or both; where it has no IPv6 that is switched off, on its bridge
+//! and in its containers, so that nothing goes around the rules.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use scheduler::assignment::{AssignedInterface, AssignedNetwork, AssignedOverlay};
 use scheduler::model::container::{Protocol, PublishedPort};
 use scheduler::model::id::{ContainerId, NetworkId};
@@ -40,10 +42,11 @@ use serde::{Deserialize, Serialize};
 
 pub use address::Instance;
 pub use nftables::{NftError, is_installed as has_nft};
-pub use probe::{Kind, kernel_makes};
+pub use probe::{Kind, keeps_clients, kernel_makes};
+pub use sysctl::has_ipv6;
 
 use crate::namespace::NetworkNamespace;
-use firewall::Firewall;
+use firewall::{Firewall, Ways};
 use leaving::Leaving;
 use netlink::Netlink;
 use nftables::Nftables;
@@ -68,8 +71,10 @@ mod overlay;
 mod ports;
 mod probe;
 mod record;
+mod relay;
 mod shared;
 mod sweep;
+mod sysctl;
 mod watch;
 
 /// Where the driver keeps its things.
@@ -87,7 +92,7 @@ pub struct ObservedNetwork {
     pub id: NetworkId,
     pub bridge: String,
     /// The gateway's address and the prefix; `None` when the bridge is half made.
-    pub address: Option<Ipv4Net>,
+    pub address: Option<IpNet>,
 }
 
 /// An interface to make, and the network that it is on.
@@ -106,8 +111,8 @@ pub struct Connected {
 /// A published port that the host answers on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BoundPort {
-    /// `0.0.0.0` for every address of the host.
-    pub host_ip: Ipv4Addr,
+    /// `0.0.0.0` for every IPv4 address of the host, `::` for every IPv6 one.
+    pub host_ip: IpAddr,
     pub port: u16,
     pub target: u16,
     pub protocol: Protocol,
@@ -147,6 +152,7 @@ struct Known {
     /// The ways that this process has told each network's tunnel.
     told: BTreeMap<NetworkId, AssignedOverlay>,
     shared: Shared,
+    ways: Ways,
     /// The rules for virtual addresses in each container's namespace.
     balanced: HashMap<ContainerId, String>,
 }
@@ -164,6 +170,10 @@ impl Networks {
                 networks: records.networks()?,
                 containers: records.containers()?,
                 shared: Shared::recorded(records.published()?),
+                ways: match keeps_clients() {
+                    true => Ways::Kept,
+                    false => Ways::Lost,
+                },
                 ..Known::default()
             };
             Ok((records, known))
@@ -175,7 +185,12 @@ impl Networks {
         let netlink = Netlink::open().map_err(kernel("open a netlink socket"))?;
         // Nobody who is on the way to a service loses it: its ports are answered on as before.
         let published = known.shared.wanted().to_vec();
-        let firewall = Firewall::of(&known.networks, &known.containers, published.iter());
+        let firewall = Firewall::of(
+            &known.networks,
+            &known.containers,
+            published.iter(),
+            known.ways,
+        );
         let nftables = Nftables::open(config.instance.table(), firewall).await?;
         let networks = Arc::new(Self {
             instance: config.instance,
@@ -217,8 +232,12 @@ impl Networks {
         let mut record = self.check_network(network)?;
         if let Some(overlay) = &record.overlay {
             record.tunnel_mtu = Some(overlay::mtu(&self.netlink, overlay).await?);
+            record.tunnel = Some(self.instance.tunnel(&network.id));
         }
-        ports::enable_forwarding().map_err(kernel("switch on IPv4 forwarding"))?;
+        sysctl::forward_ipv4().map_err(kernel("switch on IPv4 forwarding"))?;
+        if record.has_ipv6() {
+            sysctl::forward_ipv6().map_err(kernel("switch on IPv6 forwarding"))?;
+        }
         // A network that changed its bridge's name leaves the old one behind.
         let before = self.known().networks.get(&network.id).cloned();
         if let Some(before) = before.as_ref().filter(|it| it.bridge != record.bridge) {
@@ -301,7 +320,10 @@ impl Networks {
         let namespace = namespace_of(pid)?;
         self.leaving.container_left(container).await;
         let places: Vec<_> = (endpoints.iter())
-            .map(|endpoint| (endpoint.network.id.clone(), endpoint.interface.address))
+            .flat_map(|endpoint| {
+                let addresses = endpoint.interface.addresses();
+                addresses.map(|address| (endpoint.network.id.clone(), address))
+            })
             .collect();
         self.leaving.places_left(&places).await;
         self.adopt(container).await?;
@@ -339,13 +361,13 @@ impl Networks {
             self.nftables.commit().await?;
         }
         // Only datagram flows outlive what they lead to.
-        let address = record.as_ref().and_then(|record| {
+        let with_datagrams = record.as_ref().filter(|record| {
             let mut ports = record.ports.iter();
-            let datagrams = ports.any(|port| port.protocol == Protocol::Udp);
-            record.forward_to.filter(|_| datagrams)
+            ports.any(|port| port.protocol == Protocol::Udp)
         });
-        if let Some(address) = address {
-            let _ = tokio::task::spawn_blocking(move || conntrack::forget(&[address])).await;
+        if let Some(record) = with_datagrams {
+            let targets = record.targets();
+            let _ = tokio::task::spawn_blocking(move || conntrack::forget(&targets)).await;
         }
         self.leaving.begin(container, record.as_ref());
         let (networks, container) = (Arc::clone(self), container.clone());
@@ -386,8 +408,9 @@ impl Networks {
             return Ok(());
         }
         let namespace = namespace_of(pid)?;
-        let text = balance::replace(&rules);
-        let gone = balance::gone(before.as_deref().unwrap_or_default(), &rules);
+        let before = before.unwrap_or_default();
+        let text = balance::replace(&before, &rules);
+        let gone = balance::gone(&before, &rules);
         let load = move || {
             let loaded = nftables::load_here(&text);
             conntrack::forget(&gone);
@@ -441,7 +464,11 @@ impl Networks {
         let _binding = self.binding();
         let ours = |port: &&PublishedPort| self.known().shared.has(port);
         let mut others = ports.iter().filter(|port| !ours(port));
-        others.try_for_each(|port| self.hold(port).map(drop))
+        others.try_for_each(|port| {
+            // The first one decides: whether it will be on `::` too depends on the networks.
+            let address = ports::host_addresses(port.host_ip).into_iter().take(1);
+            self.hold(port, &address.collect::<Vec<_>>()).map(drop)
+        })
     }
 
     /// Takes over a running container that an earlier agent connected: binds its ports again.
@@ -458,13 +485,14 @@ impl Networks {
             let mut held = Vec::new();
             for port in &ports {
                 match ports::hold_again(port) {
-                    Ok(port) => held.push(port),
+                    Ok(ports) => held.extend(ports),
                     Err(error) => {
                         tracing::warn!(container = container.short(), %error, "a published port is not held")
                     }
                 }
             }
             known.held.insert(container.clone(), held);
+            known.lead();
         }
         Ok(Some(Connected { ports }))
     }
@@ -480,6 +508,7 @@ impl Networks {
         let bridge = network.bridge_name.as_ref().unwrap_or(&record.bridge);
         let mut wanted = NetworkRecord::new(network, bridge.clone());
         wanted.tunnel_mtu = record.tunnel_mtu;
+        wanted.tunnel.clone_from(&record.tunnel);
         *record == wanted
     }
 
@@ -514,6 +543,7 @@ impl Networks {
     fn want<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
         let mut known = self.known();
         let result = change(&mut known);
+        known.lead();
         self.nftables.want(known.firewall());
         result
     }
@@ -527,25 +557,21 @@ impl Networks {
         if !address::is_interface_name(&bridge) {
             return Err(NetworkError::InvalidName { name: bridge });
         }
-        if !network.subnet.contains(&network.gateway) {
-            return Err(NetworkError::GatewayOutside {
-                gateway: network.gateway,
-                subnet: network.subnet,
+        let record = NetworkRecord::new(network, bridge);
+        if record.has_ipv6() && !has_ipv6() {
+            return Err(NetworkError::NoIpv6 {
+                network: record.name,
             });
         }
-        let record = NetworkRecord::new(network, bridge);
-        let known = self.known();
-        let overlap = known.networks.values().find(|other| {
-            other.id != record.id
-                && (other.subnet.contains(&record.subnet) || record.subnet.contains(&other.subnet))
-        });
-        match overlap {
-            Some(other) => Err(NetworkError::Overlap {
-                subnet: record.subnet,
-                other: other.name.clone(),
-            }),
-            None => Ok(record),
+        for (gateway, subnet) in record.gateways().zip(record.subnets()) {
+            if !subnet.contains(&gateway) {
+                return Err(NetworkError::GatewayOutside { gateway, subnet });
+            }
+            if let Some(other) = self.known().overlapping(&record.id, subnet) {
+                return Err(NetworkError::Overlap { subnet, other });
+            }
         }
+        Ok(record)
     }
 
     fn keep_network(&self, record: &NetworkRecord) -> Result<(), NetworkError> {
@@ -558,8 +584,12 @@ impl Networks {
     }
 
     /// Binds a port, naming our own container when that has it.
-    fn hold(&self, wanted: &PublishedPort) -> Result<Held, NetworkError> {
-        let error = match ports::hold(wanted) {
+    fn hold(
+        &self,
+        wanted: &PublishedPort,
+        addresses: &[IpAddr],
+    ) -> Result<Vec<Held>, NetworkError> {
+        let error = match ports::hold(wanted, addresses) {
             Err(NetworkError::PortInUse {
                 host_ip,
                 port,
@@ -590,7 +620,31 @@ impl Networks {
 
 impl Known {
     fn firewall(&self) -> Firewall {
-        Firewall::of(&self.networks, &self.containers, self.shared.ports())
+        Firewall::of(
+            &self.networks,
+            &self.containers,
+            self.shared.ports(),
+            self.ways,
+        )
+    }
+
+    /// Aims what cannot be redirected at the containers that have the ports.
+    fn lead(&mut self) {
+        self.shared.lead();
+        for (container, held) in &mut self.held {
+            let targets = self.containers.get(container).map(|it| it.targets());
+            for held in held {
+                held.lead_to(targets.as_deref().unwrap_or_default());
+            }
+        }
+    }
+
+    /// The name of another network here that has a part of the subnet.
+    fn overlapping(&self, id: &NetworkId, subnet: IpNet) -> Option<String> {
+        let overlaps = |it: IpNet| it.contains(&subnet) || subnet.contains(&it);
+        let mut others = self.networks.values().filter(|other| other.id != *id);
+        let other = others.find(|other| other.subnets().any(overlaps))?;
+        Some(other.name.clone())
     }
 
     /// The records of other containers that still name one of these ports, without them.
@@ -633,30 +687,39 @@ fn namespace_of(pid: u32) -> Result<NetworkNamespace, NetworkError> {
 pub enum NetworkError {
     #[error("port {port}/{} on {host_ip} is already in use on the host{}", protocol.as_str(), describe(holder))]
     PortInUse {
-        host_ip: Ipv4Addr,
+        host_ip: IpAddr,
         port: u16,
         protocol: Protocol,
         holder: PortHolder,
     },
     #[error("every port from {first} to {last}/{} on {host_ip} is in use", protocol.as_str())]
     RangeInUse {
-        host_ip: Ipv4Addr,
+        host_ip: IpAddr,
         first: u16,
         last: u16,
         protocol: Protocol,
     },
     #[error("cannot publish on {address}: the host does not have this address")]
     NotOurAddress { address: IpAddr },
-    #[error("cannot publish on {address}: published ports are IPv4 only")]
-    Ipv6Port { address: IpAddr },
+    #[error(
+        "cannot publish on {address}: the container has no {} address there",
+        if address.is_ipv4() { "IPv4" } else { "IPv6" }
+    )]
+    NoSuchTarget { address: IpAddr },
+    #[error("cannot publish on ::1: UDP ports of a container are not answered on IPv6 loopback")]
+    NoDatagrams,
+    #[error(
+        "network `{network}` has IPv6 addresses, and this host has none (net.ipv6.conf.all.disable_ipv6 is 1, or the kernel is without IPv6)"
+    )]
+    NoIpv6 { network: String },
     #[error("`{name}` cannot name an interface: 1 to 15 of letters, digits, `-`, `_` and `.`")]
     InvalidName { name: String },
     #[error("`{mac}` is no hardware address of a single interface")]
     InvalidMac { mac: String },
     #[error("gateway {gateway} is not in subnet {subnet}")]
-    GatewayOutside { gateway: Ipv4Addr, subnet: Ipv4Net },
+    GatewayOutside { gateway: IpAddr, subnet: IpNet },
     #[error("subnet {subnet} overlaps with that of network `{other}`")]
-    Overlap { subnet: Ipv4Net, other: String },
+    Overlap { subnet: IpNet, other: String },
     #[error("interface `{bridge}` exists and does not belong to this network")]
     BridgeTaken { bridge: String },
     #[error("the tunnel number {vni} is used by another interface of this host")]

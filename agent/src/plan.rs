@@ -459,6 +459,7 @@ fn same_bridge(a: &AssignedNetwork, b: &AssignedNetwork) -> bool {
         (
             n.subnet,
             n.gateway,
+            n.ipv6,
             n.internal,
             n.mtu,
             n.bridge_name.clone(),

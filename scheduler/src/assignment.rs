@@ -7,15 +7,16 @@
 pub mod build;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::cluster::Secret;
 use crate::model::container::{ContainerSpec, Protocol};
 use crate::model::id::{ContainerId, NetworkId, NodeId, TaskId};
+use crate::model::network::Ipv6Subnet;
 use crate::model::node::Role;
 use crate::model::service::RestartPolicy;
 use crate::model::task::{DesiredState, StopOrder};
@@ -104,11 +105,35 @@ pub struct AssignedInterface {
     pub network: NetworkId,
     /// `eth0`, unless the user chose a name.
     pub name: String,
-    pub address: Ipv4Addr,
+    /// IPv4, but on networks that are IPv6 only.
+    pub address: IpAddr,
     pub prefix_len: u8,
     pub mac: String,
     /// `None` on internal networks, and on all but one of a container's networks.
-    pub default_gateway: Option<Ipv4Addr>,
+    pub default_gateway: Option<IpAddr>,
+    /// Beside an IPv4 address.
+    #[serde(default)]
+    pub ipv6: Option<AssignedIpv6>,
+    /// Further addresses of the interface, known to nobody else.
+    #[serde(default)]
+    pub link_local: Vec<IpAddr>,
+}
+
+/// The IPv6 address of an interface that has an IPv4 one too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedIpv6 {
+    pub address: Ipv6Addr,
+    pub prefix_len: u8,
+    /// As that of the interface.
+    pub default_gateway: Option<Ipv6Addr>,
+}
+
+impl AssignedInterface {
+    /// One of each family that the network has.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let beside = self.ipv6.map(|it| IpAddr::V6(it.address));
+        std::iter::once(self.address).chain(beside)
+    }
 }
 
 /// A network with everything that must be known on it.
@@ -116,8 +141,12 @@ pub struct AssignedInterface {
 pub struct AssignedNetwork {
     pub id: NetworkId,
     pub name: String,
-    pub subnet: Ipv4Net,
-    pub gateway: Ipv4Addr,
+    /// IPv4, but for networks that are IPv6 only.
+    pub subnet: IpNet,
+    pub gateway: IpAddr,
+    /// Beside an IPv4 subnet.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Subnet>,
     pub internal: bool,
     /// Bytes; the host's default when absent.
     pub mtu: Option<u32>,
@@ -129,7 +158,7 @@ pub struct AssignedNetwork {
     /// What a name means on this network: service names, aliases, container names and short ids,
     /// in lower case. Only containers that serve are in it, in a stable order; a service with a
     /// virtual address has just that one.
-    pub names: BTreeMap<String, Vec<Ipv4Addr>>,
+    pub names: BTreeMap<String, Vec<IpAddr>>,
     pub virtual_addresses: Vec<VirtualAddress>,
     /// The way to the other nodes; `None` while there are none.
     #[serde(default)]
@@ -144,18 +173,44 @@ pub struct AssignedOverlay {
     /// Where this node's tunnels end.
     pub local: IpAddr,
     /// This node's own address on the network, where it forwards published ports to other nodes.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
+    /// Beside that, where there is an IPv6 subnet beside the IPv4 one.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Addr>,
     /// Everything on the network that is on another node, in a stable order.
     pub remote: Vec<RemoteEndpoint>,
+    /// The other nodes' own addresses on the network: through these come clients of theirs.
+    #[serde(default)]
+    pub entries: Vec<Entry>,
+}
+
+/// A node's own address on a network, and the IPv6 one beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Entry {
+    pub address: IpAddr,
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+impl AssignedOverlay {
+    /// This node's own address of the same family as another.
+    pub fn address_like(&self, other: IpAddr) -> Option<IpAddr> {
+        let own = self.address.into_iter().chain(self.ipv6.map(IpAddr::V6));
+        let mut alike = own.filter(|it| it.is_ipv4() == other.is_ipv4());
+        alike.next()
+    }
 }
 
 /// An address on another node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RemoteEndpoint {
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     pub mac: String,
     /// Where that node's tunnels end.
     pub node: IpAddr,
+    /// The node sends answers back the way that packets came, so that clients' addresses may stay.
+    #[serde(default)]
+    pub keeps_clients: bool,
 }
 
 /// A port that leads to the containers of a service.
@@ -171,16 +226,16 @@ pub struct SharedPort {
     pub network: NetworkId,
     /// The containers that serve, in a stable order: those of this node where there are any, so that
     /// they see the client's address, or else those of other nodes. None: connections are refused.
-    pub backends: Vec<Ipv4Addr>,
+    pub backends: Vec<IpAddr>,
 }
 
-/// An address that stands for several.
+/// An address that stands for several of its family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VirtualAddress {
     pub service: String,
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The addresses of the containers that serve, in a stable order; none: connections are refused.
-    pub backends: Vec<Ipv4Addr>,
+    pub backends: Vec<IpAddr>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ pub mod shared_map;
 mod index;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,7 @@ pub struct State {
     pub services: Table<ServiceId, Service>,
     pub tasks: Table<TaskId, Task>,
     pub networks: Table<NetworkId, Network>,
-    pub address_cursors: Arc<BTreeMap<NetworkId, Ipv4Addr>>,
+    pub address_cursors: Arc<BTreeMap<NetworkId, IpAddr>>,
     pub volumes: Table<String, Volume>,
     pub secrets: Table<String, StoredContent>,
     pub configs: Table<String, StoredContent>,

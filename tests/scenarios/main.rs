@@ -10,6 +10,7 @@ mod attached;
 mod attributes;
 mod authority;
 mod bad_days;
+mod clients;
 mod commands;
 mod crash;
 mod cycles;

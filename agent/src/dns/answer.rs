@@ -128,7 +128,9 @@ fn records(
     }
     match table.addresses(networks, &text) {
         Known::Yes(addresses) => {
-            let mut addresses = addresses.to_vec();
+            // Only those that are asked for take turns.
+            let is_asked = |it: &&IpAddr| record(name, kind, **it).is_some();
+            let mut addresses: Vec<IpAddr> = addresses.iter().filter(is_asked).copied().collect();
             if !addresses.is_empty() {
                 let first = turn % addresses.len();
                 addresses.rotate_left(first);
@@ -136,7 +138,7 @@ fn records(
             Known::Yes(
                 addresses
                     .into_iter()
-                    .filter_map(|address| record(name, kind, address.into()))
+                    .filter_map(|address| record(name, kind, address))
                     .collect(),
             )
         }
@@ -172,14 +174,27 @@ fn record(name: &Name, kind: RecordType, address: IpAddr) -> Option<Record> {
     Some(Record::from_rdata(name.clone(), TTL, data))
 }
 
-/// The address in `2.1.1.10.in-addr.arpa`.
-fn reversed(name: &str) -> Option<Ipv4Addr> {
+/// The address in `2.1.1.10.in-addr.arpa`, or in 32 hexadecimal digits under `ip6.arpa` (RFC 3596).
+fn reversed(name: &str) -> Option<IpAddr> {
+    if let Some(digits) = name.strip_suffix(".ip6.arpa") {
+        return reversed_ipv6(digits).map(IpAddr::V6);
+    }
     let mut octets = [0; 4];
     let mut labels = name.strip_suffix(".in-addr.arpa")?.split('.').rev();
     for octet in &mut octets {
         *octet = labels.next()?.parse().ok()?;
     }
     labels.next().is_none().then_some(octets.into())
+}
+
+fn reversed_ipv6(digits: &str) -> Option<Ipv6Addr> {
+    let mut bits: u128 = 0;
+    let mut labels = digits.split('.').rev();
+    for _ in 0..32 {
+        let label = labels.next().filter(|it| it.len() == 1)?;
+        bits = bits << 4 | u128::from_str_radix(label, 16).ok()?;
+    }
+    labels.next().is_none().then(|| Ipv6Addr::from_bits(bits))
 }
 
 fn reply(

@@ -1,9 +1,9 @@
 //! What a name means, per network, and to whom. Pure.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use scheduler::assignment::AssignedNetwork;
 use scheduler::model::id::NetworkId;
 
@@ -15,9 +15,9 @@ pub(super) struct Table(HashMap<NetworkId, Zone>);
 #[derive(Debug)]
 struct Zone {
     name: String,
-    subnet: Ipv4Net,
-    names: BTreeMap<String, Vec<Ipv4Addr>>,
-    addresses: HashMap<Ipv4Addr, String>,
+    subnets: Vec<IpNet>,
+    names: BTreeMap<String, Vec<IpAddr>>,
+    addresses: HashMap<IpAddr, String>,
 }
 
 /// What the networks know of a question.
@@ -42,7 +42,7 @@ impl Table {
 
     /// The addresses of a name in lower case without a final dot, on the first of these networks
     /// that knows it: `web`, or `web.shop_default` with the network's name.
-    pub(super) fn addresses(&self, networks: &[NetworkId], name: &str) -> Known<&[Ipv4Addr]> {
+    pub(super) fn addresses(&self, networks: &[NetworkId], name: &str) -> Known<&[IpAddr]> {
         let zones = || networks.iter().filter_map(|id| self.0.get(id));
         let found = zones().find_map(|zone| zone.names.get(name)).or_else(|| {
             zones().find_map(|zone| {
@@ -54,9 +54,9 @@ impl Table {
     }
 
     /// The name of an address on one of these networks.
-    pub(super) fn name(&self, networks: &[NetworkId], address: Ipv4Addr) -> Known<String> {
+    pub(super) fn name(&self, networks: &[NetworkId], address: IpAddr) -> Known<String> {
         let mut zones = networks.iter().filter_map(|id| self.0.get(id));
-        match zones.find(|zone| zone.subnet.contains(&address)) {
+        match zones.find(|zone| zone.subnets.iter().any(|it| it.contains(&address))) {
             // With the network's name, as Docker does, so that it leads back to the same address.
             Some(zone) => match zone.addresses.get(&address) {
                 Some(name) => Known::Yes(format!("{name}.{}", zone.name)),
@@ -69,22 +69,26 @@ impl Table {
 
 impl Zone {
     fn new(network: &AssignedNetwork) -> Self {
-        let mut addresses: HashMap<Ipv4Addr, String> = HashMap::new();
+        let mut addresses: HashMap<IpAddr, String> = HashMap::new();
         for (name, meant) in &network.names {
-            // A name of one address is that container's own. Of several the longest says most:
-            // `shop-web-1` rather than `web`.
-            let [address] = meant.as_slice() else {
-                continue;
-            };
-            let best = addresses.entry(*address).or_default();
-            if name.len() > best.len() && !is_short_id(name) {
-                best.clone_from(name);
+            // A name of one address of its kind is that container's own. Of several the longest
+            // says most: `shop-web-1` rather than `web`.
+            let alike = |it: &IpAddr, other: &IpAddr| it.is_ipv4() == other.is_ipv4();
+            let is_single =
+                |it: &&IpAddr| meant.iter().filter(|other| alike(it, other)).count() == 1;
+            for address in meant.iter().filter(is_single) {
+                let best = addresses.entry(*address).or_default();
+                if name.len() > best.len() && !is_short_id(name) {
+                    best.clone_from(name);
+                }
             }
         }
         addresses.retain(|_, name| !name.is_empty());
         Self {
             name: network.name.to_lowercase(),
-            subnet: network.subnet,
+            subnets: (std::iter::once(network.subnet))
+                .chain(network.ipv6.map(|it| IpNet::V6(it.subnet)))
+                .collect(),
             names: network.names.clone(),
             addresses,
         }

@@ -10,10 +10,11 @@
 //! A second node on the same machine (another data root) has a tag, which goes into all of them.
 //! What comes from outside and ends in a kernel object or in rule text is parsed here first.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 use scheduler::model::id::{ContainerId, NetworkId};
+use scheduler::model::network::mac_of;
 use sha2::{Digest, Sha256};
 
 /// Which of several nodes on this machine this is; the default is the usual one.
@@ -125,9 +126,32 @@ pub(super) fn mac_text(mac: [u8; 6]) -> String {
 
 /// The address of a bridge: made from the gateway's, so that it is the same on every node and does
 /// not change as ports come and go (a bridge without one takes its ports' lowest).
-pub(super) fn gateway_mac(gateway: Ipv4Addr) -> [u8; 6] {
-    let [a, b, c, d] = gateway.octets();
-    [0x02, 0x42, a, b, c, d]
+pub(super) fn gateway_mac(gateway: IpAddr) -> Option<[u8; 6]> {
+    parse_mac(&mac_of(gateway))
+}
+
+/// What the kernel makes of a hardware address (RFC 4291, appendix A).
+pub(super) fn link_local(mac: [u8; 6]) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac;
+    let octets = [
+        0xfe,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        a ^ 2,
+        b,
+        c,
+        0xff,
+        0xfe,
+        d,
+        e,
+        f,
+    ];
+    octets.into()
 }
 
 #[cfg(test)]

@@ -5,31 +5,41 @@
 //! address, and no other host has to answer for the virtual one.
 //!
 //!     client ── connect 10.1.0.9 ──► output: 10.1.0.9 → one of {10.1.0.2, 10.1.0.3} ──► eth0
+//!
+//! There is a table for IPv4 and one for IPv6, each only while there is something for it to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use scheduler::assignment::AssignedNetwork;
 
-/// The name of our table inside containers' namespaces.
+/// The name of our tables inside containers' namespaces.
 const TABLE: &str = "wharfie";
+
+type Services = BTreeMap<IpAddr, Vec<IpAddr>>;
 
 /// Rules that make the virtual addresses of these networks work; empty text when there are none.
 pub(super) fn rules(networks: &[&AssignedNetwork]) -> String {
-    let mut services: BTreeMap<Ipv4Addr, Vec<Ipv4Addr>> = BTreeMap::new();
-    for virtual_address in networks
-        .iter()
-        .flat_map(|network| &network.virtual_addresses)
-    {
-        services.insert(virtual_address.address, virtual_address.backends.clone());
+    let (mut four, mut six) = (Services::new(), Services::new());
+    for service in networks.iter().flat_map(|it| &it.virtual_addresses) {
+        let alike = match service.address {
+            IpAddr::V4(_) => &mut four,
+            IpAddr::V6(_) => &mut six,
+        };
+        alike.insert(service.address, service.backends.clone());
     }
+    family("ip", "icmp", &four) + &family("ip6", "icmpv6", &six)
+}
+
+/// The table of one family: its word in rule text, and that of its control messages.
+fn family(word: &str, icmp: &str, services: &Services) -> String {
     let mut text = String::new();
     if services.is_empty() {
         return text;
     }
     let (mut refused, mut jumps, mut chains) = (Vec::new(), Vec::new(), String::new());
-    for (address, backends) in &services {
+    for (address, backends) in services {
         let target = match backends.as_slice() {
             [] => {
                 refused.push(address.to_string());
@@ -38,16 +48,16 @@ pub(super) fn rules(networks: &[&AssignedNetwork]) -> String {
             [only] => only.to_string(),
             several => spread(several),
         };
-        let chain = format!("to_{}", address.to_string().replace('.', "_"));
+        let chain = format!("to_{}", address.to_string().replace(['.', ':'], "_"));
         let _ = writeln!(chains, "\tchain {chain} {{\n\t\tdnat to {target}\n\t}}");
         jumps.push(format!("{address} : goto {chain}"));
     }
-    let _ = writeln!(text, "table ip {TABLE} {{");
+    let _ = writeln!(text, "table {word} {TABLE} {{");
     text.push_str(&chains);
     if !jumps.is_empty() {
         let _ = writeln!(
             text,
-            "\tchain balance {{\n\t\ttype nat hook output priority -100; policy accept;\n\t\tip daddr vmap {{ {} }}\n\t}}",
+            "\tchain balance {{\n\t\ttype nat hook output priority -100; policy accept;\n\t\t{word} daddr vmap {{ {} }}\n\t}}",
             jumps.join(", ")
         );
         // A container that is sent to itself must not see its own address as the client's.
@@ -61,24 +71,33 @@ pub(super) fn rules(networks: &[&AssignedNetwork]) -> String {
         let _ = writeln!(
             text,
             "\tchain refuse {{\n\t\ttype filter hook output priority filter; policy accept;\n\
-             \t\tip daddr {{ {addresses} }} meta l4proto tcp reject with tcp reset\n\
-             \t\tip daddr {{ {addresses} }} reject with icmp type port-unreachable\n\t}}",
+             \t\t{word} daddr {{ {addresses} }} meta l4proto tcp reject with tcp reset\n\
+             \t\t{word} daddr {{ {addresses} }} reject with {icmp} type port-unreachable\n\t}}",
         );
     }
     text.push_str("}\n");
     text
 }
 
-/// The text that puts these rules in place of whatever was there.
-pub(super) fn replace(rules: &str) -> String {
-    format!("add table ip {TABLE}\ndelete table ip {TABLE}\n{rules}")
+/// The text that puts these rules in place of those before, and of whatever else there was for IPv4.
+pub(super) fn replace(before: &str, rules: &str) -> String {
+    let mut text = String::new();
+    for word in ["ip", "ip6"] {
+        let table = format!("table {word} {TABLE}");
+        // A kernel without IPv6 does not know its tables.
+        if word == "ip" || before.contains(&table) || rules.contains(&table) {
+            let _ = writeln!(text, "add {table}\ndelete {table}");
+        }
+    }
+    text + rules
 }
 
 /// The addresses that stood in the rules and do not any more: what goes on sending there
 /// (datagrams without end) is to be forgotten.
-pub(super) fn gone(before: &str, rules: &str) -> Vec<Ipv4Addr> {
-    let addresses = |text: &str| -> BTreeSet<Ipv4Addr> {
-        text.split(|c: char| !c.is_ascii_digit() && c != '.')
+pub(super) fn gone(before: &str, rules: &str) -> Vec<IpAddr> {
+    let is_part = |c: char| c.is_ascii_hexdigit() || matches!(c, '.' | ':');
+    let addresses = |text: &str| -> BTreeSet<IpAddr> {
+        text.split(|c: char| !is_part(c))
             .filter_map(|word| word.parse().ok())
             .collect()
     };
@@ -89,7 +108,7 @@ pub(super) fn gone(before: &str, rules: &str) -> Vec<Ipv4Addr> {
 }
 
 /// One after the other, from the first on.
-fn spread(backends: &[Ipv4Addr]) -> String {
+fn spread(backends: &[IpAddr]) -> String {
     let choices: Vec<String> = backends
         .iter()
         .enumerate()

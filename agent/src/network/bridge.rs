@@ -1,12 +1,13 @@
 //! Bridges: one per network, with the gateway's address.
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use scheduler::model::id::NetworkId;
 
 use super::address::{Instance, gateway_mac};
 use super::netlink::{Link, Netlink};
 use super::record::NetworkRecord;
 use super::sweep::Sweeper;
+use super::sysctl::{self, Ipv6};
 use super::{NetworkError, ObservedNetwork, kernel};
 
 /// Our bridges, found by their aliases.
@@ -54,7 +55,7 @@ pub(super) async fn ensure(
         }
         None => make(netlink, network).await?,
     };
-    settings(name).map_err(kernel(format!("configure bridge `{name}`")))?;
+    settings(network).map_err(kernel(format!("configure bridge `{name}`")))?;
     address(netlink, &link, network).await?;
     netlink
         .claim(
@@ -102,13 +103,12 @@ fn is_of(link: &Link, instance: &Instance, id: &NetworkId) -> bool {
 async fn make(netlink: &Netlink, network: &NetworkRecord) -> Result<Link, NetworkError> {
     let name = &network.bridge;
     let action = format!("make bridge `{name}`");
-    netlink
-        .add_bridge(name, gateway_mac(network.gateway), network.packet_size())
-        .await
-        .map_err(kernel(action))?;
     let unknown = || NetworkError::UnknownNetwork {
         network: network.name.clone(),
     };
+    let mac = gateway_mac(network.gateway).ok_or_else(unknown)?;
+    let made = netlink.add_bridge(name, mac, network.packet_size()).await;
+    made.map_err(kernel(action))?;
     find(netlink, name).await?.ok_or_else(unknown)
 }
 
@@ -125,17 +125,19 @@ async fn address(
     link: &Link,
     network: &NetworkRecord,
 ) -> Result<(), NetworkError> {
-    let prefix = network.subnet.prefix_len();
     let found = netlink
         .addresses(link.index)
         .await
         .map_err(kernel("list addresses"))?;
-    let own = network.overlay.as_ref().and_then(|overlay| overlay.address);
     // The gateway's comes first: it is the one that the host speaks with.
-    let wanted = [Some(network.gateway), own].into_iter().flatten();
-    let wanted: Vec<Ipv4Net> = wanted
-        .filter_map(|it| Ipv4Net::new(it, prefix).ok())
-        .collect();
+    let overlay = network.overlay.as_ref();
+    let wanted = network.gateways().zip(network.subnets());
+    let wanted = wanted.flat_map(|(gateway, subnet)| {
+        let own = overlay.and_then(|it| it.address_like(gateway));
+        let addresses = std::iter::once(gateway).chain(own);
+        addresses.filter_map(move |it| IpNet::new(it, subnet.prefix_len()).ok())
+    });
+    let wanted: Vec<IpNet> = wanted.collect();
     for other in found.iter().filter(|found| !wanted.contains(found)) {
         netlink
             .delete_address(link.index, *other)
@@ -147,7 +149,7 @@ async fn address(
     }
     for address in wanted.iter().filter(|wanted| !found.contains(wanted)) {
         netlink
-            .add_address(link.index, address.addr(), prefix)
+            .add_address(link.index, *address)
             .await
             .map_err(kernel(format!(
                 "give `{}` the address {address}",
@@ -158,20 +160,17 @@ async fn address(
 }
 
 /// What must hold before the bridge comes up.
-fn settings(bridge: &str) -> std::io::Result<()> {
-    let set = |family: &str, key: &str, value: &str| {
-        match std::fs::write(format!("/proc/sys/net/{family}/conf/{bridge}/{key}"), value) {
-            // A kernel without IPv6 has nothing to switch off.
-            Err(error) if family == "ipv6" && error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(())
-            }
-            result => result,
-        }
+fn settings(network: &NetworkRecord) -> std::io::Result<()> {
+    let bridge = &network.bridge;
+    let ipv6 = if network.has_ipv6() {
+        Ipv6::Told
+    } else {
+        Ipv6::Off
     };
-    // Else a container could change the host's routes (CVE-2020-13401), or get around the rules.
-    set("ipv6", "accept_ra", "0")?;
-    set("ipv6", "disable_ipv6", "1")?;
+    sysctl::set_ipv6(bridge, ipv6)?;
     // The host reaches published ports at 127.0.0.1 too. Forged loopback packets from containers
     // are dropped by our first chain.
-    set("ipv4", "route_localnet", "1")
+    sysctl::set_ipv4(bridge, "route_localnet", "1")?;
+    // Clients who came by another node send from addresses whose way leads elsewhere.
+    sysctl::accept_any_source(bridge)
 }

@@ -1,19 +1,22 @@
 //! Interfaces of one container: pairs with one end on a bridge and the other in its namespace.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use futures::future::join_all;
+use ipnet::IpNet;
+use scheduler::assignment::AssignedInterface;
 use scheduler::model::container::PublishedPort;
 use scheduler::model::id::ContainerId;
 
 use super::address::{Instance, is_interface_name, parse_mac};
 use super::netlink::{Isolation, Netlink, VethPair};
-use super::ports::Held;
+use super::ports::{self, Held};
 use super::record::{ContainerRecord, InterfaceRecord};
 use super::sweep::Sweeper;
+use super::sysctl::{self, Ipv6};
 use super::{Connected, Endpoint, NetworkError, Networks, kernel};
 use crate::namespace::NetworkNamespace;
 
@@ -39,11 +42,11 @@ impl Networks {
                 .await
                 .map_err(kernel("remove an interface"))?;
         }
-        let forward_to = forward_to(endpoints);
-        let held = self.hold_all(container, ports, forward_to)?;
+        let targets = targets(endpoints);
+        let held = self.hold_all(container, ports, &targets)?;
         // At the same time: the one waits for the kernel, the other for `nft`. Written down before
         // either, so that a later agent finds what a dead one was making.
-        let record = self.record(container, &wanted, forward_to, &held)?;
+        let record = self.record(container, &wanted, &targets, &held)?;
         let (made, finished) = tokio::join!(
             self.furnish(container, namespace, endpoints, &wanted),
             self.finish(record, held)
@@ -69,7 +72,7 @@ impl Networks {
             {
                 self.make(container, namespace, endpoint, interface).await?;
             }
-            configure(&inside, endpoint).await?;
+            configure(namespace, &inside, endpoint).await?;
         }
         for interface in wanted {
             self.carries(&interface.veth).await;
@@ -113,6 +116,8 @@ impl Networks {
                 veth: self.instance.veth(container, &network.id),
                 name: interface.name.clone(),
                 address: interface.address,
+                ipv6: interface.ipv6.map(|it| it.address),
+                link_local: interface.link_local.clone(),
                 mac: interface.mac.clone(),
             })
         };
@@ -177,9 +182,9 @@ impl Networks {
         &self,
         container: &ContainerId,
         ports: &[PublishedPort],
-        forward_to: Option<Ipv4Addr>,
+        targets: &[IpAddr],
     ) -> Result<Vec<Held>, NetworkError> {
-        if forward_to.is_none() {
+        if targets.is_empty() {
             if !ports.is_empty() {
                 tracing::warn!(
                     container = container.short(),
@@ -197,7 +202,12 @@ impl Networks {
         {
             return Ok(Vec::new());
         }
-        ports.iter().map(|port| self.hold(port)).collect()
+        let mut held = Vec::new();
+        for port in ports {
+            let addresses = ports::host_addresses_towards(port, targets)?;
+            held.extend(self.hold(port, &addresses)?);
+        }
+        Ok(held)
     }
 
     /// Writes down what the container gets, together with the ports that it has already.
@@ -205,7 +215,7 @@ impl Networks {
         &self,
         container: &ContainerId,
         interfaces: &[InterfaceRecord],
-        forward_to: Option<Ipv4Addr>,
+        targets: &[IpAddr],
         held: &[Held],
     ) -> Result<ContainerRecord, NetworkError> {
         let mut ports: Vec<_> = held.iter().map(|held| held.port.clone()).collect();
@@ -215,7 +225,11 @@ impl Networks {
         let record = ContainerRecord {
             id: container.clone(),
             interfaces: interfaces.to_vec(),
-            forward_to,
+            forward_to: targets.first().copied(),
+            forward_to_ipv6: targets.get(1).and_then(|it| match it {
+                IpAddr::V4(_) => None,
+                IpAddr::V6(address) => Some(*address),
+            }),
             ports,
         };
         self.records
@@ -284,29 +298,32 @@ pub(super) async fn remove(
     join_all(deletions).await.into_iter().collect()
 }
 
-/// Where published ports lead: the interface that also carries the answers to the outside.
-fn forward_to(endpoints: &[Endpoint<'_>]) -> Option<Ipv4Addr> {
-    let mut outward = endpoints
-        .iter()
-        .filter(|endpoint| !endpoint.network.internal);
-    let first = outward.clone().next();
-    let chosen = outward
-        .find(|endpoint| endpoint.interface.default_gateway.is_some())
-        .or(first);
-    chosen.map(|endpoint| endpoint.interface.address)
+/// Where published ports lead, of each family: the interface that also carries the answers to the
+/// outside. IPv4 first.
+fn targets(endpoints: &[Endpoint<'_>]) -> Vec<IpAddr> {
+    let outward = endpoints.iter().filter(|it| !it.network.internal);
+    let four = |it: &&Endpoint<'_>| it.interface.address.is_ipv4();
+    let six = |it: &&Endpoint<'_>| it.interface.addresses().any(|it| it.is_ipv6());
+    let leads = |it: &&Endpoint<'_>, four: bool| {
+        let beside = it.interface.ipv6.and_then(|it| it.default_gateway);
+        let gateways = it.interface.default_gateway.into_iter();
+        let mut gateways = gateways.chain(beside.map(IpAddr::V6));
+        gateways.any(|it| it.is_ipv4() == four)
+    };
+    let four_way = outward.clone().filter(four);
+    let six_way = outward.filter(six);
+    let four = (four_way.clone().find(|it| leads(it, true))).or(four_way.clone().next());
+    let six = (six_way.clone().find(|it| leads(it, false))).or(six_way.clone().next());
+    let four = four.map(|it| it.interface.address);
+    let six = six.and_then(|it| it.interface.addresses().find(|it| it.is_ipv6()));
+    four.into_iter().chain(six).collect()
 }
 
-/// Prepares the namespace: loopback up, no IPv6 on the interfaces to come.
+/// Prepares the namespace: loopback up, no IPv6 on the interfaces to come unless they are told.
 async fn enter(namespace: &NetworkNamespace) -> Result<Netlink, NetworkError> {
     let prepare = || {
-        for key in ["accept_ra", "disable_ipv6"] {
-            let value = if key == "disable_ipv6" { "1" } else { "0" };
-            // `default`, not `all`: programs may listen on ::1.
-            match std::fs::write(format!("/proc/sys/net/ipv6/conf/default/{key}"), value) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
+        // `default`, not `all`: programs may listen on ::1.
+        sysctl::set_ipv6("default", Ipv6::Off)?;
         Netlink::open()
     };
     let action = "enter the container's network namespace";
@@ -319,24 +336,48 @@ async fn enter(namespace: &NetworkNamespace) -> Result<Netlink, NetworkError> {
     Ok(inside)
 }
 
-/// Address, link and route inside the namespace; each may be there already.
-async fn configure(inside: &Netlink, endpoint: &Endpoint<'_>) -> Result<(), NetworkError> {
+/// Addresses, link and routes inside the namespace; each may be there already.
+async fn configure(
+    namespace: &NetworkNamespace,
+    inside: &Netlink,
+    endpoint: &Endpoint<'_>,
+) -> Result<(), NetworkError> {
     let interface = endpoint.interface;
     let name = &interface.name;
     let failed = |what: &str| kernel(format!("{what} interface `{name}` of the container"));
     let link = inside.link(name).await.map_err(failed("look up"))?;
     let missing = || failed("find")(io::Error::from_raw_os_error(libc::ENODEV));
     let index = link.ok_or_else(missing)?.index;
-    inside
-        .add_address(index, interface.address, interface.prefix_len)
-        .await
-        .map_err(failed("address"))?;
-    inside.set_up(index).await.map_err(failed("bring up"))?;
-    match interface.default_gateway {
-        Some(gateway) => inside
-            .add_default_route(gateway)
-            .await
-            .map_err(failed("route through")),
-        None => Ok(()),
+    let addresses = addresses(interface);
+    if addresses.iter().any(|it| it.addr().is_ipv6()) {
+        let name = name.clone();
+        let switch = namespace.run(move || sysctl::set_ipv6(&name, Ipv6::Told));
+        switch.await.map_err(failed("switch on IPv6 of"))?;
     }
+    for address in addresses {
+        let added = inside.add_address(index, address).await;
+        added.map_err(failed("address"))?;
+    }
+    inside.set_up(index).await.map_err(failed("bring up"))?;
+    let beside = interface.ipv6.and_then(|it| it.default_gateway);
+    let gateways = interface.default_gateway.into_iter();
+    for gateway in gateways.chain(beside.map(IpAddr::V6)) {
+        let routed = inside.add_default_route(gateway).await;
+        routed.map_err(failed("route through"))?;
+    }
+    Ok(())
+}
+
+/// Those on the network, and the link-local ones.
+fn addresses(interface: &AssignedInterface) -> Vec<IpNet> {
+    let main = IpNet::new(interface.address, interface.prefix_len);
+    let beside = interface
+        .ipv6
+        .map(|it| IpNet::new(it.address.into(), it.prefix_len));
+    let local = interface.link_local.iter().map(|it| {
+        let prefix_len = if it.is_ipv4() { 16 } else { 64 };
+        IpNet::new(*it, prefix_len)
+    });
+    let all = std::iter::once(main).chain(beside).chain(local);
+    all.filter_map(Result::ok).collect()
 }

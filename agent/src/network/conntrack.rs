@@ -7,7 +7,7 @@
 //! Source: `include/uapi/linux/netfilter/nfnetlink_conntrack.h`; filtered dumps since Linux 5.8.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{
@@ -28,6 +28,7 @@ const FILTER_REPLY_FLAGS: u16 = 2;
 const FILTER_SOURCE_ADDRESS: u32 = 1;
 const TUPLE_IP: u16 = 1;
 const IP_V4_SOURCE: u16 = 1;
+const IP_V6_SOURCE: u16 = 3;
 
 /// Room for a message and its attributes; the kernel's dumps come in pieces of at most this.
 const BUFFER_LEN: usize = 32 * 1024;
@@ -37,7 +38,7 @@ const BUFFER_LEN: usize = 32 * 1024;
 ///
 /// It may take 10 ms and more, as the kernel walks through its whole table; nothing at all when
 /// the namespace has no connections.
-pub(super) fn forget(addresses: &[Ipv4Addr]) {
+pub(super) fn forget(addresses: &[IpAddr]) {
     if addresses.is_empty() || is_empty() {
         return;
     }
@@ -52,7 +53,7 @@ fn is_empty() -> bool {
     count.is_ok_and(|count| count.trim() == "0")
 }
 
-fn forget_all(addresses: &[Ipv4Addr]) -> io::Result<()> {
+fn forget_all(addresses: &[IpAddr]) -> io::Result<()> {
     let socket = socket(
         AddressFamily::Netlink,
         SockType::Raw,
@@ -66,17 +67,19 @@ fn forget_all(addresses: &[Ipv4Addr]) -> io::Result<()> {
         &dump_request(addresses),
         MsgFlags::empty(),
     )?;
-    for original in read_dump(&socket, addresses)? {
+    for (family, original) in read_dump(&socket, addresses)? {
         let mut attributes = Vec::new();
         attribute(&mut attributes, TUPLE_ORIGINAL | NESTED, &original);
-        let request = message(MESSAGE_DELETE, libc::NLM_F_REQUEST as u16, &attributes);
+        let flags = libc::NLM_F_REQUEST as u16;
+        let request = message(MESSAGE_DELETE, flags, family, &attributes);
         send(socket.as_raw_fd(), &request, MsgFlags::empty())?;
     }
     Ok(())
 }
 
-/// The original direction of each connection that is answered from one of the addresses.
-fn read_dump(socket: &OwnedFd, addresses: &[Ipv4Addr]) -> io::Result<Vec<Vec<u8>>> {
+/// The family and the original direction of each connection that is answered from one of the
+/// addresses.
+fn read_dump(socket: &OwnedFd, addresses: &[IpAddr]) -> io::Result<Vec<(u8, Vec<u8>)>> {
     let mut found = Vec::new();
     let mut buffer = vec![0; BUFFER_LEN];
     loop {
@@ -89,7 +92,9 @@ fn read_dump(socket: &OwnedFd, addresses: &[Ipv4Addr]) -> io::Result<Vec<Vec<u8>
             match i32::from(kind) {
                 libc::NLMSG_DONE | libc::NLMSG_ERROR => return Ok(found),
                 _ if kind == MESSAGE_NEW => {
-                    found.extend(original_if_answered_from(body, addresses))
+                    let family = body.first().copied().unwrap_or_default();
+                    let original = original_if_answered_from(body, addresses);
+                    found.extend(original.map(|it| (family, it)));
                 }
                 _ => {}
             }
@@ -99,11 +104,17 @@ fn read_dump(socket: &OwnedFd, addresses: &[Ipv4Addr]) -> io::Result<Vec<Vec<u8>
 }
 
 /// All connections; of one address alone, where it is one.
-fn dump_request(addresses: &[Ipv4Addr]) -> Vec<u8> {
+fn dump_request(addresses: &[IpAddr]) -> Vec<u8> {
     let mut attributes = Vec::new();
+    let mut family = libc::AF_UNSPEC;
     if let [address] = addresses {
+        family = match address {
+            IpAddr::V4(_) => libc::AF_INET,
+            IpAddr::V6(_) => libc::AF_INET6,
+        };
         let mut ip = Vec::new();
-        attribute(&mut ip, IP_V4_SOURCE, &address.octets());
+        let (kind, octets) = source_attribute(*address);
+        attribute(&mut ip, kind, &octets);
         let mut tuple = Vec::new();
         attribute(&mut tuple, TUPLE_IP | NESTED, &ip);
         let mut filter = Vec::new();
@@ -118,29 +129,40 @@ fn dump_request(addresses: &[Ipv4Addr]) -> Vec<u8> {
     message(
         MESSAGE_GET,
         (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16,
+        family as u8,
         &attributes,
     )
 }
 
+fn source_attribute(address: IpAddr) -> (u16, Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => (IP_V4_SOURCE, address.octets().to_vec()),
+        IpAddr::V6(address) => (IP_V6_SOURCE, address.octets().to_vec()),
+    }
+}
+
 /// Old kernels ignore the filter, so each entry is looked at.
-fn original_if_answered_from(body: &[u8], addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
+fn original_if_answered_from(body: &[u8], addresses: &[IpAddr]) -> Option<Vec<u8>> {
     // Family, version, id.
     let attributes = body.get(4..)?;
     let reply = find(attributes, TUPLE_REPLY)?;
-    let source = find(find(reply, TUPLE_IP)?, IP_V4_SOURCE)?;
-    let wanted = addresses.iter().any(|address| source == address.octets());
+    let ip = find(reply, TUPLE_IP)?;
+    let wanted = addresses.iter().any(|address| {
+        let (kind, octets) = source_attribute(*address);
+        find(ip, kind) == Some(&octets)
+    });
     wanted.then(|| find(attributes, TUPLE_ORIGINAL).map(<[u8]>::to_vec))?
 }
 
 const NESTED: u16 = libc::NLA_F_NESTED as u16;
 
-fn message(kind: u16, flags: u16, attributes: &[u8]) -> Vec<u8> {
+fn message(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> Vec<u8> {
     let mut message = ((attributes.len() + 20) as u32).to_ne_bytes().to_vec();
     message.extend(kind.to_ne_bytes());
     message.extend(flags.to_ne_bytes());
     // Sequence and port: one question at a time needs neither.
     message.extend([0; 8]);
-    message.extend([libc::AF_INET as u8, 0, 0, 0]);
+    message.extend([family, 0, 0, 0]);
     message.extend(attributes);
     message
 }
@@ -188,7 +210,7 @@ mod tests {
 
     #[test]
     fn picks_what_is_answered_from_the_address() {
-        let address = &[Ipv4Addr::new(10, 1, 0, 2)];
+        let address = &[IpAddr::from([10, 1, 0, 2])];
         assert_eq!(
             original_if_answered_from(&entry([10, 1, 0, 2]), address).as_deref(),
             Some(&b"original"[..])

@@ -18,13 +18,16 @@
 //! routed. A neighbour then still reaches published ports, but a container does not reach its own,
 //! nor, without inter-container traffic, a neighbour's.
 //!
+//! Packets of other nodes' clients take a way of their own: see [`ways`].
+//!
 //! The second table pins each container's port on its bridge to the container's own hardware and
-//! IPv4 address, so that nobody can speak in a neighbour's or the gateway's name. It also takes in
-//! what is sent to this node's own address from other nodes, which is not that of the bridge.
+//! IP addresses, so that nobody can speak in a neighbour's or the gateway's name, neither as the
+//! sender nor (IPv6) by advertising an address of others. It also takes in what is sent to this
+//! node's own address from other nodes, which is not that of the bridge.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, SocketAddr};
 
 use scheduler::assignment::{AssignedOverlay, SharedPort};
 use scheduler::model::container::Protocol;
@@ -32,8 +35,15 @@ use scheduler::model::id::{ContainerId, NetworkId};
 use scheduler::model::network::mac_of;
 
 use super::address::{mac_text, parse_mac};
-use super::record::{ContainerRecord, NetworkRecord};
-use super::{overlay, shared};
+use super::record::{ContainerRecord, InterfaceRecord, NetworkRecord};
+use super::{overlay, ports};
+use set::{Family, Set};
+use skeleton::SKELETON;
+pub(super) use ways::Ways;
+
+mod set;
+mod skeleton;
+mod ways;
 
 /// The sets of both tables and what is in them, and the chains that balance shared ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,103 +51,7 @@ pub(super) struct Firewall {
     sets: BTreeMap<Set, BTreeSet<String>>,
     /// Rule by name of its chain.
     chains: BTreeMap<String, String>,
-}
-
-/// A set or map of the skeleton.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Set {
-    /// Our bridges.
-    Bridges,
-    /// Those of them with no way in or out.
-    Internal,
-    /// Bridge and the same bridge: what the host passes back to where it came from.
-    Same,
-    /// Those of them where every such packet may pass, not only to published ports.
-    Open,
-    /// Subnets that leave under the host's address.
-    Masquerade,
-    /// Container address, protocol and port that are published.
-    Published,
-    /// Port of any address of the host → container.
-    TcpAny,
-    UdpAny,
-    /// Address and port of the host → container.
-    TcpOn,
-    UdpOn,
-    /// Port of any address of the host → the chain that chooses a container of a service.
-    TcpShared,
-    UdpShared,
-    /// Address and port of the host → the same.
-    TcpSharedOn,
-    UdpSharedOn,
-    /// Address on another node → this node's own address on that network.
-    Beyond,
-    /// Ports of tunnels, and the nodes that may speak to them.
-    Guarded,
-    Nodes,
-    /// Containers' ports of our bridges (second table).
-    Veths,
-    /// Those with the addresses that may speak there (second table).
-    Pinned,
-    /// Hardware addresses of this node's own on networks that span nodes (second table).
-    Own,
-}
-
-impl Set {
-    const ALL: [Self; 20] = [
-        Self::Bridges,
-        Self::Internal,
-        Self::Same,
-        Self::Open,
-        Self::Masquerade,
-        Self::Published,
-        Self::TcpAny,
-        Self::UdpAny,
-        Self::TcpOn,
-        Self::UdpOn,
-        Self::TcpShared,
-        Self::UdpShared,
-        Self::TcpSharedOn,
-        Self::UdpSharedOn,
-        Self::Beyond,
-        Self::Guarded,
-        Self::Nodes,
-        Self::Veths,
-        Self::Pinned,
-        Self::Own,
-    ];
-
-    fn family(self) -> &'static str {
-        match self {
-            Self::Veths | Self::Pinned | Self::Own => "bridge",
-            _ => "inet",
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Bridges => "bridges",
-            Self::Internal => "internal",
-            Self::Same => "same",
-            Self::Open => "open",
-            Self::Masquerade => "masquerade_from",
-            Self::Published => "published",
-            Self::TcpAny => "tcp_any",
-            Self::UdpAny => "udp_any",
-            Self::TcpOn => "tcp_on",
-            Self::UdpOn => "udp_on",
-            Self::TcpShared => "tcp_shared",
-            Self::UdpShared => "udp_shared",
-            Self::TcpSharedOn => "tcp_shared_on",
-            Self::UdpSharedOn => "udp_shared_on",
-            Self::Beyond => "beyond",
-            Self::Guarded => "guarded",
-            Self::Nodes => "nodes",
-            Self::Veths => "veths",
-            Self::Pinned => "pinned",
-            Self::Own => "own",
-        }
-    }
+    ways: Ways,
 }
 
 impl Firewall {
@@ -146,8 +60,12 @@ impl Firewall {
         networks: &BTreeMap<NetworkId, NetworkRecord>,
         containers: &BTreeMap<ContainerId, ContainerRecord>,
         shared: impl Iterator<Item = &'a SharedPort>,
+        ways: Ways,
     ) -> Self {
-        let mut firewall = Self::default();
+        let mut firewall = Self {
+            ways,
+            ..Self::default()
+        };
         for network in networks.values() {
             firewall.add_network(network);
         }
@@ -160,6 +78,14 @@ impl Firewall {
         firewall
     }
 
+    /// One that needs everything of the kernel that any needs.
+    pub(super) fn trial() -> Self {
+        Self {
+            ways: Ways::Kept,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.sets.is_empty()
     }
@@ -169,7 +95,7 @@ impl Firewall {
     }
 
     fn add_network(&mut self, network: &NetworkRecord) {
-        let NetworkRecord { bridge, subnet, .. } = network;
+        let bridge = &network.bridge;
         self.add(Set::Bridges, format!("\"{bridge}\""));
         self.add(Set::Same, format!("\"{bridge}\" . \"{bridge}\""));
         if network.inter_container {
@@ -177,22 +103,33 @@ impl Firewall {
         }
         if network.internal {
             self.add(Set::Internal, format!("\"{bridge}\""));
-        } else if network.masquerade {
-            self.add(Set::Masquerade, subnet.to_string());
+        }
+        for subnet in network.subnets() {
+            let family = Family::of(subnet.addr());
+            self.add(Set::Inside(family), subnet.to_string());
+            self.add(Set::InsideToo(family), subnet.to_string());
+            if family == Family::V6 {
+                self.add(Set::BridgesV6, format!("\"{bridge}\""));
+            }
+            if network.masquerade && !network.internal {
+                self.add(Set::Masquerade(family), subnet.to_string());
+            }
         }
         if let Some(overlay) = &network.overlay {
             self.add_overlay(overlay);
+            if let Some(tunnel) = &network.tunnel {
+                self.add_ways(network, overlay, tunnel);
+            }
         }
     }
 
     fn add_overlay(&mut self, overlay: &AssignedOverlay) {
         self.add(Set::Guarded, overlay::PORT.to_string());
         for remote in &overlay.remote {
-            if let IpAddr::V4(node) = remote.node {
-                self.add(Set::Nodes, node.to_string());
-            }
-            if let Some(own) = overlay.address {
-                self.add(Set::Beyond, format!("{} : {own}", remote.address));
+            self.add(Set::Nodes(Family::of(remote.node)), remote.node.to_string());
+            if let Some(own) = overlay.address_like(remote.address) {
+                let family = Family::of(own);
+                self.add(Set::Beyond(family), format!("{} : {own}", remote.address));
             }
         }
         if let Some(own) = overlay.address {
@@ -201,79 +138,125 @@ impl Firewall {
     }
 
     fn add_shared(&mut self, port: &SharedPort) {
-        if port.backends.is_empty() {
-            return;
-        }
-        let (any, on) = match port.protocol {
-            Protocol::Tcp => (Set::TcpShared, Set::TcpSharedOn),
-            Protocol::Udp => (Set::UdpShared, Set::UdpSharedOn),
-        };
-        let protocol = port.protocol.as_str();
-        let address = shared::host_address(port);
-        let chain = match address {
-            Ipv4Addr::UNSPECIFIED => format!("to_{protocol}_{}", port.port),
-            address => {
-                let address = address.to_string().replace('.', "_");
-                format!("to_{protocol}_{}_{address}", port.port)
+        for address in ports::host_addresses(port.host_ip) {
+            let family = Family::of(address);
+            let alike = port.backends.iter().copied();
+            let alike: Vec<IpAddr> = alike.filter(|it| Family::of(*it) == family).collect();
+            if !alike.is_empty() {
+                self.add_shared_on(port, address, &alike);
             }
+        }
+    }
+
+    fn add_shared_on(&mut self, port: &SharedPort, address: IpAddr, backends: &[IpAddr]) {
+        let SharedPort {
+            port: number,
+            protocol,
+            target,
+            ..
+        } = *port;
+        let family = Family::of(address);
+        let start = match family {
+            Family::V4 => format!("to_{}_{number}", protocol.as_str()),
+            Family::V6 => format!("to6_{}_{number}", protocol.as_str()),
         };
-        match address {
-            Ipv4Addr::UNSPECIFIED => self.add(any, format!("{} : goto {chain}", port.port)),
-            address => self.add(on, format!("{address} . {} : goto {chain}", port.port)),
+        let chain = match address.is_unspecified() {
+            true => start,
+            false => format!("{start}_{}", address.to_string().replace(['.', ':'], "_")),
+        };
+        match address.is_unspecified() {
+            true => self.add(
+                Set::Shared(protocol, family),
+                format!("{number} : goto {chain}"),
+            ),
+            false => self.add(
+                Set::SharedOn(protocol, family),
+                format!("{address} . {number} : goto {chain}"),
+            ),
         }
-        for backend in &port.backends {
-            self.add(
-                Set::Published,
-                format!("{backend} . {protocol} . {}", port.target),
-            );
+        for backend in backends {
+            self.publish(*backend, protocol, target);
         }
-        self.chains.insert(chain, balanced(port));
+        let rule = balanced(protocol, family, backends, target);
+        self.chains.insert(chain, rule);
+    }
+
+    /// Lets what was redirected to a port of a container pass.
+    fn publish(&mut self, container: IpAddr, protocol: Protocol, port: u16) {
+        let set = Set::Published(Family::of(container));
+        self.add(set, format!("{container} . {} . {port}", protocol.as_str()));
     }
 
     fn add_container(&mut self, container: &ContainerRecord) {
         for interface in &container.interfaces {
             // Checked when the interface was made; a record that says otherwise was tampered with.
-            let Some(mac) = parse_mac(&interface.mac).map(mac_text) else {
+            if let Some(mac) = parse_mac(&interface.mac) {
+                self.pin(interface, mac);
+            }
+        }
+        for port in &container.ports {
+            let Some(target) = container.target(port.host_ip) else {
                 continue;
             };
-            let veth = &interface.veth;
-            self.add(Set::Veths, format!("\"{veth}\""));
-            self.add(
-                Set::Pinned,
-                format!("\"{veth}\" . {mac} . {}", interface.address),
-            );
-        }
-        let Some(target) = container.forward_to else {
-            return;
-        };
-        for port in &container.ports {
-            let (any, on) = match port.protocol {
-                Protocol::Tcp => (Set::TcpAny, Set::TcpOn),
-                Protocol::Udp => (Set::UdpAny, Set::UdpOn),
-            };
+            let family = Family::of(target);
             let to = format!("{target} . {}", port.target);
-            match port.host_ip {
-                Ipv4Addr::UNSPECIFIED => self.add(any, format!("{} : {to}", port.port)),
-                address => self.add(on, format!("{address} . {} : {to}", port.port)),
+            match port.host_ip.is_unspecified() {
+                true => self.add(
+                    Set::Any(port.protocol, family),
+                    format!("{} : {to}", port.port),
+                ),
+                false => self.add(
+                    Set::On(port.protocol, family),
+                    format!("{} . {} : {to}", port.host_ip, port.port),
+                ),
             }
-            self.add(
-                Set::Published,
-                format!("{target} . {} . {}", port.protocol.as_str(), port.target),
-            );
+            self.publish(target, port.protocol, port.target);
+        }
+    }
+
+    /// Lets an interface speak for its own addresses alone.
+    fn pin(&mut self, interface: &InterfaceRecord, mac: [u8; 6]) {
+        let veth = &interface.veth;
+        self.add(Set::Veths, format!("\"{veth}\""));
+        let from = format!("\"{veth}\" . {}", mac_text(mac));
+        for address in interface.addresses(mac) {
+            let set = Set::Pinned(Family::of(address));
+            self.add(set, format!("{from} . {address}"));
+            if let IpAddr::V6(address) = address {
+                self.add(Set::Told, format!("{from} . {:#034x}", address.to_bits()));
+            }
         }
     }
 
     /// The text that makes everything anew, whatever was there.
     pub(super) fn create(&self, table: &str) -> String {
-        let mut text = destroy(table);
+        let mut text = self.destroy(table);
         text.push_str(&SKELETON.replace("TABLE", table));
+        if self.ways == Ways::Kept {
+            text.push_str(&ways::SKELETON.replace("TABLE", table));
+        }
         for (chain, rule) in &self.chains {
             write_chain(&mut text, table, chain, rule);
         }
-        for set in Set::ALL {
-            if let Some(elements) = self.sets.get(&set) {
-                write_elements(&mut text, "add", table, set, elements.iter());
-            }
+        for (set, elements) in &self.sets {
+            write_elements(&mut text, "add", table, *set, elements.iter());
+        }
+        text
+    }
+
+    /// The text that removes all tables, whether they exist or not.
+    pub(super) fn destroy(&self, table: &str) -> String {
+        let families: &[&str] = match self.ways {
+            Ways::Kept => &["inet", "bridge", "ip", "ip6"],
+            Ways::Lost => &["inet", "bridge"],
+        };
+        let mut text = String::new();
+        for family in families {
+            // Deleting what does not exist is an error; adding what exists is none.
+            let _ = writeln!(
+                text,
+                "add table {family} {table}\ndelete table {family} {table}"
+            );
         }
         text
     }
@@ -288,10 +271,9 @@ impl Firewall {
         }
         // What goes comes first: an element may come back with another value.
         for (verb, from, to) in [("delete", self, wanted), ("add", wanted, self)] {
-            for set in Set::ALL {
-                let from = from.sets.get(&set).unwrap_or(&none);
-                let to = to.sets.get(&set).unwrap_or(&none);
-                write_elements(&mut text, verb, table, set, from.difference(to));
+            for (set, from) in &from.sets {
+                let to = to.sets.get(set).unwrap_or(&none);
+                write_elements(&mut text, verb, table, *set, from.difference(to));
             }
         }
         for chain in self
@@ -308,33 +290,22 @@ impl Firewall {
     }
 }
 
-/// The text that removes both tables, whether they exist or not.
-pub(super) fn destroy(table: &str) -> String {
-    let mut text = String::new();
-    for family in ["inet", "bridge"] {
-        // Deleting what does not exist is an error; adding what exists is none.
-        let _ = writeln!(
-            text,
-            "add table {family} {table}\ndelete table {family} {table}"
-        );
-    }
-    text
-}
-
 /// One after the other, from the first on. The newline before the brace: nft 1.0.6 takes the last
 /// element and the brace for one word.
-fn balanced(port: &SharedPort) -> String {
-    let protocol = port.protocol.as_str();
-    let target = |backend: &Ipv4Addr| format!("{backend} . {}", port.target);
-    if let [only] = port.backends.as_slice() {
-        return format!("meta l4proto {protocol} dnat ip to {only}:{}", port.target);
+fn balanced(protocol: Protocol, family: Family, backends: &[IpAddr], port: u16) -> String {
+    let to = format!(
+        "meta l4proto {} dnat {} to",
+        protocol.as_str(),
+        family.keyword()
+    );
+    if let [only] = backends {
+        return format!("{to} {}", SocketAddr::new(*only, port));
     }
-    let backends = port.backends.iter().enumerate();
-    let choices: Vec<String> = backends
-        .map(|(i, it)| format!("{i} : {}", target(it)))
+    let choices: Vec<String> = (backends.iter().enumerate())
+        .map(|(i, backend)| format!("{i} : {backend} . {port}"))
         .collect();
     format!(
-        "meta l4proto {protocol} dnat ip to numgen inc mod {} map {{ {}\n}}",
+        "{to} numgen inc mod {} map {{ {}\n}}",
         choices.len(),
         choices.join(", ")
     )
@@ -364,91 +335,6 @@ fn write_elements<'a>(
         );
     }
 }
-
-// `priority filter - 5` puts our decision before the host's own chains, which can still drop.
-const SKELETON: &str = r#"table inet TABLE {
-	set bridges { type ifname; }
-	set internal { type ifname; }
-	set same { type ifname . ifname; }
-	set open { type ifname . ifname; }
-	set masquerade_from { type ipv4_addr; flags interval; }
-	set published { type ipv4_addr . inet_proto . inet_service; }
-	map tcp_any { type inet_service : ipv4_addr . inet_service; }
-	map udp_any { type inet_service : ipv4_addr . inet_service; }
-	map tcp_on { type ipv4_addr . inet_service : ipv4_addr . inet_service; }
-	map udp_on { type ipv4_addr . inet_service : ipv4_addr . inet_service; }
-	map tcp_shared { type inet_service : verdict; }
-	map udp_shared { type inet_service : verdict; }
-	map tcp_shared_on { type ipv4_addr . inet_service : verdict; }
-	map udp_shared_on { type ipv4_addr . inet_service : verdict; }
-	map beyond { type ipv4_addr : ipv4_addr; }
-	set guarded { type inet_service; }
-	set nodes { type ipv4_addr; }
-
-	chain raw {
-		type filter hook prerouting priority raw; policy accept;
-		iifname @bridges ip daddr 127.0.0.0/8 drop
-		iifname @bridges ip saddr 127.0.0.0/8 drop
-	}
-	chain publish {
-		meta l4proto tcp dnat ip to ip daddr . tcp dport map @tcp_on
-		meta l4proto tcp dnat ip to tcp dport map @tcp_any
-		meta l4proto udp dnat ip to ip daddr . udp dport map @udp_on
-		meta l4proto udp dnat ip to udp dport map @udp_any
-		ip daddr . tcp dport vmap @tcp_shared_on
-		tcp dport vmap @tcp_shared
-		ip daddr . udp dport vmap @udp_shared_on
-		udp dport vmap @udp_shared
-	}
-	chain prerouting {
-		type nat hook prerouting priority dstnat; policy accept;
-		ip daddr != 127.0.0.0/8 fib daddr type local jump publish
-	}
-	chain output {
-		type nat hook output priority -100; policy accept;
-		fib daddr type local jump publish
-	}
-	chain input {
-		type filter hook input priority filter - 5; policy accept;
-		udp dport @guarded ip saddr != @nodes drop
-	}
-	chain forward {
-		type filter hook forward priority filter - 5; policy accept;
-		iifname != @bridges oifname != @bridges accept
-		meta nfproto ipv6 drop
-		ct state established,related accept
-		ct state invalid drop
-		iifname . oifname @open accept
-		iifname @internal drop
-		oifname @internal drop
-		ct status dnat ip daddr . meta l4proto . th dport @published accept
-		iifname @bridges oifname != @bridges accept
-		drop
-	}
-	chain postrouting {
-		type nat hook postrouting priority srcnat; policy accept;
-		ct status dnat snat ip to ip daddr map @beyond
-		oifname @bridges fib saddr type local snat ip to ip daddr map @beyond
-		ip saddr 127.0.0.0/8 oifname @bridges masquerade
-		ct status dnat iifname . oifname @same masquerade
-		ip saddr @masquerade_from oifname != @bridges masquerade
-	}
-}
-table bridge TABLE {
-	set veths { type ifname; }
-	set pinned { type ifname . ether_addr . ipv4_addr; }
-	set own { type ether_addr; }
-
-	chain prerouting {
-		type filter hook prerouting priority filter; policy accept;
-		ether daddr @own meta pkttype set host
-		iifname != @veths accept
-		ether type ip iifname . ether saddr . ip saddr @pinned accept
-		ether type arp iifname . ether saddr . arp saddr ip @pinned accept
-		drop
-	}
-}
-"#;
 
 #[cfg(test)]
 mod tests;

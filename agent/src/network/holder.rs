@@ -1,14 +1,14 @@
 //! Finds the process that has a port, from `/proc`; only asked when there is an error to explain.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use scheduler::model::container::Protocol;
 
 /// The process with a socket on that port: its pid and name.
 ///
 /// `None` when there is none, or when it may not be seen.
-pub(super) fn find(address: Ipv4Addr, port: u16, protocol: Protocol) -> Option<(u32, String)> {
+pub(super) fn find(address: IpAddr, port: u16, protocol: Protocol) -> Option<(u32, String)> {
     let kind = protocol.as_str();
     let inode = [format!("/proc/net/{kind}"), format!("/proc/net/{kind}6")]
         .iter()
@@ -20,7 +20,7 @@ pub(super) fn find(address: Ipv4Addr, port: u16, protocol: Protocol) -> Option<(
 ///
 /// Lines are `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …`, the
 /// address in hex, each four bytes in the machine's order (proc_net_tcp.rst in the kernel's documentation).
-fn find_inode(table: &str, address: Ipv4Addr, port: u16) -> Option<u64> {
+fn find_inode(table: &str, address: IpAddr, port: u16) -> Option<u64> {
     table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let (local, local_port) = fields.get(1)?.split_once(':')?;
@@ -29,13 +29,25 @@ fn find_inode(table: &str, address: Ipv4Addr, port: u16) -> Option<u64> {
         }
         let overlaps = address.is_unspecified() || local.bytes().all(|b| b == b'0') || {
             // An IPv4 address in IPv6 form ends in the IPv4 address.
-            let last = local.get(local.len().checked_sub(8)?..)?;
-            u32::from_str_radix(last, 16).ok()? == u32::from_ne_bytes(address.octets())
+            local.ends_with(&words(address))
         };
         // 0 belongs to a connection that waits for its end and has no process any more.
         let inode = fields.get(9)?.parse().ok().filter(|inode| *inode != 0)?;
         overlaps.then_some(inode)
     })
+}
+
+/// An address as the table shows it.
+fn words(address: IpAddr) -> String {
+    let octets = match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let words = octets.chunks_exact(4).map(|word| {
+        let word = <[u8; 4]>::try_from(word).unwrap_or_default();
+        format!("{:08X}", u32::from_ne_bytes(word))
+    });
+    words.collect()
 }
 
 fn find_process(link: &str) -> Option<(u32, String)> {
@@ -75,7 +87,7 @@ mod tests {
     fn finds_the_socket_that_is_in_the_way() {
         let check = |address: [u8; 4], port, expected| {
             assert_eq!(
-                find_inode(TABLE, address.into(), port),
+                find_inode(TABLE, IpAddr::from(address), port),
                 expected,
                 "{address:?}:{port}"
             );
@@ -86,5 +98,9 @@ mod tests {
         check([10, 0, 0, 1], 80, Some(4343));
         check([127, 0, 0, 1], 8081, None);
         check([127, 0, 0, 1], 9, None);
+        let six = "  sl  local_address\n   0: 00000000000000000000000001000000:1F90 0:0 0A 0:0 0:0 0 0 0 7 1\n";
+        let local = std::net::Ipv6Addr::LOCALHOST.into();
+        assert_eq!(find_inode(six, local, 8080), Some(7));
+        assert_eq!(find_inode(six, "fd00::1".parse().unwrap(), 8080), None);
     }
 }

@@ -9,14 +9,14 @@
 //! later agent finds them after a crash in between.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use scheduler::model::id::{ContainerId, NetworkId};
 use tokio::sync::watch;
 
 use super::record::ContainerRecord;
 
-type Places = Vec<(NetworkId, Ipv4Addr)>;
+type Places = Vec<(NetworkId, IpAddr)>;
 
 /// Which containers' interfaces are being deleted, and where these were.
 pub(super) struct Leaving(watch::Sender<BTreeMap<ContainerId, Places>>);
@@ -37,7 +37,10 @@ impl Leaving {
         let interfaces = record.map_or(&[][..], |record| &record.interfaces);
         let places = interfaces
             .iter()
-            .map(|interface| (interface.network.clone(), interface.address))
+            .flat_map(|interface| {
+                let addresses = interface.places().into_iter();
+                addresses.map(|address| (interface.network.clone(), address))
+            })
             .collect();
         self.0.send_modify(|leaving| {
             leaving.insert(container.clone(), places);
@@ -58,7 +61,7 @@ impl Leaving {
     }
 
     /// Returns when nobody leaves one of these addresses.
-    pub(super) async fn places_left(&self, wanted: &[(NetworkId, Ipv4Addr)]) {
+    pub(super) async fn places_left(&self, wanted: &[(NetworkId, IpAddr)]) {
         self.until(|leaving| {
             let mut places = leaving.values().flatten();
             places.all(|place| !wanted.contains(place))

@@ -1,13 +1,13 @@
 //! The few things that are asked of rtnetlink, each one round trip to the kernel.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::RawFd;
 
 use futures::TryStreamExt;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
     LinkAttribute, LinkFlags, LinkMessage, State,
@@ -71,7 +71,7 @@ pub(super) struct VethPair<'a> {
 /// Where an address on another node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Way {
-    pub(super) address: Ipv4Addr,
+    pub(super) address: IpAddr,
     pub(super) mac: [u8; 6],
     /// Where that node's tunnels end.
     pub(super) node: IpAddr,
@@ -278,7 +278,7 @@ impl Netlink {
                 .execute()
                 .await,
             neighbours
-                .add(tunnel, way.address.into())
+                .add(tunnel, way.address)
                 .link_layer_address(&way.mac)
                 .replace()
                 .execute()
@@ -299,9 +299,12 @@ impl Netlink {
             message
         };
         let mut neighbour = NeighbourMessage::default();
-        neighbour.header.family = AddressFamily::Inet;
+        let (family, address) = match way.address {
+            IpAddr::V4(address) => (AddressFamily::Inet, NeighbourAddress::Inet(address)),
+            IpAddr::V6(address) => (AddressFamily::Inet6, NeighbourAddress::Inet6(address)),
+        };
+        neighbour.header.family = family;
         neighbour.header.ifindex = tunnel;
-        let address = NeighbourAddress::Inet(way.address);
         neighbour
             .attributes
             .push(NeighbourAttribute::Destination(address));
@@ -360,8 +363,8 @@ impl Netlink {
             .map_err(into_io)
     }
 
-    /// The IPv4 addresses of an interface.
-    pub(super) async fn addresses(&self, index: u32) -> io::Result<Vec<Ipv4Net>> {
+    /// The addresses of an interface, without those that the kernel made itself.
+    pub(super) async fn addresses(&self, index: u32) -> io::Result<Vec<IpNet>> {
         let mut addresses = Vec::new();
         let _list = self.lists.lock().await;
         let mut dump = self
@@ -372,25 +375,25 @@ impl Netlink {
             .execute();
         while let Some(message) = dump.try_next().await.map_err(into_io)? {
             // Old kernels ignore the filter.
-            if message.header.index != index {
-                continue;
-            }
-            for attribute in &message.attributes {
-                if let AddressAttribute::Local(std::net::IpAddr::V4(address)) = attribute
-                    && let Ok(net) = Ipv4Net::new(*address, message.header.prefix_len)
-                {
-                    addresses.push(net);
-                }
+            if message.header.index == index {
+                addresses.extend(read_address(&message));
             }
         }
         Ok(addresses)
     }
 
-    pub(super) async fn delete_address(&self, index: u32, address: Ipv4Net) -> io::Result<()> {
-        let message = AddressMessageBuilder::<Ipv4Addr>::new()
-            .index(index)
-            .address(address.addr(), address.prefix_len())
-            .build();
+    pub(super) async fn delete_address(&self, index: u32, address: IpNet) -> io::Result<()> {
+        let length = address.prefix_len();
+        let message = match address.addr() {
+            IpAddr::V4(it) => AddressMessageBuilder::<Ipv4Addr>::new()
+                .index(index)
+                .address(it, length)
+                .build(),
+            IpAddr::V6(it) => AddressMessageBuilder::<Ipv6Addr>::new()
+                .index(index)
+                .address(it, length)
+                .build(),
+        };
         self.handle
             .address()
             .del(message)
@@ -399,30 +402,30 @@ impl Netlink {
             .map_err(into_io)
     }
 
-    /// Adds an address; it may be there already.
-    pub(super) async fn add_address(
-        &self,
-        index: u32,
-        address: Ipv4Addr,
-        prefix_len: u8,
-    ) -> io::Result<()> {
-        match self
-            .handle
-            .address()
-            .add(index, address.into(), prefix_len)
-            .execute()
-            .await
-            .map_err(into_io)
-        {
+    /// Adds an address; it may be there already. It works at once: nobody is asked whether somebody
+    /// else has it.
+    pub(super) async fn add_address(&self, index: u32, address: IpNet) -> io::Result<()> {
+        let addresses = self.handle.address();
+        let mut request = addresses.add(index, address.addr(), address.prefix_len());
+        if address.addr().is_ipv6() {
+            let message = request.message_mut();
+            message.header.flags |= AddressHeaderFlags::Nodad;
+        }
+        match request.execute().await.map_err(into_io) {
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
             result => result,
         }
     }
 
-    pub(super) async fn add_default_route(&self, gateway: Ipv4Addr) -> io::Result<()> {
-        let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .gateway(gateway)
-            .build();
+    pub(super) async fn add_default_route(&self, gateway: IpAddr) -> io::Result<()> {
+        let route = match gateway {
+            IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
+                .gateway(gateway)
+                .build(),
+            IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
+                .gateway(gateway)
+                .build(),
+        };
         self.handle
             .route()
             .add(route)
@@ -431,6 +434,19 @@ impl Netlink {
             .await
             .map_err(into_io)
     }
+}
+
+fn read_address(message: &AddressMessage) -> Option<IpNet> {
+    let address = message.attributes.iter().find_map(|it| match it {
+        AddressAttribute::Local(address) => Some(*address),
+        // Of IPv6 there is no local one.
+        AddressAttribute::Address(address @ IpAddr::V6(_)) => Some(*address),
+        _ => None,
+    })?;
+    if matches!(address, IpAddr::V6(it) if it.is_unicast_link_local()) {
+        return None;
+    }
+    IpNet::new(address, message.header.prefix_len).ok()
 }
 
 /// The container's end of a pair.

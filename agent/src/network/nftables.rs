@@ -19,7 +19,7 @@ use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::firewall::{Firewall, destroy};
+use super::firewall::Firewall;
 use super::watch::Watch;
 
 /// Why rules could not be loaded.
@@ -154,7 +154,7 @@ impl Writer {
         }
         self.applied = None;
         let text = if wanted.is_empty() {
-            destroy(&self.table)
+            wanted.destroy(&self.table)
         } else {
             wanted.create(&self.table)
         };

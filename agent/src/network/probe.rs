@@ -1,5 +1,6 @@
 //! Whether the kernel can make the interfaces that containers need. Tried where it harms nobody.
 
+use std::sync::OnceLock;
 use std::thread;
 
 use netlink_packet_route::RouteNetlinkMessage;
@@ -7,7 +8,33 @@ use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage}
 use nix::sched::{CloneFlags, unshare};
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 
+use super::firewall::Firewall;
+use super::nftables;
 use super::sweep::{request, route_socket};
+
+/// Whether the kernel can do this node's part in keeping the addresses of other nodes' clients.
+///
+/// The rules for it are loaded in a network namespace that ends with the thread. Asked once.
+pub fn keeps_clients() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let tried = thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).map_err(|error| error.to_string())?;
+            let text = Firewall::trial().create("wharfie");
+            nftables::load_here(&text).map_err(|error| error.to_string())
+        });
+        let error = match tried.join() {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => error,
+            Err(_) => "it could not be tried".to_owned(),
+        };
+        tracing::info!(
+            error,
+            "containers see clients who come by other nodes under these nodes' addresses"
+        );
+        false
+    })
+}
 
 /// A kind of interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

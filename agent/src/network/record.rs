@@ -7,16 +7,18 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use scheduler::assignment::{AssignedNetwork, AssignedOverlay, SharedPort};
 use scheduler::model::id::{ContainerId, NetworkId};
+use scheduler::model::network::Ipv6Subnet;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::BoundPort;
+use super::address::link_local;
 
 /// The part of a network that becomes kernel objects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,14 +26,19 @@ pub(super) struct NetworkRecord {
     pub(super) id: NetworkId,
     pub(super) name: String,
     pub(super) bridge: String,
-    pub(super) subnet: Ipv4Net,
-    pub(super) gateway: Ipv4Addr,
+    pub(super) subnet: IpNet,
+    pub(super) gateway: IpAddr,
+    #[serde(default)]
+    pub(super) ipv6: Option<Ipv6Subnet>,
     pub(super) internal: bool,
     pub(super) inter_container: bool,
     pub(super) masquerade: bool,
     pub(super) mtu: Option<u32>,
     #[serde(default)]
     pub(super) overlay: Option<AssignedOverlay>,
+    /// The name of the tunnels' interface.
+    #[serde(default)]
+    pub(super) tunnel: Option<String>,
     /// Bytes that fit through the tunnels; found out when they are made.
     #[serde(default)]
     pub(super) tunnel_mtu: Option<u32>,
@@ -45,13 +52,31 @@ impl NetworkRecord {
             bridge,
             subnet: network.subnet.trunc(),
             gateway: network.gateway,
+            ipv6: network.ipv6,
             internal: network.internal,
             inter_container: network.inter_container,
             masquerade: network.masquerade,
             mtu: network.mtu,
             overlay: network.overlay.clone(),
+            tunnel: None,
             tunnel_mtu: None,
         }
+    }
+
+    /// Its subnets, one of each family that it has.
+    pub(super) fn subnets(&self) -> impl Iterator<Item = IpNet> {
+        let beside = self.ipv6.map(|it| IpNet::V6(it.subnet.trunc()));
+        std::iter::once(self.subnet).chain(beside)
+    }
+
+    /// The gateways in them.
+    pub(super) fn gateways(&self) -> impl Iterator<Item = IpAddr> {
+        let beside = self.ipv6.map(|it| IpAddr::V6(it.gateway));
+        std::iter::once(self.gateway).chain(beside)
+    }
+
+    pub(super) fn has_ipv6(&self) -> bool {
+        self.gateways().any(|it| it.is_ipv6())
     }
 
     /// The size of packets on this network; the host's default when absent.
@@ -68,9 +93,27 @@ impl NetworkRecord {
 pub(super) struct ContainerRecord {
     pub(super) id: ContainerId,
     pub(super) interfaces: Vec<InterfaceRecord>,
-    /// The address to which the published ports lead.
-    pub(super) forward_to: Option<Ipv4Addr>,
+    /// The address to which the published ports lead: IPv4, if it has one.
+    pub(super) forward_to: Option<IpAddr>,
+    /// The same for IPv6, beside an IPv4 one.
+    #[serde(default)]
+    pub(super) forward_to_ipv6: Option<Ipv6Addr>,
     pub(super) ports: Vec<BoundPort>,
+}
+
+impl ContainerRecord {
+    /// Where a port on this address of the host leads.
+    pub(super) fn target(&self, host: IpAddr) -> Option<IpAddr> {
+        let targets = self.targets();
+        targets
+            .into_iter()
+            .find(|it| it.is_ipv4() == host.is_ipv4())
+    }
+
+    pub(super) fn targets(&self) -> Vec<IpAddr> {
+        let beside = self.forward_to_ipv6.map(IpAddr::V6);
+        self.forward_to.into_iter().chain(beside).collect()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,8 +122,32 @@ pub(super) struct InterfaceRecord {
     /// The host's end.
     pub(super) veth: String,
     pub(super) name: String,
-    pub(super) address: Ipv4Addr,
+    pub(super) address: IpAddr,
+    /// Beside an IPv4 address.
+    #[serde(default)]
+    pub(super) ipv6: Option<Ipv6Addr>,
+    /// Further ones.
+    #[serde(default)]
+    pub(super) link_local: Vec<IpAddr>,
     pub(super) mac: String,
+}
+
+impl InterfaceRecord {
+    /// All that it may speak for, with the one that the kernel makes from its hardware address.
+    pub(super) fn addresses(&self, mac: [u8; 6]) -> Vec<IpAddr> {
+        let mut addresses = self.places();
+        addresses.extend(&self.link_local);
+        if addresses.iter().any(IpAddr::is_ipv6) {
+            addresses.push(link_local(mac).into());
+        }
+        addresses
+    }
+
+    /// Its addresses on the network.
+    pub(super) fn places(&self) -> Vec<IpAddr> {
+        let beside = self.ipv6.map(IpAddr::V6);
+        std::iter::once(self.address).chain(beside).collect()
+    }
 }
 
 /// The directory of records.

@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use scheduler::assignment::SharedPort;
 use scheduler::model::container::{Protocol, PublishMode, PublishedPort};
 
-use super::ports::Held;
+use super::ports::{Held, host_addresses_towards};
 use super::{NetworkError, Networks, PortHolder, kernel};
 
 /// A port of the host.
@@ -23,7 +23,7 @@ type Key = (Option<IpAddr>, u16, Protocol);
 #[derive(Default)]
 pub(super) struct Shared {
     ports: Vec<SharedPort>,
-    held: BTreeMap<Key, Held>,
+    held: BTreeMap<Key, Vec<Held>>,
 }
 
 impl Shared {
@@ -45,6 +45,25 @@ impl Shared {
         self.ports
             .iter()
             .filter(|port| self.held.contains_key(&key(port)))
+    }
+
+    /// Aims what cannot be redirected at the containers that serve.
+    pub(super) fn lead(&mut self) {
+        for port in &self.ports {
+            for held in self.held.get_mut(&key(port)).into_iter().flatten() {
+                held.lead_to(&port.backends);
+            }
+        }
+    }
+
+    /// Whether the port is held on just these addresses.
+    fn holds(&self, port: &SharedPort, addresses: &[IpAddr]) -> bool {
+        let held = self.held.get(&key(port));
+        held.is_some_and(|held| {
+            held.iter()
+                .map(|it| it.port.host_ip)
+                .eq(addresses.iter().copied())
+        })
     }
 
     pub(super) fn has(&self, port: &PublishedPort) -> bool {
@@ -86,12 +105,15 @@ impl Networks {
         let is_wanted = |held: &Key| ports.iter().any(|port| key(port) == *held);
         self.known().shared.held.retain(|held, _| is_wanted(held));
         for port in ports {
-            if self.known().shared.held.contains_key(&key(port)) {
+            let addresses = self.answers_on(port);
+            if self.known().shared.holds(port, &addresses) {
                 continue;
             }
-            match self.hold(&as_published(port)) {
-                Ok(socket) => {
-                    self.known().shared.held.insert(key(port), socket);
+            // What is held already would be in the way.
+            self.known().shared.held.remove(&key(port));
+            match self.hold(&as_published(port), &addresses) {
+                Ok(sockets) => {
+                    self.known().shared.held.insert(key(port), sockets);
                 }
                 // A container that began while it was the only one: its own rule goes on.
                 Err(NetworkError::PortInUse {
@@ -106,10 +128,27 @@ impl Networks {
     }
 
     fn has_all(&self, ports: &[SharedPort]) -> bool {
+        let has = |port| {
+            let addresses = self.answers_on(port);
+            self.known().shared.holds(port, &addresses)
+        };
+        ports.iter().all(has)
+    }
+
+    /// The host's addresses for a port: those of the kinds that its network has.
+    fn answers_on(&self, port: &SharedPort) -> Vec<IpAddr> {
         let known = self.known();
-        ports
-            .iter()
-            .all(|port| known.shared.held.contains_key(&key(port)))
+        let network = known.networks.get(&port.network);
+        let mut targets: Vec<IpAddr> = match network {
+            Some(network) => network.gateways().collect(),
+            None => port.backends.clone(),
+        };
+        // A network that is not here yet, and nobody serves there: most have IPv4.
+        if targets.is_empty() {
+            targets.push(Ipv4Addr::UNSPECIFIED.into());
+        }
+        // Refused before it came to this, as far as the file told.
+        host_addresses_towards(&as_published(port), &targets).unwrap_or_default()
     }
 }
 
@@ -124,13 +163,5 @@ fn as_published(port: &SharedPort) -> PublishedPort {
         target: port.target,
         protocol: port.protocol,
         mode: PublishMode::Ingress,
-    }
-}
-
-/// The host's address to answer on; IPv6 is refused when the port is held.
-pub(super) fn host_address(port: &SharedPort) -> Ipv4Addr {
-    match port.host_ip {
-        Some(IpAddr::V4(address)) => address,
-        Some(IpAddr::V6(_)) | None => Ipv4Addr::UNSPECIFIED,
     }
 }

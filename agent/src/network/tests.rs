@@ -13,12 +13,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
-use scheduler::assignment::VirtualAddress;
+use scheduler::assignment::{AssignedIpv6, VirtualAddress};
 use scheduler::model::container::PublishMode;
 
 use super::*;
 
+mod ipv6;
 mod spread;
+mod tunnel;
 
 /// Nothing here takes longer, on a loaded machine either.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,7 +56,10 @@ fn ip(arguments: &str) {
 
 /// Whether bridged packets go through the packet filter too, as Docker and Kubernetes have it.
 fn bridge_netfilter(value: &str) {
-    let _ = std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", value);
+    for family in ["iptables", "ip6tables"] {
+        let path = format!("/proc/sys/net/bridge/bridge-nf-call-{family}");
+        let _ = std::fs::write(path, value);
+    }
 }
 
 /// A process in a namespace of its own.
@@ -136,8 +141,9 @@ struct Server(
 
 impl Server {
     fn start(name: &'static str, port: u16) -> io::Result<Self> {
-        let tcp = TcpListener::bind(("0.0.0.0", port))?;
-        let udp = UdpSocket::bind(("0.0.0.0", port))?;
+        // Of both kinds, where the namespace has IPv6.
+        let tcp = TcpListener::bind(("::", port))?;
+        let udp = UdpSocket::bind(("::", port))?;
         tcp.set_nonblocking(true)?;
         udp.set_nonblocking(true)?;
         let stop = std::sync::Arc::new(AtomicBool::new(false));
@@ -146,9 +152,10 @@ impl Server {
             let mut buffer = [0; 100];
             while !stopped.load(Ordering::Relaxed) {
                 if let Ok((mut stream, peer)) = tcp.accept() {
-                    let _ = write!(stream, "{name} sees {}", peer.ip());
+                    let _ = write!(stream, "{name} sees {}", peer.ip().to_canonical());
                 } else if let Ok((_, peer)) = udp.recv_from(&mut buffer) {
-                    let _ = udp.send_to(name.as_bytes(), peer);
+                    let answer = format!("{name} sees {}", peer.ip().to_canonical());
+                    let _ = udp.send_to(answer.as_bytes(), peer);
                 } else {
                     std::thread::sleep(Duration::from_millis(1));
                 }
@@ -211,7 +218,8 @@ fn network(number: u8) -> AssignedNetwork {
         id: NetworkId::new(format!("{number:064x}")),
         name: format!("net{number}"),
         subnet: format!("10.99.{number}.0/24").parse().unwrap(),
-        gateway: Ipv4Addr::new(10, 99, number, 1),
+        gateway: [10, 99, number, 1].into(),
+        ipv6: None,
         internal: false,
         mtu: None,
         bridge_name: None,
@@ -223,14 +231,23 @@ fn network(number: u8) -> AssignedNetwork {
 }
 
 fn interface(network: &AssignedNetwork, last: u8) -> AssignedInterface {
-    let [a, b, c, _] = network.gateway.octets();
+    let IpAddr::V4(gateway) = network.gateway else {
+        panic!("{} is not IPv4", network.gateway);
+    };
+    let [a, b, c, _] = gateway.octets();
     AssignedInterface {
         network: network.id.clone(),
         name: "eth0".to_owned(),
-        address: Ipv4Addr::new(a, b, c, last),
+        address: [a, b, c, last].into(),
         prefix_len: 24,
         mac: format!("02:42:{a:02x}:{b:02x}:{c:02x}:{last:02x}"),
         default_gateway: (!network.internal).then_some(network.gateway),
+        ipv6: network.ipv6.map(|it| AssignedIpv6 {
+            address: (it.gateway.to_bits() - 1 + u128::from(last)).into(),
+            prefix_len: it.subnet.prefix_len(),
+            default_gateway: (!network.internal).then_some(it.gateway),
+        }),
+        link_local: Vec::new(),
     }
 }
 
@@ -839,10 +856,10 @@ fn a_virtual_address_stands_for_its_backends() {
         let (_a, _b) = (a.serve("a", 80).await, b.serve("b", 80).await);
         let service = |backends: &[u8]| VirtualAddress {
             service: "web".to_owned(),
-            address: Ipv4Addr::new(10, 99, 1, 200),
+            address: [10, 99, 1, 200].into(),
             backends: backends
                 .iter()
-                .map(|last| Ipv4Addr::new(10, 99, 1, *last))
+                .map(|last| [10, 99, 1, *last].into())
                 .collect(),
         };
         net.virtual_addresses = vec![service(&[2, 3])];
@@ -895,12 +912,12 @@ fn datagrams_follow_a_service_to_its_new_container() {
         };
         let old = connected(&networks, &net, 2, std::slice::from_ref(&udp)).await;
         let server = old.serve("old", 80).await;
-        assert_eq!(ask().await.as_deref(), Ok("old"));
+        assert_eq!(ask().await.as_deref(), Ok("old sees 10.99.1.1"));
         drop(server);
         networks.disconnect(&old.id).await.unwrap();
         let new = connected(&networks, &net, 3, &[udp]).await;
         let _server = new.serve("new", 80).await;
-        assert_eq!(ask().await.as_deref(), Ok("new"));
+        assert_eq!(ask().await.as_deref(), Ok("new sees 10.99.1.1"));
     });
 }
 
@@ -980,7 +997,7 @@ fn what_cannot_be_is_refused_before_anything_is_made() {
             Err(NetworkError::InvalidName { .. })
         ));
         let mut astray = network(4);
-        astray.gateway = Ipv4Addr::new(10, 1, 1, 1);
+        astray.gateway = [10, 1, 1, 1].into();
         assert!(matches!(
             networks.ensure(&astray).await,
             Err(NetworkError::GatewayOutside { .. })

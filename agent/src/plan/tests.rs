@@ -103,6 +103,8 @@ fn draw_assignment(drawing: &str) -> Assignment {
         prefix_len: 24,
         mac: "02:42:0a:00:00:02".into(),
         default_gateway: None,
+        ipv6: None,
+        link_local: Vec::new(),
     };
     for task in &mut assignment.tasks {
         Arc::make_mut(task).interfaces.push(interface.clone());
@@ -141,6 +143,7 @@ fn network(name: &str) -> AssignedNetwork {
         name: name.into(),
         subnet: "10.0.0.0/24".parse().unwrap(),
         gateway: [10, 0, 0, 1].into(),
+        ipv6: None,
         internal: false,
         mtu: None,
         bridge_name: None,

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use self::names::Meanings;
-use super::{AssignedInterface, AssignedNetwork, AssignedTask, Assignment};
+use super::{AssignedInterface, AssignedIpv6, AssignedNetwork, AssignedTask, Assignment};
 use crate::model::cluster::Secret;
 use crate::model::container::{ContainerSpec, FileGrant, NamespaceMode, NetworkMode, Sibling};
 use crate::model::id::{ContainerId, NetworkId, NodeId};
@@ -244,13 +244,23 @@ fn interfaces(
     let mut interfaces = Vec::with_capacity(found.len());
     for (place, network, wish) in found {
         let name = wish.interface_name.clone();
+        let leads_out = gateway.as_ref() == Some(&place.network);
         interfaces.push(AssignedInterface {
             network: place.network.clone(),
             name: name.unwrap_or_else(|| format!("eth{}", interfaces.len())),
             address: place.address,
             prefix_len: network.subnet.prefix_len(),
             mac: place.mac.clone(),
-            default_gateway: (gateway.as_ref() == Some(&place.network)).then_some(network.gateway),
+            default_gateway: leads_out.then_some(network.gateway),
+            ipv6: place
+                .ipv6
+                .zip(network.ipv6)
+                .map(|(address, of)| AssignedIpv6 {
+                    address,
+                    prefix_len: of.subnet.prefix_len(),
+                    default_gateway: leads_out.then_some(of.gateway),
+                }),
+            link_local: wish.link_local_ips.clone(),
         });
     }
     interfaces
@@ -330,6 +340,7 @@ fn networks(
             name: network.spec.name.clone(),
             subnet: network.subnet,
             gateway: network.gateway,
+            ipv6: network.ipv6,
             internal: network.spec.internal,
             mtu: option("com.docker.network.driver.mtu").and_then(|mtu| mtu.parse().ok()),
             bridge_name: option("com.docker.network.bridge.name").map(str::to_owned),

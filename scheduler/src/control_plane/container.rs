@@ -4,6 +4,7 @@
 //! slot whose container was stopped or removed by hand stays so until a person asks for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::command::{Reply, RunningContainers, Volumes};
@@ -12,6 +13,7 @@ use super::refusal::Refusal;
 use super::{resource, services};
 use crate::model::container::NetworkMode;
 use crate::model::id::{ContainerId, NodeId};
+use crate::model::network::Network;
 use crate::model::rollout::Rollout;
 use crate::model::service::{AnonymousVolumes, Service, ServiceMode, ServiceSpec};
 use crate::model::task::{DesiredState, StopOrder, Task, WaitsFor};
@@ -62,6 +64,7 @@ pub(super) fn create(
         rollout: Rollout::default(),
         anonymous_volumes: AnonymousVolumes::TakeOver,
         virtual_addresses: BTreeMap::new(),
+        virtual_addresses_ipv6: BTreeMap::new(),
         created_at: draft.now,
         updated_at: draft.now,
     };
@@ -118,29 +121,34 @@ fn resolve_networks(state: &State, spec: &mut ServiceSpec) -> Result<(), Refusal
     for wish in wishes {
         let network = resource::find_network(state, &wish.network)?;
         wish.network.clone_from(&network.spec.name);
-        let Some(address) = wish.ipv4_address else {
-            continue;
-        };
-        if !network.subnet.contains(&address) {
-            return Err(Refusal::AddressOutside {
-                address,
-                network: network.spec.name.clone(),
-                subnet: network.subnet,
-            });
-        }
-        let taken = state.tasks.values().find(|task| {
-            let mut places = task.attachments.iter();
-            places.any(|place| place.network == network.id && place.address == address)
-        });
-        if let Some(task) = taken {
-            return Err(Refusal::AddressTaken {
-                address,
-                network: network.spec.name.clone(),
-                holder: format!("container `{}`", task.name),
-            });
+        for address in wish.fixed_addresses() {
+            check_address(state, network, address)?;
         }
     }
     Ok(())
+}
+
+/// A fixed address must be one of the network's, and nobody's.
+fn check_address(state: &State, network: &Network, address: IpAddr) -> Result<(), Refusal> {
+    if !network.subnets().any(|subnet| subnet.contains(&address)) {
+        return Err(Refusal::AddressOutside {
+            address,
+            network: network.spec.name.clone(),
+            subnet: network.subnet_like(address),
+        });
+    }
+    let taken = state.tasks.values().find(|task| {
+        let mut places = task.attachments.iter();
+        places.any(|place| place.network == network.id && place.addresses().any(|it| it == address))
+    });
+    match taken {
+        Some(task) => Err(Refusal::AddressTaken {
+            address,
+            network: network.spec.name.clone(),
+            holder: format!("container `{}`", task.name),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// A named volume that does not exist is made, as Docker does.

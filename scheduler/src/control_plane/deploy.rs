@@ -12,6 +12,7 @@ use super::refusal::Refusal;
 use super::{resource, services};
 use crate::dependency::DependencyGraph;
 use crate::model::container::{ContainerSpec, NetworkMode};
+use crate::model::id::NetworkId;
 use crate::model::image::ImagePin;
 use crate::model::rollout::Rollout;
 use crate::model::service::{AnonymousVolumes, Service, ServiceMode, ServiceSpec};
@@ -256,12 +257,15 @@ fn pin_beside(
 fn forget_networks(state: &State, service: &mut Service) {
     let NetworkMode::Attached(wishes) = &service.spec.container.network else {
         service.virtual_addresses.clear();
+        service.virtual_addresses_ipv6.clear();
         return;
     };
-    service.virtual_addresses.retain(|id, _| {
+    let stays = |id: &NetworkId| {
         let network = state.networks.get(id);
         network.is_some_and(|network| wishes.iter().any(|it| it.network == network.spec.name))
-    });
+    };
+    service.virtual_addresses.retain(|id, _| stays(id));
+    service.virtual_addresses_ipv6.retain(|id, _| stays(id));
 }
 
 fn new_service(draft: &mut Draft<'_>, stack: &str, spec: &ServiceSpec, options: &DeployOptions) {
@@ -278,6 +282,7 @@ fn new_service(draft: &mut Draft<'_>, stack: &str, spec: &ServiceSpec, options: 
         rollout: Rollout::default(),
         anonymous_volumes: AnonymousVolumes::TakeOver,
         virtual_addresses: BTreeMap::new(),
+        virtual_addresses_ipv6: BTreeMap::new(),
         created_at: draft.now,
         updated_at: draft.now,
     };

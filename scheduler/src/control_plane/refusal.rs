@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -112,21 +112,21 @@ pub enum Refusal {
     #[error("subnet {subnet} of network `{network}` overlaps {other_subnet} of {other}")]
     SubnetTaken {
         network: String,
-        subnet: Ipv4Net,
+        subnet: IpNet,
         other: String,
-        other_subnet: Ipv4Net,
+        other_subnet: IpNet,
     },
     #[error("no free subnet is left for network `{network}`")]
     NoSubnetLeft { network: String },
     #[error("address {address} is not in subnet {subnet} of network `{network}`")]
     AddressOutside {
-        address: std::net::Ipv4Addr,
+        address: std::net::IpAddr,
         network: String,
-        subnet: Ipv4Net,
+        subnet: IpNet,
     },
     #[error("address {address} of network `{network}` is already used by {holder}")]
     AddressTaken {
-        address: std::net::Ipv4Addr,
+        address: std::net::IpAddr,
         network: String,
         holder: String,
     },

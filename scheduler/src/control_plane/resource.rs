@@ -1,12 +1,15 @@
 //! Networks, volumes, secrets, configs and nodes: made and removed by name.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use super::command::Reply;
 use super::refusal::Refusal;
 use crate::model::container::NetworkMode;
-use crate::model::network::{Network, NetworkSpec};
+use crate::model::network::{Ipv6Subnet, Network, NetworkSpec};
 use crate::model::service::Service;
 use crate::model::stack::{ContentSpec, StoredContent};
 use crate::model::task::DesiredState;
@@ -146,6 +149,11 @@ fn difference(network: &Network, spec: &NetworkSpec) -> Option<&'static str> {
         (old.subnet != spec.subnet, "its subnet"),
         (old.gateway != spec.gateway, "its gateway"),
         (old.ip_range != spec.ip_range, "its range of addresses"),
+        (
+            old.enable_ipv6 != spec.enable_ipv6 || old.ipv6_only != spec.ipv6_only,
+            "its kinds of addresses",
+        ),
+        (old.ipv6 != spec.ipv6, "its IPv6 subnet"),
     ];
     differences
         .iter()
@@ -158,42 +166,83 @@ fn add_network(
     stack: Option<String>,
     spec: NetworkSpec,
 ) -> Result<Arc<Network>, Refusal> {
+    let id = draft.network_id();
     let state = draft.state();
-    let Some(subnet) = spec.subnet.or_else(|| subnet::choose(state)) else {
-        return Err(Refusal::NoSubnetLeft { network: spec.name });
+    let no_subnet = || Refusal::NoSubnetLeft {
+        network: spec.name.clone(),
     };
-    let subnet = subnet.trunc();
-    let overlaps = |other: &&Arc<Network>| subnet::overlap(&other.subnet, &subnet);
-    if let Some(other) = state.networks.values().find(overlaps) {
-        return Err(Refusal::SubnetTaken {
-            network: spec.name,
-            subnet,
-            other: format!("network `{}`", other.spec.name),
-            other_subnet: other.subnet,
-        });
+    let mut ipv6 = None;
+    if spec.enable_ipv6 {
+        let chosen = || subnet::choose_ipv6(state, &id);
+        let subnet = spec.ipv6.subnet.or_else(chosen).ok_or_else(no_subnet)?;
+        ipv6 = Some(place(
+            state,
+            &spec,
+            subnet.into(),
+            spec.ipv6.gateway.map(IpAddr::V6),
+        )?);
     }
-    let first = subnet.hosts().next().unwrap_or(subnet.network());
-    let gateway = spec.gateway.unwrap_or(first);
-    if !subnet.contains(&gateway) {
-        return Err(Refusal::AddressOutside {
-            address: gateway,
-            network: spec.name,
-            subnet,
-        });
-    }
+    let main = match ipv6.take_if(|_| spec.ipv6_only) {
+        Some(only) => only,
+        None => {
+            let subnet = spec
+                .subnet
+                .or_else(|| subnet::choose(state))
+                .ok_or_else(no_subnet)?;
+            place(state, &spec, subnet.into(), spec.gateway.map(IpAddr::V4))?
+        }
+    };
+    let ipv6 = ipv6.and_then(|(subnet, gateway)| match (subnet, gateway) {
+        (IpNet::V6(subnet), IpAddr::V6(gateway)) => Some(Ipv6Subnet { subnet, gateway }),
+        _ => None,
+    });
+    let (subnet, gateway) = main;
     let network = Arc::new(Network {
-        id: draft.network_id(),
+        id,
         spec,
         stack,
         subnet,
         gateway,
+        ipv6,
         vni: 0,
         node_addresses: BTreeMap::new(),
+        node_addresses_ipv6: BTreeMap::new(),
         removing: false,
         created_at: draft.now,
     });
     draft.push(Change::SetNetwork(network.clone()));
     Ok(network)
+}
+
+/// A subnet that no other network has a part of, and the gateway in it: the first address, if none
+/// was chosen.
+fn place(
+    state: &State,
+    spec: &NetworkSpec,
+    subnet: IpNet,
+    gateway: Option<IpAddr>,
+) -> Result<(IpNet, IpAddr), Refusal> {
+    let subnet = subnet.trunc();
+    for other in state.networks.values() {
+        let overlapping = |it: &IpNet| subnet::overlap(it, &subnet);
+        if let Some(other_subnet) = other.subnets().find(overlapping) {
+            return Err(Refusal::SubnetTaken {
+                network: spec.name.clone(),
+                subnet,
+                other: format!("network `{}`", other.spec.name),
+                other_subnet,
+            });
+        }
+    }
+    let gateway = gateway.unwrap_or_else(|| subnet::first(subnet));
+    if !subnet.contains(&gateway) {
+        return Err(Refusal::AddressOutside {
+            address: gateway,
+            network: spec.name.clone(),
+            subnet,
+        });
+    }
+    Ok((subnet, gateway))
 }
 
 /// By name, identifier, or the beginning of an identifier that is the only one of its kind.

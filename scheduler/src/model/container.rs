@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -171,6 +171,9 @@ pub struct NetworkAttachment {
     /// Names under which the container is found there, besides its service's and its own.
     pub aliases: Vec<String>,
     pub ipv4_address: Option<Ipv4Addr>,
+    pub ipv6_address: Option<Ipv6Addr>,
+    /// Further addresses of the interface, known to nobody else.
+    pub link_local_ips: Vec<IpAddr>,
     pub mac_address: Option<String>,
     /// Networks are connected in falling order of priority.
     pub priority: i32,
@@ -178,6 +181,14 @@ pub struct NetworkAttachment {
     pub gateway_priority: i32,
     /// The interface's name in the container; `eth0`, `eth1`, … when absent.
     pub interface_name: Option<String>,
+}
+
+impl NetworkAttachment {
+    /// The addresses that were asked for.
+    pub fn fixed_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let four = self.ipv4_address.map(IpAddr::V4);
+        four.into_iter().chain(self.ipv6_address.map(IpAddr::V6))
+    }
 }
 
 /// A port of the container that the host answers on.

@@ -31,6 +31,9 @@ pub struct NodeDescription {
     pub host_routes: Vec<Ipv4Net>,
     /// Digest of the authority that signed its certificate; empty on a host that stands alone.
     pub authority: String,
+    /// Containers on it see the addresses of clients who come through other nodes: its kernel can
+    /// send the answers back the way that the packets came.
+    pub keeps_clients: bool,
 }
 
 impl NodeDescription {

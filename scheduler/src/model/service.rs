@@ -1,7 +1,7 @@
 //! A service: how many containers of one kind are wanted, in what order, and how they are replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -213,9 +213,23 @@ pub struct Service {
     /// Whether containers of the current version take over their predecessors' anonymous volumes.
     pub anonymous_volumes: AnonymousVolumes,
     /// The address that stands for all its containers, on each network, once it has had several.
-    pub virtual_addresses: BTreeMap<NetworkId, Ipv4Addr>,
+    pub virtual_addresses: BTreeMap<NetworkId, IpAddr>,
+    /// Beside those, where there is an IPv6 subnet beside the IPv4 one.
+    #[serde(default)]
+    pub virtual_addresses_ipv6: BTreeMap<NetworkId, Ipv6Addr>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+impl Service {
+    /// Every address that stands for its containers, with the network.
+    pub fn all_virtual_addresses(&self) -> impl Iterator<Item = (&NetworkId, IpAddr)> {
+        let main = self.virtual_addresses.iter();
+        let beside = self.virtual_addresses_ipv6.iter();
+        let beside = beside.map(|(network, address)| (network, IpAddr::V6(*address)));
+        main.map(|(network, address)| (network, *address))
+            .chain(beside)
+    }
 }
 
 /// What a new container does with the anonymous volumes of the one it replaces.

@@ -3,13 +3,18 @@
 //! Addresses go round: the next one after the last, so that an address that has become free is not
 //! given to a stranger while somebody may still have it in a cache. A container keeps its address
 //! for as long as it exists.
+//!
+//! On a network of both kinds the IPv6 address has the IPv4 one's place in its subnet, if nobody has
+//! that: `172.18.0.5` goes with `fd…::5`, and goes round with it.
 
 mod overlay;
 pub mod subnet;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use crate::model::container::{NetworkAttachment, NetworkMode};
 use crate::model::id::{NetworkId, ServiceId};
@@ -56,13 +61,11 @@ fn attach(
     }
     let mut attachments = Vec::new();
     for (wish, network) in wishes.iter().zip(&networks) {
-        let address = match wish.ipv4_address {
-            Some(address) => pool.take_fixed(draft.state(), network, address, &task)?,
-            None => pool.take_next(draft.state(), network)?,
-        };
+        let (address, ipv6) = pool.take_wished(draft.state(), network, wish, &task)?;
         attachments.push(Attachment {
             network: network.id.clone(),
             address,
+            ipv6,
             mac: wish.mac_address.clone().unwrap_or_else(|| mac_of(address)),
         });
     }
@@ -128,10 +131,11 @@ fn virtual_addresses(
     }
     let mut service = (*current).clone();
     for network in missing {
-        let address = pool.take_next(draft.state(), network)?;
-        service
-            .virtual_addresses
-            .insert(network.id.clone(), address);
+        let (address, ipv6) = pool.take_next(draft.state(), network)?;
+        let id = || network.id.clone();
+        service.virtual_addresses.insert(id(), address);
+        let beside = ipv6.map(|ipv6| (id(), ipv6));
+        service.virtual_addresses_ipv6.extend(beside);
     }
     draft.push(Change::SetService(Arc::new(service)));
     Ok(())
@@ -141,14 +145,14 @@ fn virtual_addresses(
 #[derive(Default)]
 struct Pool {
     used: Option<Used>,
-    cursors: BTreeMap<NetworkId, Ipv4Addr>,
+    cursors: BTreeMap<NetworkId, IpAddr>,
 }
 
 struct Used {
     /// Everything that is given out, by holder: a slot, or a service for its virtual address.
-    given: BTreeMap<(NetworkId, Ipv4Addr), Holder>,
+    given: BTreeMap<(NetworkId, IpAddr), Holder>,
     /// Addresses that specs ask for, by network name: never given out by chance.
-    reserved: BTreeSet<(String, Ipv4Addr)>,
+    reserved: BTreeSet<(String, IpAddr)>,
 }
 
 type Holder = (ServiceId, u32);
@@ -161,8 +165,44 @@ impl Pool {
         self.used.get_or_insert_with(|| Used::read(state))
     }
 
-    fn moved(self) -> BTreeMap<NetworkId, Ipv4Addr> {
+    fn moved(self) -> BTreeMap<NetworkId, IpAddr> {
         self.cursors
+    }
+
+    /// An address of each family that the network has: those that were asked for, as far as there are.
+    fn take_wished(
+        &mut self,
+        state: &State,
+        network: &Network,
+        wish: &NetworkAttachment,
+        task: &Task,
+    ) -> Result<(IpAddr, Option<Ipv6Addr>), String> {
+        // Those first: a wish that cannot be met takes nothing from others.
+        for address in wish.fixed_addresses() {
+            self.take_fixed(state, network, address, task)?;
+        }
+        let main = match network.subnet {
+            IpNet::V4(_) => wish.ipv4_address.map(IpAddr::V4),
+            IpNet::V6(_) => wish.ipv6_address.map(IpAddr::V6),
+        };
+        let main = match main {
+            Some(address) => address,
+            None => self.take_after_cursor(state, network)?,
+        };
+        let beside = match wish.ipv6_address.filter(|_| main.is_ipv4()) {
+            Some(address) => Some(address),
+            None => self.take_beside(state, network, main)?,
+        };
+        Ok((main, beside))
+    }
+
+    fn take_next(
+        &mut self,
+        state: &State,
+        network: &Network,
+    ) -> Result<(IpAddr, Option<Ipv6Addr>), String> {
+        let main = self.take_after_cursor(state, network)?;
+        Ok((main, self.take_beside(state, network, main)?))
     }
 
     /// The containers of one slot follow one another on the same fixed address.
@@ -170,15 +210,13 @@ impl Pool {
         &mut self,
         state: &State,
         network: &Network,
-        address: Ipv4Addr,
+        address: IpAddr,
         task: &Task,
-    ) -> Result<Ipv4Addr, String> {
+    ) -> Result<(), String> {
         let name = &network.spec.name;
-        if !network.subnet.contains(&address) {
-            return Err(format!(
-                "address {address} is not in {} ({name})",
-                network.subnet
-            ));
+        if !network.subnets().any(|subnet| subnet.contains(&address)) {
+            let subnet = network.subnet_like(address);
+            return Err(format!("address {address} is not in {subnet} ({name})"));
         }
         let me = (task.service.clone(), task.slot);
         let used = self.used(state);
@@ -187,7 +225,7 @@ impl Pool {
             .entry((network.id.clone(), address))
             .or_insert_with(|| me.clone());
         if *holder == me {
-            return Ok(address);
+            return Ok(());
         }
         let holder = state
             .service(&holder.0)
@@ -197,25 +235,62 @@ impl Pool {
         ))
     }
 
-    fn take_next(&mut self, state: &State, network: &Network) -> Result<Ipv4Addr, String> {
+    /// The next free address of the network's only subnet, or its IPv4 one.
+    fn take_after_cursor(&mut self, state: &State, network: &Network) -> Result<IpAddr, String> {
         let cursor = self
             .cursors
             .get(&network.id)
             .or_else(|| state.address_cursors.get(&network.id))
             .copied();
+        let range = match network.subnet {
+            IpNet::V4(_) => network.spec.ip_range.map(IpNet::V4),
+            IpNet::V6(_) => network.spec.ipv6.ip_range.map(IpNet::V6),
+        };
+        let start = cursor.map(|it| bits(it).wrapping_add(1));
+        let address = self.take_from(state, network, network.subnet, range, start)?;
+        self.cursors.insert(network.id.clone(), address);
+        Ok(address)
+    }
+
+    /// The IPv6 address beside an IPv4 one.
+    fn take_beside(
+        &mut self,
+        state: &State,
+        network: &Network,
+        main: IpAddr,
+    ) -> Result<Option<Ipv6Addr>, String> {
+        let Some(beside) = network.ipv6 else {
+            return Ok(None);
+        };
+        let place = bits(main) - bits(network.subnet.network());
+        let range = network.spec.ipv6.ip_range;
+        let base = range.unwrap_or(beside.subnet).network().to_bits();
+        let (subnet, range) = (IpNet::V6(beside.subnet), range.map(IpNet::V6));
+        let start = Some(base.wrapping_add(place));
+        match self.take_from(state, network, subnet, range, start)? {
+            IpAddr::V6(address) => Ok(Some(address)),
+            IpAddr::V4(_) => Ok(None),
+        }
+    }
+
+    fn take_from(
+        &mut self,
+        state: &State,
+        network: &Network,
+        subnet: IpNet,
+        range: Option<IpNet>,
+        start: Option<u128>,
+    ) -> Result<IpAddr, String> {
         let used = self.used(state);
-        let free = |address: &Ipv4Addr| used.is_free(network, *address);
-        let Some(address) = around(network, cursor).find(free) else {
+        let free = |address: &IpAddr| used.is_free(network, *address);
+        let range = range.unwrap_or(subnet);
+        let Some(address) = around(subnet, range, start).find(free) else {
             let name = &network.spec.name;
-            return Err(format!(
-                "no address is left in {} of network {name}",
-                network.subnet
-            ));
+            return Err(format!("no address is left in {subnet} of network {name}"));
         };
         let virtual_holder = (ServiceId::new(""), VIRTUAL);
         used.given
             .insert((network.id.clone(), address), virtual_holder);
-        self.cursors.insert(network.id.clone(), address);
         Ok(address)
     }
 }
@@ -225,31 +300,37 @@ impl Used {
         let mut given = BTreeMap::new();
         for task in state.tasks.values() {
             for attachment in &task.attachments {
-                let key = (attachment.network.clone(), attachment.address);
-                given.insert(key, (task.service.clone(), task.slot));
+                for address in attachment.addresses() {
+                    let key = (attachment.network.clone(), address);
+                    given.insert(key, (task.service.clone(), task.slot));
+                }
             }
         }
         for network in state.networks.values() {
-            for address in network.node_addresses.values() {
+            let beside = network.node_addresses_ipv6.values();
+            let beside = beside.map(|address| IpAddr::V6(*address));
+            for address in network.node_addresses.values().copied().chain(beside) {
                 let holder = (ServiceId::new(""), VIRTUAL);
-                given.insert((network.id.clone(), *address), holder);
+                given.insert((network.id.clone(), address), holder);
             }
         }
         let mut reserved = BTreeSet::new();
         for service in state.services.values() {
-            for (network, address) in &service.virtual_addresses {
-                let key = (network.clone(), *address);
+            for (network, address) in service.all_virtual_addresses() {
+                let key = (network.clone(), address);
                 given.insert(key, (service.id.clone(), VIRTUAL));
             }
             for wish in wishes(service) {
-                reserved.extend(wish.ipv4_address.map(|it| (wish.network.clone(), it)));
+                let fixed = wish.fixed_addresses();
+                reserved.extend(fixed.map(|it| (wish.network.clone(), it)));
             }
         }
         Self { given, reserved }
     }
 
-    fn is_free(&self, network: &Network, address: Ipv4Addr) -> bool {
+    fn is_free(&self, network: &Network, address: IpAddr) -> bool {
         address != network.gateway
+            && network.ipv6.is_none_or(|it| address != it.gateway)
             && !network.spec.aux_addresses.values().any(|it| *it == address)
             && !self.given.contains_key(&(network.id.clone(), address))
             && !self
@@ -258,22 +339,28 @@ impl Used {
     }
 }
 
-/// Every host address of the network's range once, beginning after `cursor`.
-fn around(network: &Network, cursor: Option<Ipv4Addr>) -> impl Iterator<Item = Ipv4Addr> {
-    let range = network.spec.ip_range.unwrap_or(network.subnet);
-    let first = u32::from(range.network());
-    let last = u32::from(range.broadcast());
-    let start = cursor.map_or(first, |cursor| u32::from(cursor).wrapping_add(1));
-    let start = if (first..=last).contains(&start) {
-        start
-    } else {
-        first
+/// Every host address of the range once, beginning at `start` where that is in it.
+fn around(subnet: IpNet, range: IpNet, start: Option<u128>) -> impl Iterator<Item = IpAddr> {
+    let (first, last) = (bits(range.network()), bits(range.broadcast()));
+    let start = start.filter(|it| (first..=last).contains(it));
+    let start = start.unwrap_or(first);
+    let address = move |bits: u128| match subnet {
+        // Within the subnet's 32 bits.
+        IpNet::V4(_) => IpAddr::V4((bits as u32).into()),
+        IpNet::V6(_) => IpAddr::V6(bits.into()),
     };
-    let (lowest, highest) = (network.subnet.network(), network.subnet.broadcast());
+    let (lowest, highest) = (subnet.network(), subnet.broadcast());
     (start..=last)
         .chain(first..start)
-        .map(Ipv4Addr::from)
+        .map(address)
         .filter(move |address| *address != lowest && *address != highest)
+}
+
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
 }
 
 #[cfg(test)]

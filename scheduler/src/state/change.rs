@@ -3,7 +3,7 @@
 //! A change carries the whole row it sets, so that applying it needs no decision, no clock and no
 //! chance: the same log gives the same state everywhere.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ pub enum Change {
     SetNetwork(Arc<Network>),
     RemoveNetwork(NetworkId),
     /// Automatic addresses of the network go on after this one.
-    SetAddressCursor(NetworkId, Ipv4Addr),
+    SetAddressCursor(NetworkId, IpAddr),
     SetVolume(Arc<Volume>),
     RemoveVolume(String),
     SetSecret(Arc<StoredContent>),

@@ -13,11 +13,12 @@ networks:
     driver_opts: {com.docker.network.driver.mtu: '1400'}
     labels: {a: b}
     attachable: true
-    enable_ipv4: true
     ipam:
       driver: default
       config: [{subnet: 10.71.0.0/24, gateway: 10.71.0.200, ip_range: 10.71.0.128/26, aux_addresses: {router: 10.71.0.129}}]
   back: {internal: true}
+  six: {enable_ipv4: false, enable_ipv6: true, ipam: {config: [{subnet: 'fd00:71:6::/64'}]}}
+  both: {enable_ipv6: true, ipam: {config: [{subnet: 10.73.0.0/24}, {subnet: 'fd00:71::/64', gateway: 'fd00:71::c8'}]}}
   kept: {external: true}
 ";
 
@@ -70,6 +71,34 @@ pub(super) const CASES: &[Case] = &[
         yaml: "networks: [front]",
         look: OnHost("docker -H $SOCKET network inspect -f '{{.Labels.a}} {{.Attachable}}' chosen"),
         expected: "b true",
+    },
+    Case {
+        proves: &["networks.*.enable_ipv6", "networks.*.ipv6_address"],
+        yaml: "networks: {both: {ipv6_address: 'fd00:71::9'}}",
+        look: Inside(
+            "ip -o addr show eth0 scope global | awk '{print $3}' | sort; ip -6 -o addr show eth0 scope global | awk '{print $4}'; ip -6 route | awk '/default/ {print $3}'",
+        ),
+        expected: "inet\ninet6\nfd00:71::9/64\nfd00:71::c8",
+    },
+    Case {
+        proves: &["networks.*.enable_ipv6"],
+        yaml: "networks: {both: {ipv6_address: 'fd00:71::a'}}",
+        look: Inspect("/NetworkSettings/Networks/attr_both/GlobalIPv6Address"),
+        expected: "fd00:71::a",
+    },
+    Case {
+        proves: &["networks.*.enable_ipv4"],
+        yaml: "networks: [six]",
+        look: Inside(
+            "ip -4 -o addr show eth0 | wc -l; ip -6 -o addr show eth0 scope global | wc -l",
+        ),
+        expected: "0\n1",
+    },
+    Case {
+        proves: &["networks.*.link_local_ips"],
+        yaml: "networks: {both: {link_local_ips: [169.254.7.7, 'fe80::77']}}",
+        look: Inside("ip -o addr show eth0 | awk '{print $4}' | grep -E '^(169.254|fe80::77)'"),
+        expected: "169.254.7.7/16\nfe80::77/64",
     },
     Case {
         proves: &["networks.*.mac_address", "networks.*.interface_name"],

@@ -296,6 +296,8 @@ pub(crate) struct EndpointAddresses {
     pub ipv4_address: String,
     #[serde(rename = "IPv6Address")]
     pub ipv6_address: String,
+    #[serde(rename = "LinkLocalIPs")]
+    pub link_local_ips: Vec<String>,
 }
 
 /// `10m`, `1GiB`, `512`: sizes in Docker's RAM units.

@@ -436,6 +436,14 @@ fn attachment(
             .map_err(|_| bad(format!("invalid IPv4 address: {wanted}")))?;
         attachment.ipv4_address = Some(parsed);
     }
+    if let Some(wanted) = text(&endpoint.ipam_config.ipv6_address) {
+        let parsed = wanted
+            .parse()
+            .map_err(|_| bad(format!("invalid IPv6 address: {wanted}")))?;
+        attachment.ipv6_address = Some(parsed);
+    }
+    let link_local = endpoint.ipam_config.link_local_ips.iter();
+    attachment.link_local_ips = link_local.map(|it| address(it)).collect::<Result<_, _>>()?;
     attachment.aliases.clone_from(&endpoint.aliases);
     attachment.mac_address = text(&endpoint.mac_address);
     attachment.gateway_priority = endpoint.gw_priority;

@@ -88,7 +88,7 @@ pub(crate) fn summary(view: &View<'_>) -> Value {
     let ended = view.found.ended(view.state).map(AsRef::as_ref);
     let exposed: Vec<_> = config.exposed_ports.keys().cloned().collect();
     let ports = match view.phase.is_alive() {
-        true => ports::summary(&spec.ports, &exposed, &task.status),
+        true => ports::summary(&spec.ports, &exposed, task),
         false => Vec::new(),
     };
     json!({
@@ -533,7 +533,7 @@ fn network_settings(view: &View<'_>, spec: &ContainerSpec) -> Value {
         "HairpinMode": false,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
-        "Ports": if alive { ports::bindings(&spec.ports, &exposed, &view.found.task.status) } else { json!({}) },
+        "Ports": if alive { ports::bindings(&spec.ports, &exposed, &view.found.task) } else { json!({}) },
         "SandboxKey": match view.found.task.status.pid {
             Some(pid) if alive => format!("/proc/{pid}/ns/net"),
             _ => String::new(),
@@ -542,11 +542,11 @@ fn network_settings(view: &View<'_>, spec: &ContainerSpec) -> Value {
         "SecondaryIPv6Addresses": null,
         "EndpointID": text("EndpointID"),
         "Gateway": text("Gateway"),
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
+        "GlobalIPv6Address": text("GlobalIPv6Address"),
+        "GlobalIPv6PrefixLen": field("GlobalIPv6PrefixLen").unwrap_or_else(|| json!(0)),
         "IPAddress": text("IPAddress"),
         "IPPrefixLen": field("IPPrefixLen").unwrap_or_else(|| json!(0)),
-        "IPv6Gateway": "",
+        "IPv6Gateway": text("IPv6Gateway"),
         "MacAddress": text("MacAddress"),
         "Networks": networks,
     })
@@ -588,6 +588,9 @@ type Place<'a> = (
 
 fn endpoint(aliases: &[String], place: Option<Place<'_>>) -> Value {
     let text = |value: Option<String>| value.unwrap_or_default();
+    let four = place.filter(|(_, place)| place.address.is_ipv4());
+    let six =
+        place.and_then(|(network, place)| Some((network.ipv6_subnet()?, place.ipv6_address()?)));
     json!({
         "IPAMConfig": null,
         "Links": null,
@@ -595,12 +598,12 @@ fn endpoint(aliases: &[String], place: Option<Place<'_>>) -> Value {
         "DNSNames": aliases,
         "NetworkID": text(place.map(|(network, _)| network.id.to_string())),
         "EndpointID": text(place.map(|(network, place)| endpoint_id(network, place))),
-        "Gateway": text(place.map(|(network, _)| network.gateway.to_string())),
-        "IPAddress": text(place.map(|(_, place)| place.address.to_string())),
-        "IPPrefixLen": place.map_or(0, |(network, _)| network.subnet.prefix_len()),
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
+        "Gateway": text(four.map(|(network, _)| network.gateway.to_string())),
+        "IPAddress": text(four.map(|(_, place)| place.address.to_string())),
+        "IPPrefixLen": four.map_or(0, |(network, _)| network.subnet.prefix_len()),
+        "IPv6Gateway": text(six.map(|(of, _)| of.gateway.to_string())),
+        "GlobalIPv6Address": text(six.map(|(_, address)| address.to_string())),
+        "GlobalIPv6PrefixLen": six.map_or(0, |(of, _)| of.subnet.prefix_len()),
         "MacAddress": text(place.map(|(_, place)| place.mac.clone())),
         "DriverOpts": null,
     })

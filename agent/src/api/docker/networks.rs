@@ -1,10 +1,12 @@
 //! Networks: the cluster's, and the two that are no networks at all (`host`, `none`).
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use axum::http::StatusCode;
+use ipnet::IpNet;
 use scheduler::control_plane::{Command, Reply};
-use scheduler::model::network::{Network, NetworkDriver, NetworkSpec};
+use scheduler::model::network::{Attachment, Ipv6Pool, Network, NetworkDriver, NetworkSpec};
 use scheduler::state::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -81,21 +83,15 @@ fn describe(network: &Network) -> Value {
         NetworkDriver::Bridge => ("bridge", "local"),
         NetworkDriver::Overlay => ("overlay", "swarm"),
     };
-    let mut config = json!({
-        "Subnet": network.subnet.to_string(),
-        "Gateway": network.gateway.to_string(),
-    });
-    if let (Some(range), Some(fields)) = (spec.ip_range, config.as_object_mut()) {
-        fields.insert("IPRange".into(), json!(range.to_string()));
-    }
     json!({
         "Name": spec.name,
         "Id": network.id.as_str(),
         "Created": time::rfc3339(network.created_at),
         "Scope": scope,
         "Driver": driver,
+        "EnableIPv4": !spec.ipv6_only,
         "EnableIPv6": spec.enable_ipv6,
-        "IPAM": { "Driver": "default", "Options": {}, "Config": [config] },
+        "IPAM": { "Driver": "default", "Options": {}, "Config": ranges(network) },
         "Internal": spec.internal,
         "Attachable": spec.attachable,
         "Ingress": false,
@@ -107,6 +103,40 @@ fn describe(network: &Network) -> Value {
     })
 }
 
+/// Its subnets, IPv4 first.
+fn ranges(network: &Network) -> Vec<Value> {
+    let spec = &network.spec;
+    let row = |subnet: IpNet, gateway: IpAddr, range: Option<IpNet>| {
+        let mut row = json!({ "Subnet": subnet.to_string(), "Gateway": gateway.to_string() });
+        if let (Some(range), Some(fields)) = (range, row.as_object_mut()) {
+            fields.insert("IPRange".into(), json!(range.to_string()));
+        }
+        row
+    };
+    let six = network.ipv6_subnet();
+    let four = (network.subnet.addr().is_ipv4()).then(|| {
+        row(
+            network.subnet,
+            network.gateway,
+            spec.ip_range.map(IpNet::V4),
+        )
+    });
+    let six = six.map(|it| {
+        let range = spec.ipv6.ip_range.map(IpNet::V6);
+        row(it.subnet.into(), it.gateway.into(), range)
+    });
+    four.into_iter().chain(six).collect()
+}
+
+/// With the length of the subnet's prefix, as Docker shows it; empty where there is none.
+fn with_prefix(place: &Attachment, network: &Network) -> (String, String) {
+    let four = Some(place.address).filter(IpAddr::is_ipv4);
+    let four = four.map(|it| format!("{it}/{}", network.subnet.prefix_len()));
+    let six = place.ipv6_address().zip(network.ipv6_subnet());
+    let six = six.map(|(it, of)| format!("{it}/{}", of.subnet.prefix_len()));
+    (four.unwrap_or_default(), six.unwrap_or_default())
+}
+
 fn without((name, driver): (&str, &str)) -> Value {
     json!({
         "Name": name,
@@ -115,6 +145,7 @@ fn without((name, driver): (&str, &str)) -> Value {
         "Created": time::NEVER,
         "Scope": "local",
         "Driver": driver,
+        "EnableIPv4": true,
         "EnableIPv6": false,
         "IPAM": { "Driver": "default", "Options": null, "Config": [] },
         "Internal": false,
@@ -140,14 +171,15 @@ fn members(state: &State, network: &Network) -> Value {
             .iter()
             .filter(|place| place.network == network.id)
         {
+            let (four, six) = with_prefix(place, network);
             members.insert(
                 task.container.to_string(),
                 json!({
                     "Name": task.name,
                     "EndpointID": endpoint_id(network, place),
                     "MacAddress": place.mac,
-                    "IPv4Address": format!("{}/{}", place.address, network.subnet.prefix_len()),
-                    "IPv6Address": "",
+                    "IPv4Address": four,
+                    "IPv6Address": six,
                 }),
             );
         }
@@ -162,8 +194,10 @@ struct CreateBody {
     driver: String,
     internal: bool,
     attachable: bool,
+    #[serde(rename = "EnableIPv4")]
+    enable_ipv4: Option<bool>,
     #[serde(rename = "EnableIPv6")]
-    enable_ipv6: bool,
+    enable_ipv6: Option<bool>,
     #[serde(rename = "IPAM")]
     ipam: Ipam,
     options: BTreeMap<String, String>,
@@ -176,7 +210,7 @@ struct Ipam {
     config: Vec<IpamConfig>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct IpamConfig {
     subnet: String,
@@ -213,11 +247,10 @@ fn spec(body: CreateBody) -> Result<NetworkSpec, EngineError> {
     if body.name.is_empty() {
         return Err(bad("network name may not be empty"));
     }
-    if body.enable_ipv6 {
-        return Err(EngineError::NotImplemented(format!(
-            "network {}: IPv6 is not supported by wharfie yet",
-            body.name
-        )));
+    let ipv6_only = body.enable_ipv4 == Some(false);
+    let enable_ipv6 = body.enable_ipv6.unwrap_or_default();
+    if ipv6_only && !enable_ipv6 {
+        return Err(bad("IPv4 or IPv6 must be enabled"));
     }
     let driver = match body.driver.as_str() {
         "" | "default" | "bridge" => NetworkDriver::Bridge,
@@ -228,11 +261,18 @@ fn spec(body: CreateBody) -> Result<NetworkSpec, EngineError> {
             )));
         }
     };
-    let config = match body.ipam.config.as_slice() {
-        [] => &IpamConfig::default(),
-        [config] => config,
-        _ => return Err(bad("a network has one subnet only")),
+    let (six, four): (Vec<_>, Vec<_>) =
+        (body.ipam.config.iter()).partition(|config| config.subnet.contains(':'));
+    let none = IpamConfig::default();
+    let only = |configs: Vec<&IpamConfig>| match configs.as_slice() {
+        [] => Ok(none.clone()),
+        [config] => Ok((*config).clone()),
+        _ => Err(bad("a network has one subnet of each kind only")),
     };
+    let (four, six) = (only(four)?, only(six)?);
+    if !enable_ipv6 && six != none {
+        return Err(bad("an IPv6 subnet needs EnableIPv6"));
+    }
     fn parse<T: std::str::FromStr>(what: &str, text: &str) -> Result<Option<T>, EngineError> {
         if text.is_empty() {
             return Ok(None);
@@ -242,7 +282,8 @@ fn spec(body: CreateBody) -> Result<NetworkSpec, EngineError> {
             .map_err(|_| bad(format!("invalid {what} {text}")))
     }
     let mut aux_addresses = BTreeMap::new();
-    for (name, address) in &config.auxiliary_addresses {
+    let reserved = four.auxiliary_addresses.iter();
+    for (name, address) in reserved.chain(&six.auxiliary_addresses) {
         if let Some(address) = parse("auxiliary address", address)? {
             aux_addresses.insert(name.clone(), address);
         }
@@ -253,11 +294,17 @@ fn spec(body: CreateBody) -> Result<NetworkSpec, EngineError> {
         labels: body.labels,
         internal: body.internal,
         attachable: body.attachable,
-        enable_ipv6: false,
+        enable_ipv6,
+        ipv6_only,
         external: false,
-        subnet: parse("subnet", &config.subnet)?,
-        gateway: parse("gateway", &config.gateway)?,
-        ip_range: parse("IP range", &config.ip_range)?,
+        subnet: parse("subnet", &four.subnet)?,
+        gateway: parse("gateway", &four.gateway)?,
+        ip_range: parse("IP range", &four.ip_range)?,
+        ipv6: Ipv6Pool {
+            subnet: parse("subnet", &six.subnet)?,
+            gateway: parse("gateway", &six.gateway)?,
+            ip_range: parse("IP range", &six.ip_range)?,
+        },
         aux_addresses,
         name: body.name,
     })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use scheduler::model::container::{Protocol, PublishMode, PublishedPort};
-use scheduler::model::task::TaskStatus;
+use scheduler::model::task::Task;
 use serde_json::{Value, json};
 
 use super::config::{HostConfig, PortBinding};
@@ -18,15 +18,17 @@ pub(super) fn read(
     for (text, bindings) in &host.port_bindings {
         let (target, protocol) = parse_target(text)?;
         for binding in bindings {
-            let host_ip = host_ip(binding)?;
-            let published = host_ports(&binding.host_port)?;
-            ports.push(PublishedPort {
-                host_ip,
-                published,
+            let port = PublishedPort {
+                host_ip: host_ip(binding)?,
+                published: host_ports(&binding.host_port)?,
                 target,
                 protocol,
                 mode: PublishMode::Host,
-            });
+            };
+            // `0.0.0.0` and `::` of one port come to the same.
+            if !ports.contains(&port) {
+                ports.push(port);
+            }
         }
     }
     let unbound = image_ports
@@ -114,53 +116,60 @@ pub(super) fn wanted(ports: &[PublishedPort]) -> BTreeMap<String, Vec<PortBindin
     bindings
 }
 
-/// Host address and port of a binding: several of one target keep their own numbers.
-fn bound(port: &PublishedPort, status: &TaskStatus) -> Option<(String, u16)> {
+/// Host addresses and port of a binding: several of one target keep their own numbers.
+fn bound(port: &PublishedPort, task: &Task) -> Vec<(String, u16)> {
     let number = match port.published {
-        Some((first, last)) if first == last => first,
-        _ => *status.ports.get(&key(port))?,
+        Some((first, last)) if first == last => Some(first),
+        _ => task.status.ports.get(&key(port)).copied(),
     };
-    Some((
-        port.host_ip
-            .map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string()),
-        number,
-    ))
+    let Some(number) = number else {
+        return Vec::new();
+    };
+    let addresses = match port.host_ip {
+        Some(ip) => vec![ip.to_string()],
+        None => anywhere(task),
+    };
+    addresses.into_iter().map(|ip| (ip, number)).collect()
+}
+
+/// Every address of the host, of the kinds that the container has.
+fn anywhere(task: &Task) -> Vec<String> {
+    let places = || task.attachments.iter();
+    let only_six = places().next().is_some() && places().all(|it| it.address.is_ipv6());
+    let six = places().any(|it| it.ipv6_address().is_some());
+    let four = (!only_six).then(|| "0.0.0.0".to_owned());
+    let six = six.then(|| "::".to_owned());
+    four.into_iter().chain(six).collect()
 }
 
 /// What is bound while it runs, for `NetworkSettings.Ports`; ports that are only exposed have `null`.
-pub(super) fn bindings(ports: &[PublishedPort], exposed: &[String], status: &TaskStatus) -> Value {
+pub(super) fn bindings(ports: &[PublishedPort], exposed: &[String], task: &Task) -> Value {
     let mut map: BTreeMap<String, Option<Vec<Value>>> =
         exposed.iter().map(|port| (port.clone(), None)).collect();
     for port in ports {
-        let Some((ip, number)) = bound(port, status) else {
-            continue;
-        };
-        let list = map
-            .entry(key(port))
-            .or_default()
-            .get_or_insert_with(Vec::new);
-        list.push(json!({ "HostIp": ip, "HostPort": number.to_string() }));
+        for (ip, number) in bound(port, task) {
+            let list = map
+                .entry(key(port))
+                .or_default()
+                .get_or_insert_with(Vec::new);
+            list.push(json!({ "HostIp": ip, "HostPort": number.to_string() }));
+        }
     }
     json!(map)
 }
 
 /// What `ps` shows.
-pub(super) fn summary(
-    ports: &[PublishedPort],
-    exposed: &[String],
-    status: &TaskStatus,
-) -> Vec<Value> {
+pub(super) fn summary(ports: &[PublishedPort], exposed: &[String], task: &Task) -> Vec<Value> {
     let mut rows = Vec::new();
     for port in ports {
-        let Some((ip, number)) = bound(port, status) else {
-            continue;
-        };
-        rows.push(json!({
-            "IP": ip,
-            "PrivatePort": port.target,
-            "PublicPort": number,
-            "Type": port.protocol.as_str(),
-        }));
+        for (ip, number) in bound(port, task) {
+            rows.push(json!({
+                "IP": ip,
+                "PrivatePort": port.target,
+                "PublicPort": number,
+                "Type": port.protocol.as_str(),
+            }));
+        }
     }
     let published: Vec<_> = ports.iter().map(key).collect();
     for target in exposed.iter().filter(|target| !published.contains(target)) {

@@ -11,7 +11,7 @@ use crate::api::Context;
 use crate::api::error::{EngineError, chain};
 use crate::cdi::{DIRECTORIES, Registry};
 use crate::container::device;
-use crate::network::{NetworkError, PortHolder};
+use crate::network::{self, NetworkError, PortHolder};
 
 /// Something that this host does not have, and what to do about it.
 struct Problem {
@@ -33,6 +33,9 @@ pub(super) async fn check(
 ) -> Result<(), EngineError> {
     let mut problems = Vec::new();
     let is_alone = context.state().nodes.len() <= 1;
+    if is_alone && !network::has_ipv6() {
+        problems.extend(without_ipv6(stack));
+    }
     for (name, service) in &stack.services {
         if !selected.contains(name) {
             continue;
@@ -58,6 +61,19 @@ pub(super) async fn check(
         message: texts.join("\n"),
         hint: first.hint.clone(),
     })
+}
+
+/// Networks that this host cannot make. On a cluster another node may.
+fn without_ipv6(stack: &Stack) -> Vec<Problem> {
+    let wanted = stack.networks.iter();
+    let wanted = wanted.filter(|(_, network)| network.enable_ipv6 && !network.external);
+    let problem = |name: &String| Problem {
+        text: format!("network `{name}`: this host has no IPv6"),
+        hint: format!(
+            "Switch it on (`sysctl net.ipv6.conf.all.disable_ipv6=0`), or remove `enable_ipv6` from `{name}`."
+        ),
+    };
+    wanted.map(|(name, _)| problem(name)).collect()
 }
 
 fn missing_sources(name: &str, service: &ServiceSpec) -> Vec<Problem> {
@@ -199,7 +215,7 @@ async fn taken(context: &Context, name: &str, port: &PublishedPort) -> Option<Pr
                 PortHolder::Container(_) | PortHolder::Unknown => format!("{change}."),
             }
         }
-        NetworkError::NotOurAddress { .. } | NetworkError::Ipv6Port { .. } => {
+        NetworkError::NotOurAddress { .. } | NetworkError::NoSuchTarget { .. } => {
             format!("Change the address in `ports:` of `{name}`.")
         }
         // Not knowing is no reason to refuse.

@@ -4,7 +4,7 @@ use super::*;
 use crate::dns::table::tests::networks;
 
 const SHOP: &[&str] = &[
-    "front: web=10.1.1.2,10.1.1.3 shop-web-1=10.1.1.2 my_db.v1=10.1.1.4",
+    "front: web=10.1.1.2,10.1.1.3 shop-web-1=10.1.1.2 my_db.v1=10.1.1.4 six=10.1.1.6,fd00:1::6",
     "back: db=10.1.2.2",
 ];
 
@@ -51,7 +51,15 @@ fn check(name: &str, kind: RecordType, expected: &str) {
 }
 
 #[test]
-fn names_of_the_askers_networks_have_ipv4_addresses_only() {
+fn names_of_the_askers_networks_have_the_addresses_of_the_kind_that_is_asked_for() {
+    check("six.", RecordType::A, "No Error 2 10.1.1.6");
+    check("six.", RecordType::AAAA, "No Error 2 fd00:1::6");
+    check(
+        "6.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa.",
+        RecordType::PTR,
+        "No Error 2 six.shop_front.",
+    );
+    check("6.ip6.arpa.", RecordType::PTR, "forward");
     check("web.", RecordType::A, "No Error 2 10.1.1.2 2 10.1.1.3");
     check("WeB.", RecordType::A, "No Error 2 10.1.1.2 2 10.1.1.3");
     check("My_DB.v1.", RecordType::A, "No Error 2 10.1.1.4");

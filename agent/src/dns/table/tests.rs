@@ -27,7 +27,11 @@ fn network(number: u8, line: &str) -> AssignedNetwork {
         id: NetworkId::new(id),
         name: format!("shop_{id}"),
         subnet: format!("10.1.{number}.0/24").parse().unwrap(),
-        gateway: Ipv4Addr::new(10, 1, number, 1),
+        gateway: [10, 1, number, 1].into(),
+        ipv6: format!("fd00:{number}::/64").parse().ok().map(|subnet| {
+            let gateway = std::net::Ipv6Addr::LOCALHOST;
+            scheduler::model::network::Ipv6Subnet { subnet, gateway }
+        }),
         internal: false,
         mtu: None,
         bridge_name: None,

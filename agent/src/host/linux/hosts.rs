@@ -1,7 +1,7 @@
 //! The text of a container's `/etc/hosts`, as Docker writes it.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use scheduler::model::container::HostAddress;
 
@@ -17,9 +17,9 @@ ff02::2\tip6-allrouters
 pub(super) fn hosts(
     hostname: &str,
     domainname: Option<&str>,
-    own: &[Ipv4Addr],
+    own: &[IpAddr],
     extra: &[(String, HostAddress)],
-    gateway: Option<Ipv4Addr>,
+    gateway: Option<IpAddr>,
 ) -> String {
     let mut text = LOOPBACK.to_owned();
     for (name, address) in extra {
@@ -27,7 +27,7 @@ pub(super) fn hosts(
             HostAddress::Address(address) => *address,
             // Without a network there is no way to the host: the name stays unknown.
             HostAddress::Gateway => match gateway {
-                Some(gateway) => IpAddr::V4(gateway),
+                Some(gateway) => gateway,
                 None => continue,
             },
         };
@@ -50,6 +50,7 @@ mod tests {
 
     #[test]
     fn extra_hosts_come_before_the_containers_own_name() {
+        let own = ["10.0.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
         let extra = [
             ("db".to_owned(), HostAddress::Address([10, 9, 9, 9].into())),
             ("host.docker.internal".to_owned(), HostAddress::Gateway),
@@ -57,13 +58,13 @@ mod tests {
         let text = hosts(
             "web",
             Some("example.org"),
-            &[[10, 0, 0, 2].into()],
+            &own,
             &extra,
-            Some([10, 0, 0, 1].into()),
+            Some("10.0.0.1".parse().unwrap()),
         );
         assert_eq!(
             text.strip_prefix(LOOPBACK).unwrap(),
-            "10.9.9.9\tdb\n10.0.0.1\thost.docker.internal\n10.0.0.2\tweb.example.org web\n"
+            "10.9.9.9\tdb\n10.0.0.1\thost.docker.internal\n10.0.0.2\tweb.example.org web\nfd00::2\tweb.example.org web\n"
         );
     }
 

@@ -413,7 +413,7 @@ async fn etc_files(run: &Run, hostname: &str, directory: &Path) -> Result<EtcFil
             .task
             .interfaces
             .iter()
-            .map(|interface| interface.address)
+            .flat_map(|interface| interface.addresses())
             .collect();
         let gateway = run.networks.first().map(|network| network.gateway);
         let hosts = hosts::hosts(

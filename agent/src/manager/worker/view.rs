@@ -145,6 +145,7 @@ fn service(id: ServiceId, tasks: &[&AssignedTask]) -> Option<Service> {
         rollout: Rollout::default(),
         anonymous_volumes: AnonymousVolumes::default(),
         virtual_addresses: BTreeMap::new(),
+        virtual_addresses_ipv6: BTreeMap::new(),
         created_at,
         updated_at: last.created_at,
     })
@@ -154,6 +155,7 @@ fn task(assigned: &AssignedTask, node: &Node, status: Option<TaskStatus>) -> Tas
     let attachments = assigned.interfaces.iter().map(|interface| Attachment {
         network: interface.network.clone(),
         address: interface.address,
+        ipv6: interface.ipv6.map(|it| it.address),
         mac: interface.mac.clone(),
     });
     let unseen = || TaskStatus::new(TaskState::Assigned, assigned.created_at, "assigned");
@@ -187,15 +189,17 @@ fn network(assigned: &AssignedNetwork) -> Network {
         spec: NetworkSpec {
             name: assigned.name.clone(),
             internal: assigned.internal,
-            subnet: Some(assigned.subnet),
-            gateway: Some(assigned.gateway),
+            enable_ipv6: assigned.ipv6.is_some() || assigned.subnet.addr().is_ipv6(),
+            ipv6_only: assigned.subnet.addr().is_ipv6(),
             ..NetworkSpec::default()
         },
         stack: None,
         subnet: assigned.subnet,
         gateway: assigned.gateway,
+        ipv6: assigned.ipv6,
         vni: assigned.overlay.as_ref().map_or(0, |overlay| overlay.vni),
         node_addresses: BTreeMap::new(),
+        node_addresses_ipv6: BTreeMap::new(),
         removing: false,
         created_at: Timestamp::EPOCH,
     }

@@ -1,6 +1,6 @@
 //! Rule text from services in a drawing.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use scheduler::assignment::{AssignedNetwork, VirtualAddress};
 use scheduler::model::id::NetworkId;
@@ -11,7 +11,8 @@ fn network(services: &[(&str, &[&str])]) -> AssignedNetwork {
         id: NetworkId::new("front"),
         name: "front".to_owned(),
         subnet: "10.1.0.0/24".parse().unwrap(),
-        gateway: Ipv4Addr::new(10, 1, 0, 1),
+        gateway: [10, 1, 0, 1].into(),
+        ipv6: None,
         internal: false,
         mtu: None,
         bridge_name: None,
@@ -96,6 +97,40 @@ table ip wharfie {
 fn a_backend_that_left_is_named() {
     let before = super::rules(&[&network(&[("10.1.0.9", &["10.1.0.2", "10.1.0.3"])])]);
     let after = super::rules(&[&network(&[("10.1.0.9", &["10.1.0.3"])])]);
-    assert_eq!(super::gone(&before, &after), [Ipv4Addr::new(10, 1, 0, 2)]);
+    assert_eq!(super::gone(&before, &after), [IpAddr::from([10, 1, 0, 2])]);
     assert!(super::gone(&after, &before).is_empty());
+}
+
+#[test]
+fn ipv6_has_a_table_of_its_own() {
+    let services: &[(&str, &[&str])] = &[("fd00:1::9", &["fd00:1::2"]), ("fd00:1::a", &[])];
+    check(
+        services,
+        r#"
+table ip6 wharfie {
+ chain to_fd00_1__9 {
+  dnat to fd00:1::2
+ }
+ chain balance {
+  type nat hook output priority -100; policy accept;
+  ip6 daddr vmap { fd00:1::9 : goto to_fd00_1__9 }
+ }
+ chain hairpin {
+  type nat hook postrouting priority srcnat; policy accept;
+  ct status dnat oifname "lo" masquerade
+ }
+ chain refuse {
+  type filter hook output priority filter; policy accept;
+  ip6 daddr { fd00:1::a } meta l4proto tcp reject with tcp reset
+  ip6 daddr { fd00:1::a } reject with icmpv6 type port-unreachable
+ }
+}
+"#,
+    );
+    let rules = super::rules(&[&network(services)]);
+    let replaced = super::replace(&rules, "");
+    assert!(replaced.contains("delete table ip6 wharfie"));
+    assert!(!super::replace("", "").contains("ip6"));
+    let address: IpAddr = "fd00:1::2".parse().unwrap();
+    assert!(super::gone(&rules, "").contains(&address));
 }

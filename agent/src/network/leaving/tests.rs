@@ -11,9 +11,12 @@ fn record(id: &str, network: &str, address: [u8; 4]) -> ContainerRecord {
             veth: "whv0".into(),
             name: "eth0".into(),
             address: address.into(),
+            ipv6: None,
+            link_local: Vec::new(),
             mac: "02:42:00:00:00:02".into(),
         }],
         forward_to: None,
+        forward_to_ipv6: None,
         ports: Vec::new(),
     }
 }
@@ -31,7 +34,7 @@ async fn only_what_would_meet_it_waits() {
     leaving.begin(&one, Some(&record("one", "front", [10, 0, 0, 2])));
     assert!(!is_over(leaving.container_left(&one)).await);
     assert!(is_over(leaving.container_left(&two)).await);
-    let at = |network: &NetworkId, last| [(network.clone(), Ipv4Addr::new(10, 0, 0, last))];
+    let at = |network: &NetworkId, last| [(network.clone(), IpAddr::from([10, 0, 0, last]))];
     assert!(!is_over(leaving.places_left(&at(&front, 2))).await);
     assert!(is_over(leaving.places_left(&at(&front, 3))).await);
     assert!(is_over(leaving.places_left(&at(&back, 2))).await);

@@ -5,24 +5,30 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use scheduler::assignment::{RemoteEndpoint, SharedPort};
+use scheduler::assignment::{Entry, RemoteEndpoint, SharedPort};
 
 use super::*;
 
 fn spread(own: u8, remote: &[u8]) -> AssignedNetwork {
-    let end = |last: u8| Ipv4Addr::new(192, 0, 3, last);
+    let end = |last: u8| IpAddr::from([192, 0, 3, last]);
     let (here, there) = if own == 9 { (1, 2) } else { (2, 1) };
     let endpoint = |last: &u8| RemoteEndpoint {
-        address: Ipv4Addr::new(10, 99, 1, *last),
+        address: [10, 99, 1, *last].into(),
         mac: format!("02:42:0a:63:01:{last:02x}"),
-        node: end(there).into(),
+        node: end(there),
+        keeps_clients: true,
     };
     AssignedNetwork {
         overlay: Some(AssignedOverlay {
             vni: 4097,
-            local: end(here).into(),
-            address: Some(Ipv4Addr::new(10, 99, 1, own)),
+            local: end(here),
+            address: Some([10, 99, 1, own].into()),
+            ipv6: None,
             remote: remote.iter().map(endpoint).collect(),
+            entries: vec![Entry {
+                address: [10, 99, 1, 19 - own].into(),
+                ipv6: None,
+            }],
         }),
         ..network(1)
     }
@@ -36,10 +42,7 @@ fn shared(backends: &[u8]) -> SharedPort {
         protocol: Protocol::Tcp,
         target: 80,
         network: network(1).id,
-        backends: backends
-            .iter()
-            .map(|it| Ipv4Addr::new(10, 99, 1, *it))
-            .collect(),
+        backends: backends.iter().map(|it| [10, 99, 1, *it].into()).collect(),
     }
 }
 
@@ -55,12 +58,14 @@ fn second_host(pid: Sender<u32>, wired: Receiver<()>, serving: Sender<()>, end: 
         let network = spread(10, &[3, 9]);
         networks.ensure(&network).await.unwrap();
         let container = connected(&networks, &network, 4, &[]).await;
+        networks.publish(&[shared(&[4])]).await.unwrap();
         let _server = container.serve("two", 80).await;
         serving.send(()).unwrap();
         tokio::task::spawn_blocking(move || end.recv_timeout(PATIENCE * 3))
             .await
             .unwrap()
             .unwrap();
+        networks.publish(&[]).await.unwrap();
         networks.disconnect(&container.id).await.unwrap();
         networks.remove(&network.id).await.unwrap();
         assert_eq!(interfaces("whx"), "");
@@ -117,9 +122,10 @@ fn containers_reach_each_other_between_hosts_and_every_host_answers_for_all() {
         );
 
         networks.publish(&[shared(&[4])]).await.unwrap();
+        // Whoever is outside is seen there as well, and the answer comes back this way.
         assert_eq!(
             outside.ask("192.0.2.1:8080").await.unwrap(),
-            "two sees 10.99.1.9"
+            "two sees 192.0.2.2"
         );
         assert_eq!(
             ask_from_host("127.0.0.1:8080").await.unwrap(),
@@ -133,6 +139,18 @@ fn containers_reach_each_other_between_hosts_and_every_host_answers_for_all() {
             ask_from_host("10.99.1.4:80").await.unwrap(),
             "two sees 10.99.1.9"
         );
+
+        // Not where the other host's kernel could not send the answer back.
+        let mut poor = both.clone();
+        for remote in poor.overlay.iter_mut().flat_map(|it| &mut it.remote) {
+            remote.keeps_clients = false;
+        }
+        networks.ensure(&poor).await.unwrap();
+        assert_eq!(
+            outside.ask("192.0.2.1:8080").await.unwrap(),
+            "two sees 10.99.1.9"
+        );
+        networks.ensure(&both).await.unwrap();
 
         // A container of this host is nearer, and sees the client.
         let _server = container.serve("one", 80).await;

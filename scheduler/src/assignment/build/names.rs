@@ -7,12 +7,13 @@
 //! | container, short id | its address | its address |
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::spec_of;
 use crate::assignment::VirtualAddress;
 use crate::model::container::{NetworkAttachment, NetworkMode};
 use crate::model::id::NetworkId;
+use crate::model::network::Attachment;
 use crate::model::node::NodeStatus;
 use crate::model::service::{Service, ServiceSpec};
 use crate::model::task::{DesiredState, Task, TaskState};
@@ -22,14 +23,14 @@ use crate::state::State;
 /// What a network's names mean, and its addresses that stand for several.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Meanings {
-    pub(super) names: BTreeMap<String, Vec<Ipv4Addr>>,
+    pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     pub(super) virtual_addresses: Vec<VirtualAddress>,
 }
 
 /// What one service adds to the names on a network.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Table {
-    names: BTreeMap<String, BTreeSet<Ipv4Addr>>,
+    names: BTreeMap<String, BTreeSet<IpAddr>>,
     virtual_addresses: Vec<VirtualAddress>,
 }
 
@@ -37,8 +38,8 @@ pub(super) struct Table {
 #[derive(Default)]
 struct Members {
     /// Running, healthy, and not told to end.
-    serving: BTreeSet<Ipv4Addr>,
-    running: BTreeSet<Ipv4Addr>,
+    serving: BTreeSet<IpAddr>,
+    running: BTreeSet<IpAddr>,
     aliases: BTreeSet<String>,
 }
 
@@ -55,10 +56,12 @@ pub(super) fn of(state: &State, service: &Service) -> BTreeMap<NetworkId, Table>
         };
         for place in &task.attachments {
             let table = tables.entry(place.network.clone()).or_default();
-            table.add(&task.name, place.address);
-            table.add(task.container.short(), place.address);
+            for address in place.addresses() {
+                table.add(&task.name, address);
+                table.add(task.container.short(), address);
+            }
             let members = members.entry(place.network.clone()).or_default();
-            members.add(task, place.address);
+            members.add(task, place);
             members.aliases.extend(aliases(state, spec, &place.network));
         }
     }
@@ -66,9 +69,11 @@ pub(super) fn of(state: &State, service: &Service) -> BTreeMap<NetworkId, Table>
         members.entry(id.clone()).or_default();
     }
     for (id, found) in members {
-        let virtual_address = service.virtual_addresses.get(&id).copied();
+        let shared = service.all_virtual_addresses();
+        let shared = shared.filter(|(network, _)| **network == id);
+        let shared: Vec<IpAddr> = shared.map(|(_, address)| address).collect();
         let table = tables.entry(id).or_default();
-        table.add_members(service, virtual_address, found);
+        table.add_members(service, &shared, found);
     }
     tables
 }
@@ -76,7 +81,7 @@ pub(super) fn of(state: &State, service: &Service) -> BTreeMap<NetworkId, Table>
 impl Meanings {
     /// What the services on a network add, together.
     pub(super) fn of<'a>(tables: impl Iterator<Item = &'a Table>) -> Self {
-        let mut names: BTreeMap<&str, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+        let mut names: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
         let mut virtual_addresses = Vec::new();
         for table in tables {
             for (name, addresses) in &table.names {
@@ -100,21 +105,21 @@ fn is_lost(state: &State, task: &Task) -> bool {
 }
 
 impl Members {
-    fn add(&mut self, task: &Task, address: Ipv4Addr) {
-        self.running.insert(address);
+    fn add(&mut self, task: &Task, place: &Attachment) {
+        self.running.extend(place.addresses());
         if slot::is_serving(task) && task.desired <= DesiredState::Running {
-            self.serving.insert(address);
+            self.serving.extend(place.addresses());
         }
     }
 }
 
 impl Table {
-    fn add(&mut self, name: &str, address: Ipv4Addr) {
+    fn add(&mut self, name: &str, address: IpAddr) {
         let name = name.to_ascii_lowercase();
         self.names.entry(name).or_default().insert(address);
     }
 
-    fn add_members(&mut self, service: &Service, shared: Option<Ipv4Addr>, members: Members) {
+    fn add_members(&mut self, service: &Service, shared: &[IpAddr], members: Members) {
         // Containers made on their own have no service to be found by.
         let name = (!service.is_standalone()).then_some(&service.spec.name);
         // Better one that is ill than none at all, as a name that is unknown is kept in caches.
@@ -125,19 +130,21 @@ impl Table {
         };
         for alias in name.into_iter().chain(&members.aliases) {
             match shared {
-                Some(address) => self.add(alias, address),
-                None => found.iter().for_each(|address| self.add(alias, *address)),
+                [] => found.iter().for_each(|address| self.add(alias, *address)),
+                shared => shared.iter().for_each(|address| self.add(alias, *address)),
             }
         }
         if let Some(name) = name {
             let tasks = format!("tasks.{name}");
             found.iter().for_each(|address| self.add(&tasks, *address));
         }
-        if let Some(address) = shared {
+        for address in shared {
+            let backends = members.serving.iter().copied();
+            let alike = backends.filter(|it| it.is_ipv4() == address.is_ipv4());
             self.virtual_addresses.push(VirtualAddress {
                 service: service.spec.name.clone(),
-                address,
-                backends: members.serving.into_iter().collect(),
+                address: *address,
+                backends: alike.collect(),
             });
         }
     }

@@ -1,11 +1,11 @@
 //! What lies on other nodes: the ends of a network's tunnels, and the containers behind a port.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::spec_of;
-use crate::assignment::{AssignedOverlay, RemoteEndpoint, SharedPort};
+use crate::assignment::{AssignedOverlay, Entry, RemoteEndpoint, SharedPort};
 use crate::model::container::{NetworkMode, PublishedPort};
 use crate::model::id::{NetworkId, NodeId, ServiceId};
 use crate::model::network::{Network, mac_of};
@@ -30,10 +30,10 @@ pub(super) fn endpoints(state: &State, service: &ServiceId) -> BTreeMap<NetworkI
     let mut endpoints: BTreeMap<NetworkId, Vec<Held>> = BTreeMap::new();
     for task in state.service_tasks(service).filter(|task| is_there(task)) {
         for place in &task.attachments {
-            let node = task.node.as_ref();
-            let held = node.and_then(|node| held(state, place.address, place.mac.clone(), node));
+            let Some(node) = &task.node else { continue };
             let of_network = endpoints.entry(place.network.clone()).or_default();
-            of_network.extend(held);
+            let held = |address| held(state, address, place.mac.clone(), node);
+            of_network.extend(place.addresses().filter_map(held));
         }
     }
     endpoints
@@ -45,14 +45,19 @@ pub(super) fn of_nodes<'a>(
     network: &'a Network,
 ) -> impl Iterator<Item = Held> + 'a {
     let nodes = network.node_addresses.iter();
-    nodes.filter_map(|(node, address)| held(state, *address, mac_of(*address), node))
+    nodes.flat_map(|(node, address)| {
+        let beside = network.node_addresses_ipv6.get(node);
+        let addresses = std::iter::once(*address).chain(beside.map(|it| IpAddr::V6(*it)));
+        addresses.filter_map(|it| held(state, it, mac_of(*address), node))
+    })
 }
 
-fn held(state: &State, address: Ipv4Addr, mac: String, node: &NodeId) -> Option<Held> {
+fn held(state: &State, address: IpAddr, mac: String, node: &NodeId) -> Option<Held> {
     let endpoint = RemoteEndpoint {
         address,
         mac,
         node: end_of(state, node)?,
+        keeps_clients: keeps_clients(state, node),
     };
     Some((endpoint, node.clone()))
 }
@@ -71,12 +76,27 @@ pub(super) fn overlay(
     let elsewhere = endpoints.iter().filter(|(_, holder)| holder != node);
     let mut remote: Vec<_> = elsewhere.map(|(endpoint, _)| endpoint.clone()).collect();
     remote.dedup();
+    let others = network
+        .node_addresses
+        .iter()
+        .filter(|(other, _)| *other != node);
+    let entries = others.map(|(other, address)| Entry {
+        address: *address,
+        ipv6: network.node_addresses_ipv6.get(other).copied(),
+    });
     Some(AssignedOverlay {
         vni: network.vni,
         local,
         address: network.node_addresses.get(node).copied(),
+        ipv6: network.node_addresses_ipv6.get(node).copied(),
         remote,
+        entries: entries.collect(),
     })
+}
+
+fn keeps_clients(state: &State, node: &NodeId) -> bool {
+    let node = state.nodes.get(node);
+    node.is_some_and(|node| node.description.keeps_clients)
 }
 
 fn end_of(state: &State, node: &NodeId) -> Option<IpAddr> {
@@ -101,7 +121,7 @@ pub(super) struct Entrance {
     service: Arc<Service>,
     network: NetworkId,
     /// The containers that serve, with their addresses on the network, and their nodes.
-    serving: Vec<(Ipv4Addr, NodeId)>,
+    serving: Vec<(IpAddr, NodeId)>,
 }
 
 /// The ports that one node answers on for services: with its own containers, if it has any.
@@ -135,7 +155,7 @@ impl Entrance {
     }
 
     fn ports(&self, node: &NodeId) -> Vec<SharedPort> {
-        let on = |here: bool| -> Vec<Ipv4Addr> {
+        let on = |here: bool| -> Vec<IpAddr> {
             let serving = self.serving.iter();
             let serving = serving.filter(|(_, holder)| (holder == node) == here);
             serving.map(|(address, _)| *address).collect()
@@ -179,7 +199,7 @@ pub(crate) fn way_in<'a>(state: &'a State, service: &Service) -> Option<&'a Netw
 }
 
 /// The containers of a service that serve, in the order of their addresses on the network.
-fn serving(state: &State, service: &Service, network: &NetworkId) -> Vec<(Ipv4Addr, NodeId)> {
+fn serving(state: &State, service: &Service, network: &NetworkId) -> Vec<(IpAddr, NodeId)> {
     let serving = state.service_tasks(&service.id).filter(|task| {
         slot::is_serving(task)
             && task.desired <= DesiredState::Running
@@ -191,7 +211,8 @@ fn serving(state: &State, service: &Service, network: &NetworkId) -> Vec<(Ipv4Ad
         let places = task.attachments.iter();
         let places = places.filter(|place| place.network == *network);
         if let Some(node) = &task.node {
-            found.extend(places.map(|place| (place.address, node.clone())));
+            let addresses = places.flat_map(|place| place.addresses());
+            found.extend(addresses.map(|address| (address, node.clone())));
         }
     }
     found.sort();

@@ -15,11 +15,12 @@ fn names(world: &World) -> String {
         .iter()
         .find(|it| it.name == "shop_default")
         .unwrap();
-    let last = |addresses: &[std::net::Ipv4Addr]| {
-        let ends: Vec<String> = addresses
-            .iter()
-            .map(|it| it.octets()[3].to_string())
-            .collect();
+    let end = |it: &std::net::IpAddr| {
+        let text = it.to_string();
+        text.rsplit('.').next().unwrap_or_default().to_owned()
+    };
+    let last = |addresses: &[std::net::IpAddr]| {
+        let ends: Vec<String> = addresses.iter().map(end).collect();
         ends.join(" ")
     };
     let mut lines: Vec<String> = network
@@ -29,7 +30,7 @@ fn names(world: &World) -> String {
         .map(|(name, addresses)| format!("{name} → {}", last(addresses)))
         .collect();
     for shared in &network.virtual_addresses {
-        let address = shared.address.octets()[3];
+        let address = end(&shared.address);
         lines.push(format!("{address} = {}", last(&shared.backends)));
     }
     lines.join(", ")

@@ -1,6 +1,6 @@
 //! How a service is connected: `networks` and `ports`.
 
-use super::{ANY_INT, Attribute, Form, Shape, TEXT_MAP, TEXT_SET, Union, done, ignored, later};
+use super::{ANY_INT, Attribute, Form, Shape, TEXT_MAP, TEXT_SET, Union, done, ignored};
 use crate::compose::short::{self, port};
 
 pub(super) static NETWORKS: Shape = Shape::Form(Form {
@@ -14,12 +14,8 @@ static ATTACHMENT: &[Attribute] = &[
     done("gw_priority", &ANY_INT),
     done("interface_name", &Shape::Text),
     done("ipv4_address", &Shape::Text),
-    later(
-        "ipv6_address",
-        &Shape::Text,
-        "Networks are IPv4 only so far.",
-    ),
-    later("link_local_ips", &TEXT_SET, ""),
+    done("ipv6_address", &Shape::Text),
+    done("link_local_ips", &TEXT_SET),
     done("mac_address", &Shape::Text),
     done("priority", &ANY_INT),
 ];

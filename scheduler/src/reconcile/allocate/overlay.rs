@@ -52,9 +52,9 @@ fn forwarding(state: &State) -> BTreeSet<NetworkId> {
 
 fn addresses(state: &State, pool: &mut Pool, network: &mut Network, wanted: bool) {
     let nodes = &state.nodes;
-    network
-        .node_addresses
-        .retain(|node, _| wanted && nodes.contains_key(node));
+    let stays = |node: &NodeId| wanted && nodes.contains_key(node);
+    network.node_addresses.retain(|node, _| stays(node));
+    network.node_addresses_ipv6.retain(|node, _| stays(node));
     if !wanted || network.removing {
         return;
     }
@@ -66,7 +66,9 @@ fn addresses(state: &State, pool: &mut Pool, network: &mut Network, wanted: bool
         .collect();
     for node in missing {
         // A full network goes on without: the node then does not forward to others.
-        if let Ok(address) = pool.take_next(state, network) {
+        if let Ok((address, ipv6)) = pool.take_next(state, network) {
+            let beside = ipv6.map(|ipv6| (node.clone(), ipv6));
+            network.node_addresses_ipv6.extend(beside);
             network.node_addresses.insert(node, address);
         }
     }

@@ -334,7 +334,10 @@ impl Fleet {
         let shared = crate::assignment::build::Shared::read(&self.state);
         let node = NodeId::new(node);
         let assignment = builder.update(&self.state, &shared, &node).unwrap();
-        let last = |address: &std::net::Ipv4Addr| format!(".{}", address.octets()[3]);
+        let last = |address: &std::net::IpAddr| {
+            let text = address.to_string();
+            format!(".{}", text.rsplit('.').next().unwrap_or_default())
+        };
         let mut lines = Vec::new();
         for overlay in assignment
             .networks

@@ -74,6 +74,7 @@ fn service<'a>(name: &str, words: impl Iterator<Item = &'a str>) -> Service {
         rollout: Rollout::default(),
         anonymous_volumes: AnonymousVolumes::TakeOver,
         virtual_addresses: BTreeMap::new(),
+        virtual_addresses_ipv6: BTreeMap::new(),
         created_at: Timestamp::EPOCH,
         updated_at: Timestamp::EPOCH,
     };

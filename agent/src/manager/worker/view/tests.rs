@@ -37,10 +37,12 @@ fn assigned(id: &str, slot: u32) -> Arc<AssignedTask> {
     task.interfaces.push(AssignedInterface {
         network: NetworkId::new("net"),
         name: "eth0".to_owned(),
-        address: Ipv4Addr::new(10, 1, 0, 7),
+        address: [10, 1, 0, 7].into(),
         prefix_len: 24,
         mac: "02:42:0a:01:00:07".to_owned(),
         default_gateway: None,
+        ipv6: None,
+        link_local: Vec::new(),
     });
     Arc::new(task)
 }
