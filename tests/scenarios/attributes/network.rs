@@ -73,34 +73,6 @@ pub(super) const CASES: &[Case] = &[
         expected: "b true",
     },
     Case {
-        proves: &["networks.*.enable_ipv6", "networks.*.ipv6_address"],
-        yaml: "networks: {both: {ipv6_address: 'fd00:71::9'}}",
-        look: Inside(
-            "ip -o addr show eth0 scope global | awk '{print $3}' | sort; ip -6 -o addr show eth0 scope global | awk '{print $4}'; ip -6 route | awk '/default/ {print $3}'",
-        ),
-        expected: "inet\ninet6\nfd00:71::9/64\nfd00:71::c8",
-    },
-    Case {
-        proves: &["networks.*.enable_ipv6"],
-        yaml: "networks: {both: {ipv6_address: 'fd00:71::a'}}",
-        look: Inspect("/NetworkSettings/Networks/attr_both/GlobalIPv6Address"),
-        expected: "fd00:71::a",
-    },
-    Case {
-        proves: &["networks.*.enable_ipv4"],
-        yaml: "networks: [six]",
-        look: Inside(
-            "ip -4 -o addr show eth0 | wc -l; ip -6 -o addr show eth0 scope global | wc -l",
-        ),
-        expected: "0\n1",
-    },
-    Case {
-        proves: &["networks.*.link_local_ips"],
-        yaml: "networks: {both: {link_local_ips: [169.254.7.7, 'fe80::77']}}",
-        look: Inside("ip -o addr show eth0 | awk '{print $4}' | grep -E '^(169.254|fe80::77)'"),
-        expected: "169.254.7.7/16\nfe80::77/64",
-    },
-    Case {
         proves: &["networks.*.mac_address", "networks.*.interface_name"],
         yaml: "networks: {front: {mac_address: '02:42:0a:47:00:63', interface_name: web0}}",
         look: Inside("cat /sys/class/net/web0/address"),
@@ -203,6 +175,34 @@ pub(super) const CASES: &[Case] = &[
         yaml: "expose: ['90', '91/udp']",
         look: Inspect("/Config/ExposedPorts"),
         expected: r#"{"90/tcp":{},"91/udp":{}}"#,
+    },
+    Case {
+        proves: &["networks.*.enable_ipv6", "networks.*.ipv6_address"],
+        yaml: "networks: {both: {ipv6_address: 'fd00:71::9'}}",
+        look: Inside(
+            "ip -o addr show eth0 scope global | awk '{print $3}' | sort; ip -6 -o addr show eth0 scope global | awk '{print $4}'; ip -6 route | awk '/default/ {print $3}'",
+        ),
+        expected: "inet\ninet6\nfd00:71::9/64\nfd00:71::c8",
+    },
+    Case {
+        proves: &["networks.*.enable_ipv6"],
+        yaml: "networks: {both: {ipv6_address: 'fd00:71::a'}}",
+        look: Inspect("/NetworkSettings/Networks/attr_both/GlobalIPv6Address"),
+        expected: "fd00:71::a",
+    },
+    Case {
+        proves: &["networks.*.enable_ipv4"],
+        yaml: "networks: [six]",
+        look: Inside(
+            "ip -4 -o addr show eth0 | wc -l; ip -6 -o addr show eth0 scope global | wc -l",
+        ),
+        expected: "0\n1",
+    },
+    Case {
+        proves: &["networks.*.link_local_ips"],
+        yaml: "networks: {both: {link_local_ips: [169.254.7.7, 'fe80::77']}}",
+        look: Inside("ip -o addr show eth0 | awk '{print $4}' | grep -E '^(169.254|fe80::77)'"),
+        expected: "169.254.7.7/16\nfe80::77/64",
     },
 ];
 
