@@ -31,9 +31,12 @@ enum Command {
     },
     /// Create a network for stacks that refer to it as external
     Create {
-        /// Addresses, e.g. 10.71.0.0/24 [default: chosen]
-        #[arg(long, value_name = "CIDR")]
-        subnet: Option<String>,
+        /// Addresses, e.g. 10.71.0.0/24; with --ipv6 once more for those [default: chosen]
+        #[arg(long = "subnet", value_name = "CIDR")]
+        subnets: Vec<String>,
+        /// With IPv6 addresses too
+        #[arg(long)]
+        ipv6: bool,
         /// Without a way out
         #[arg(long)]
         internal: bool,
@@ -72,14 +75,16 @@ impl Args {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Create {
-                subnet,
+                subnets,
+                ipv6,
                 internal,
                 name,
             } => {
-                let config: Vec<Value> = subnet.iter().map(|it| json!({"Subnet": it})).collect();
+                let config: Vec<Value> = subnets.iter().map(|it| json!({"Subnet": it})).collect();
                 let body = json!({
                     "Name": name,
                     "Internal": internal,
+                    "EnableIPv6": ipv6,
                     "IPAM": {"Config": config},
                 });
                 let client = context.client();
