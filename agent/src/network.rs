@@ -29,7 +29,6 @@
 //! and in its containers, so that nothing goes around the rules.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,11 +40,13 @@ use scheduler::model::id::{ContainerId, NetworkId};
 use serde::{Deserialize, Serialize};
 
 pub use address::Instance;
+pub use error::NetworkError;
 pub use nftables::{NftError, is_installed as has_nft};
 pub use probe::{Kind, keeps_clients, kernel_makes};
 pub use sysctl::has_ipv6;
 
 use crate::namespace::NetworkNamespace;
+use error::kernel;
 use firewall::{Firewall, Ways};
 use leaving::Leaving;
 use netlink::Netlink;
@@ -61,6 +62,7 @@ mod balance;
 mod bridge;
 mod connect;
 mod conntrack;
+mod error;
 mod firewall;
 mod foreign;
 mod holder;
@@ -679,78 +681,6 @@ fn namespace_of(pid: u32) -> Result<NetworkNamespace, NetworkError> {
         Ok(false) => Ok(namespace),
         Ok(true) => Err(NetworkError::HostNamespace { pid }),
         Err(source) => Err(NetworkError::NoNamespace { pid, source }),
-    }
-}
-
-/// Why a network or a connection could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum NetworkError {
-    #[error("port {port}/{} on {host_ip} is already in use on the host{}", protocol.as_str(), describe(holder))]
-    PortInUse {
-        host_ip: IpAddr,
-        port: u16,
-        protocol: Protocol,
-        holder: PortHolder,
-    },
-    #[error("every port from {first} to {last}/{} on {host_ip} is in use", protocol.as_str())]
-    RangeInUse {
-        host_ip: IpAddr,
-        first: u16,
-        last: u16,
-        protocol: Protocol,
-    },
-    #[error("cannot publish on {address}: the host does not have this address")]
-    NotOurAddress { address: IpAddr },
-    #[error(
-        "cannot publish on {address}: the container has no {} address there",
-        if address.is_ipv4() { "IPv4" } else { "IPv6" }
-    )]
-    NoSuchTarget { address: IpAddr },
-    #[error("cannot publish on ::1: UDP ports of a container are not answered on IPv6 loopback")]
-    NoDatagrams,
-    #[error(
-        "network `{network}` has IPv6 addresses, and this host has none (net.ipv6.conf.all.disable_ipv6 is 1, or the kernel is without IPv6)"
-    )]
-    NoIpv6 { network: String },
-    #[error("`{name}` cannot name an interface: 1 to 15 of letters, digits, `-`, `_` and `.`")]
-    InvalidName { name: String },
-    #[error("`{mac}` is no hardware address of a single interface")]
-    InvalidMac { mac: String },
-    #[error("gateway {gateway} is not in subnet {subnet}")]
-    GatewayOutside { gateway: IpAddr, subnet: IpNet },
-    #[error("subnet {subnet} overlaps with that of network `{other}`")]
-    Overlap { subnet: IpNet, other: String },
-    #[error("interface `{bridge}` exists and does not belong to this network")]
-    BridgeTaken { bridge: String },
-    #[error("the tunnel number {vni} is used by another interface of this host")]
-    TunnelTaken { vni: u32 },
-    #[error("network `{network}` is full on this host: a bridge takes 1023 interfaces")]
-    BridgeFull { network: String },
-    #[error("network `{network}` is not set up on this host")]
-    UnknownNetwork { network: String },
-    #[error("process {pid} has no network namespace to connect")]
-    NoNamespace { pid: u32, source: io::Error },
-    #[error("process {pid} is in the host's network namespace")]
-    HostNamespace { pid: u32 },
-    #[error("cannot use state directory {path}")]
-    Records { path: PathBuf, source: io::Error },
-    #[error("cannot load firewall rules")]
-    Firewall(#[from] NftError),
-    #[error("cannot {action}")]
-    Kernel { action: String, source: io::Error },
-}
-
-/// Wraps an error of the kernel with what was tried.
-fn kernel(action: impl Into<String>) -> impl FnOnce(io::Error) -> NetworkError {
-    let action = action.into();
-    move |source| NetworkError::Kernel { action, source }
-}
-
-fn describe(holder: &PortHolder) -> String {
-    match holder {
-        PortHolder::Container(id) => format!(" by container {}", id.short()),
-        PortHolder::Process { pid, name } => format!(" by process `{name}` (pid {pid})"),
-        PortHolder::Unknown => String::new(),
     }
 }
 

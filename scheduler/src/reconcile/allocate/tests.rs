@@ -1,3 +1,6 @@
+use ipnet::IpNet;
+
+use super::pool::{around, bits};
 use super::*;
 use crate::control_plane::Command;
 use crate::control_plane::command::DeployOptions;
