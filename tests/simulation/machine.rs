@@ -7,7 +7,7 @@
 //! a second run of what was to run once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ struct Ears {
 struct Kept {
     task: TaskId,
     phase: Phase,
-    addresses: Vec<(NetworkId, Ipv4Addr)>,
+    addresses: Vec<(NetworkId, IpAddr)>,
     volumes: Vec<String>,
     /// With which code it ends, and when.
     end: Option<(Timestamp, i32)>,
@@ -155,7 +155,7 @@ impl Machine {
     }
 
     /// Addresses of running containers.
-    pub(crate) fn addresses(&self) -> Vec<(NetworkId, Ipv4Addr)> {
+    pub(crate) fn addresses(&self) -> Vec<(NetworkId, IpAddr)> {
         let inner = self.inner();
         let running = inner.containers.values().filter(|it| it.runs());
         running.flat_map(|it| it.addresses.clone()).collect()
