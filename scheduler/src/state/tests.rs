@@ -89,6 +89,7 @@ fn service(number: u8, version: u64, replicas: u32, memory: u64) -> Arc<Service>
         rollout: Rollout::default(),
         anonymous_volumes: AnonymousVolumes::TakeOver,
         virtual_addresses: BTreeMap::new(),
+        virtual_addresses_ipv6: BTreeMap::new(),
         created_at: Timestamp::EPOCH,
         updated_at: Timestamp::EPOCH,
     })
