@@ -166,14 +166,13 @@ fn an_image_comes_from_any_host_that_is_good_for_it() {
 
 #[test]
 fn what_one_host_has_begun_to_send_another_one_goes_on_with() {
-    let asked = check(
-        &[Fault::DiesAfter(300), Fault::DiesAfter(600), Fault::None],
-        "there",
-    );
-    assert!(
-        asked.iter().any(|it| it == "2 300" || it == "2 600"),
-        "{asked:?}"
-    );
+    // The good one must not be the first: chance brings that about sooner or later.
+    let has_gone_on = (0..50).any(|_| {
+        let faults = [Fault::DiesAfter(300), Fault::DiesAfter(600), Fault::None];
+        let asked = check(&faults, "there");
+        asked.iter().any(|it| it == "2 300" || it == "2 600")
+    });
+    assert!(has_gone_on);
 }
 
 #[test]
