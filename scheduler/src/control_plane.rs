@@ -396,8 +396,9 @@ impl ControlPlane {
             .suspecting(suspects)
             .voted_on_by(voters);
         // Only where something is counted: else there is nothing to write down.
-        let mut counted = self.state.unfinished_services();
-        if self.clock.is_doubted() && counted.next().is_some() {
+        // The doubt stays until then.
+        let is_counted = self.state.unfinished_services().next().is_some();
+        if is_counted && self.clock.is_doubted() {
             draft.push(Change::SteadySince(now));
         }
         for verdict in self.verdicts.drain(..) {

@@ -73,7 +73,12 @@ fn assert_rest(draft: &mut Draft<'_>, wake_at: Option<Timestamp>) {
     draft.disturb();
     let again_at = round(draft, &mut Memory::default());
     assert_eq!(draft.len(), before, "not at rest: {draft:?}");
-    assert_eq!(again_at, wake_at, "a time was forgotten");
+    // Being woken too early costs a look and changes nothing.
+    let in_time = again_at.is_none_or(|again_at| wake_at.is_some_and(|at| at <= again_at));
+    assert!(
+        in_time,
+        "{again_at:?} was forgotten, {wake_at:?} remembered"
+    );
     draft.rewind(mark);
 }
 

@@ -19,8 +19,10 @@ pub struct Memory {
     surroundings: Surroundings,
     /// Services of which all containers suit their nodes.
     suited: BTreeMap<ServiceId, Seen>,
-    /// Services on which the verdict is open, and when time alone will change that.
-    open: BTreeMap<ServiceId, (Seen, Option<Timestamp>)>,
+    /// Services on which the verdict is open, and the first time that may change that.
+    open: BTreeMap<ServiceId, (Seen, Timestamp)>,
+    /// The clock at the last look: what was found holds as long as it goes on.
+    now: Timestamp,
 }
 
 /// A service as it was looked at.
@@ -40,11 +42,12 @@ struct Surroundings {
 
 impl Memory {
     /// Forgets what other surroundings have made doubtful.
-    pub(super) fn look_around(&mut self, state: &State) {
+    pub(super) fn look_around(&mut self, state: &State, now: Timestamp) {
         let known = &self.surroundings;
         let same = known.nodes.is_same(&state.nodes)
             && known.volumes.is_same(&state.volumes)
-            && known.steady_since == state.steady_since;
+            && known.steady_since == state.steady_since
+            && self.now <= now;
         if !same {
             *self = Self::default();
             self.surroundings = Surroundings {
@@ -53,6 +56,7 @@ impl Memory {
                 steady_since: state.steady_since,
             };
         }
+        self.now = now;
     }
 
     pub(super) fn suits(&self, state: &State, service: &Arc<Service>) -> bool {
@@ -71,18 +75,12 @@ impl Memory {
         state: &State,
         service: &Arc<Service>,
         now: Timestamp,
-    ) -> Option<Option<Timestamp>> {
+    ) -> Option<Timestamp> {
         let (seen, until) = self.open.get(&service.id)?;
-        let holds = seen.is(state, service) && until.is_none_or(|until| until > now);
-        holds.then_some(*until)
+        (seen.is(state, service) && *until > now).then_some(*until)
     }
 
-    pub(super) fn set_open(
-        &mut self,
-        state: &State,
-        service: &Arc<Service>,
-        until: Option<Timestamp>,
-    ) {
+    pub(super) fn set_open(&mut self, state: &State, service: &Arc<Service>, until: Timestamp) {
         let seen = (Seen::of(state, service), until);
         self.open.insert(service.id.clone(), seen);
     }

@@ -34,13 +34,13 @@ use crate::state::{Change, Draft, State, is_on_node};
 /// Takes every service that is on its way a step further. Returns when the next step is due, where
 /// one waits for time to pass.
 pub(super) fn pass(draft: &mut Draft<'_>, memory: &mut Memory) -> Option<Timestamp> {
-    let services = moving(draft.state(), memory);
+    let services = moving(draft.state(), memory, draft.now);
     let wakes = services.iter().filter_map(|service| step(draft, service));
     wakes.min()
 }
 
-fn moving(state: &State, memory: &mut Memory) -> Vec<Arc<Service>> {
-    memory.look_around(state);
+fn moving(state: &State, memory: &mut Memory, now: Timestamp) -> Vec<Arc<Service>> {
+    memory.look_around(state, now);
     let mut ids = place::perhaps_displaced(state, memory);
     ids.extend(state.restless_services().map(|service| &service.id));
     let services = ids.into_iter().filter_map(|id| state.services.get(id));
@@ -60,7 +60,7 @@ fn moving(state: &State, memory: &mut Memory) -> Vec<Arc<Service>> {
 /// help a container on: what has no node now can have none. Returns when time alone will change
 /// a verdict.
 pub(super) fn judge(draft: &mut Draft<'_>, memory: &mut Memory) -> Option<Timestamp> {
-    memory.look_around(draft.state());
+    memory.look_around(draft.state(), draft.now);
     let services: Vec<Arc<Service>> = draft
         .state()
         .unfinished_services()
@@ -72,13 +72,14 @@ pub(super) fn judge(draft: &mut Draft<'_>, memory: &mut Memory) -> Option<Timest
     for service in services {
         let state = draft.state();
         let again_at = match memory.open(state, &service, draft.now) {
-            Some(again_at) => again_at,
+            Some(until) => Some(until),
             None => {
                 let slots = slots::of(state, &service, Pace::Going);
                 match verdict::of(state, &service, &slots, draft.now) {
                     Verdict::Open { again_at } => {
-                        if state.is_at_rest(&service.id) {
-                            memory.set_open(state, &service, again_at);
+                        // Without a time, one that has passed may be what was waited for.
+                        if let Some(until) = again_at.filter(|_| state.is_at_rest(&service.id)) {
+                            memory.set_open(state, &service, until);
                         }
                         again_at
                     }
