@@ -99,7 +99,7 @@ fn deciding_modules_do_not_act() {
 
 #[test]
 fn every_file_of_tests_is_part_of_a_test() {
-    let manifest = ["cli/Cargo.toml", "scheduler/Cargo.toml"]
+    let manifest = ["cli/Cargo.toml", "agent/Cargo.toml", "scheduler/Cargo.toml"]
         .map(|it| fs::read_to_string(root().join(it)).unwrap())
         .concat();
     let mut forgotten = Vec::new();

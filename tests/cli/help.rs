@@ -57,8 +57,8 @@ fn the_help_lists_every_command() {
       help      Print this message or the help of the given subcommand(s)
 
     Options:
-      -f, --file <PATH>               Compose file, `-` for standard input, or a Git or oci:// URL;
-                                      may be repeated
+      -f, --file <PATH>               Compose file, `-` for standard input, or a Git or oci:// URL; may
+                                      be repeated
       -p, --project-name <NAME>       Name of the project
           --profile <NAME>            Enable a profile; may be repeated
           --env-file <PATH>           File of variables for the Compose file; may be repeated

@@ -33,8 +33,10 @@ pub struct NodeView {
     pub cpu_millis: u64,
     pub memory: u64,
     /// What it has of other kinds: names, or how many.
+    #[serde(default)]
     pub generic_resources: BTreeMap<String, Vec<String>>,
     /// Its certificate is not yet one of the authority that signs now.
+    #[serde(default)]
     pub needs_rotation: bool,
     pub engine_version: String,
     /// Containers that run there.

@@ -51,7 +51,8 @@ fn weighed_disks(asked: &Resources) -> Vec<LimitedDisk> {
 fn tried(resources: &LinuxResources) -> Vec<String> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let name = format!("wharfie-trial-{}-{number}", std::process::id());
+    // Beside the containers: what one level was given is shared by what stands on it.
+    let name = format!("wharfie/trial-{}-{number}", std::process::id());
     let cgroup = match Cgroup::at(&PathBuf::from(name)) {
         Ok(cgroup) => cgroup,
         Err(failure) => return vec![failure.message()],

@@ -375,7 +375,13 @@ fn addresses(interface: &AssignedInterface) -> Vec<IpNet> {
         .ipv6
         .map(|it| IpNet::new(it.address.into(), it.prefix_len));
     let local = interface.link_local.iter().map(|it| {
-        let prefix_len = if it.is_ipv4() { 16 } else { 64 };
+        let prefix_len = match it {
+            IpAddr::V4(it) if it.is_link_local() => 16,
+            IpAddr::V6(it) if it.is_unicast_link_local() => 64,
+            // Compose's own example is none: it is the container's, and nobody else is beside it.
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => 128,
+        };
         IpNet::new(*it, prefix_len)
     });
     let all = std::iter::once(main).chain(beside).chain(local);

@@ -70,7 +70,7 @@ impl Resolver<'_> {
                 let title =
                     format!("the container has no IPv6 address that {address} could lead to");
                 let help = "write `enable_ipv6: true` at one of its networks";
-                self.problems.error(port.span, title).set_help(help);
+                self.problems.unsupported(port.span, title).set_help(help);
             }
         }
     }
@@ -81,26 +81,22 @@ impl Resolver<'_> {
             IpAddr::V6(_) => ("IPv6", "write `enable_ipv6: true` there"),
         };
         let title = format!("network `{key}` has no {kind} addresses such as {address}");
-        self.problems.error(place, title).set_help(remedy);
+        self.problems.unsupported(place, title).set_help(remedy);
     }
 
+    /// Further addresses, mostly link-local ones; what cannot be a container's at all is refused.
     pub(super) fn link_local(&mut self, node: &Node) -> Vec<IpAddr> {
         let list = node.get("link_local_ips");
         let mut found = Vec::new();
         for item in list.map(Node::items).unwrap_or_default() {
-            let Some(address) = self.parsed(Some(item), "an IP address") else {
+            let Some(address): Option<IpAddr> = self.parsed(Some(item), "an IP address") else {
                 continue;
             };
-            let is_local = match address {
-                IpAddr::V4(it) => it.is_link_local(),
-                IpAddr::V6(it) => it.is_unicast_link_local(),
-            };
-            if is_local {
-                found.push(address);
+            if address.is_loopback() || address.is_multicast() || address.is_unspecified() {
+                let title = format!("{address} cannot be the address of a container");
+                self.problems.error(item.span, title);
             } else {
-                let title = format!("{address} is not link-local");
-                let help = "link-local addresses are those of 169.254.0.0/16 and fe80::/10";
-                self.problems.error(item.span, title).set_help(help);
+                found.push(address);
             }
         }
         found
