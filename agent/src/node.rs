@@ -637,12 +637,29 @@ impl<H: Host> Node<H> {
         let Contact::Open { session } = self.contact else {
             return None;
         };
+        // After a boot all have ended at once. Told one by one, the first would be run again while
+        // what it depends on is still believed to run.
+        if self.untold == Untold::Everything && self.is_letting_go() {
+            return None;
+        }
         let mut report = self.report();
         if self.wanted.is_some() {
             report.reruns = self.own.untold();
             self.untold = Untold::Changes;
         }
         (!report.is_empty()).then_some(Said { session, report })
+    }
+
+    /// Whether something wanted has ended, and what it holds is being given back for the first time.
+    fn is_letting_go(&self) -> bool {
+        let wanted = self.wanted.iter();
+        let mut tasks = wanted.flat_map(|it| &it.assignment.tasks);
+        tasks.any(|task| {
+            let subject = Subject::Container(task.container.clone());
+            let seen = self.observed.containers.get(&task.container);
+            seen.is_some_and(|it| matches!(it.phase, Phase::Ended(_)))
+                && !self.failures.contains_key(&subject)
+        })
     }
 
     /// Whatever has changed since the last report.

@@ -106,6 +106,14 @@ fn check_service(state: &State, service: &Service) -> Result<(), String> {
     if up == wanted {
         return Ok(());
     }
+    // The others begin when those that run have ended, which may be in a long time.
+    if let ServiceMode::ReplicatedJob { concurrent, .. } = service.spec.mode {
+        let running = slots.values();
+        let running = running.filter(|task| task.status.state == TaskState::Running);
+        if concurrent > 0 && running.count() == concurrent as usize {
+            return Ok(());
+        }
+    }
     let all = slots.values().map(|it| (it.slot, it.desired, &it.status));
     let all: Vec<_> = all.collect();
     Err(format!("{up} of {wanted} {name} run: {all:?}"))
