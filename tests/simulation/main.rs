@@ -3,16 +3,15 @@
 //!
 //!     WHARFIE_SEEDS=100000 cargo test -p agent --test simulation    # more of them
 //!     WHARFIE_SEED=42      cargo test -p agent --test simulation    # one again, with its trace
-//!     WHARFIE_FIRST_SEED=500 WHARFIE_SEEDS=500 …                        # others
+//!     WHARFIE_FIRST_SEED=500 WHARFIE_SEEDS=500 …                    # others
 //!
 //! The managers are the program's own code, and so is everything they decide, and so are the node
-//! loops, each in a runtime whose clock stands still until the world lets it go on (`node.rs`). Made up
-//! are disks, the network, what a session carries, and what a kernel does (`machine.rs`). The rules are in `rules.rs` and `rest.rs`; that they can fail is tested, too, by breaking
-//! some of them on purpose.
+//! loops, each in a runtime whose clock stands still until the world lets it go on (`node.rs`). Made
+//! up are disks, the network, what a session carries, and what a kernel does (`machine.rs`). The rules
+//! are in `rules.rs` and `rest.rs`; that they can fail is tested, too, by breaking some of them on
+//! purpose.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
-// The crate under test knows no clock and no environment; its test may.
-#![allow(clippy::disallowed_methods)]
 
 mod chance;
 mod faults;
@@ -33,7 +32,7 @@ use std::time::{Duration, Instant};
 use rules::Rule;
 use world::{Summary, World};
 
-/// Seeds of an ordinary run: a minute on two cores that have nothing else to do.
+/// Seeds of an ordinary run.
 const SEEDS: u64 = 500;
 /// An ordinary run begins no further seed after this time: the machine may be busy.
 const ENOUGH: Duration = Duration::from_secs(110);
