@@ -357,6 +357,8 @@ impl Membership {
         let token: JoinToken = request.token.parse()?;
         let managers = advertise::managers(&request.managers).await?;
         let wish = Wish::parse(request.listen.as_deref(), request.advertise.as_deref())?;
+        // What was named is there; whatever else, the way to the manager will tell.
+        wish.choose_towards(wish.listen().ip())?;
         runs_nothing(&manager.state())?;
         // Taken before asking, so that a manager can try it.
         let listener = peer::bind(wish.listen()).await?;

@@ -99,6 +99,12 @@ pub(crate) enum Command {
     Push(refused::Args),
     #[command(hide = true)]
     Commit(refused::Args),
+    #[command(hide = true)]
+    Swarm(refused::Args),
+    #[command(hide = true)]
+    Stack(refused::Args),
+    #[command(hide = true)]
+    Service(refused::Args),
 }
 
 impl Command {
@@ -143,6 +149,9 @@ impl Command {
             Self::Push(args) => args.run(Missing::Push),
             Self::Watch(args) => args.run(context).await,
             Self::Commit(args) => args.run(Missing::Commit),
+            Self::Swarm(args) => args.run(Missing::Swarm),
+            Self::Stack(args) => args.run(Missing::Stack),
+            Self::Service(args) => args.run(Missing::Service),
             Self::Pause(args) => args.run(context).await,
             Self::Unpause(args) => args.run(context).await,
             Self::Attach(args) => args.run(context).await,

@@ -68,7 +68,13 @@ impl Wish {
             Some(Place::Address(address, own)) => SocketAddr::new(*address, own.unwrap_or(port)),
             Some(Place::Interface(name, own)) => {
                 let found = locals.iter().filter(|it| it.interface == *name);
-                let only = only(found.map(|it| it.address).collect())?;
+                let found: Vec<IpAddr> = found.map(|it| it.address).collect();
+                if found.is_empty() {
+                    let why =
+                        "no interface of this host that is up and has an address is called so";
+                    return Err(wrong(name, why));
+                }
+                let only = only(found)?;
                 SocketAddr::new(only, own.unwrap_or(port))
             }
             None if !self.listen.ip().is_unspecified() => self.listen,
@@ -260,6 +266,12 @@ mod tests {
             Some("eth1:99"),
             &two,
             "0.0.0.0:2377 as 192.168.1.2:99",
+        );
+        check(
+            None,
+            Some("eth9"),
+            &two,
+            "`eth9` is no address: no interface of this host that is up and has an address is called so",
         );
         let mixed = [local("eth0", "10.0.0.1"), local("eth0", "2001:db8::1")];
         check(None, None, &mixed, "0.0.0.0:2377 as 10.0.0.1:2377");

@@ -56,7 +56,7 @@ pub enum ClusterError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("a node with the role worker does not decide: ask a manager ({})", list(.managers))]
+    #[error("this node is a worker, which neither shows nor changes the cluster: ask a manager ({})", list(.managers))]
     Worker { managers: Vec<SocketAddr> },
 }
 

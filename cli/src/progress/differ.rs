@@ -241,6 +241,8 @@ impl Differ {
         let id = format!("Container {}", now.name);
         let say = |word, kind, details: &str| Some(event(id.clone(), word, kind, details));
         match now.desired {
+            // It is dropped when its node returns, if ever.
+            DesiredState::Remove if now.state == TaskState::Orphaned => None,
             DesiredState::Remove if now.state.is_terminal() => say("Removing", Kind::Working, ""),
             DesiredState::Remove => say(self.stopping(), Kind::Working, ""),
             DesiredState::Shutdown if !now.state.is_terminal() => {
@@ -313,6 +315,12 @@ impl Differ {
             }
             _ if now.state < TaskState::Running && now.restarted_after.is_some() => {
                 ("Restarting", Kind::Warning, again(now))
+            }
+            // `Waiting  no node can run it: 3 with too few CPUs`
+            TaskState::Pending if now.node.is_none() => {
+                let reason = now.reason.strip_prefix("waiting ");
+                let reason = reason.unwrap_or(&now.reason);
+                ("Waiting", Kind::Working, reason.to_owned())
             }
             TaskState::New | TaskState::Pending | TaskState::Assigned | TaskState::Preparing => (
                 if is_replacement {

@@ -77,7 +77,7 @@ fn container(service: &str, drawing: &str) -> ContainerStatus {
         task: TaskId::new(format!("{service}-{task}")),
         name: format!("shop-{service}-1"),
         slot: 1,
-        node: Some("here".to_owned()),
+        node: (state > TaskState::Pending).then(|| "here".to_owned()),
         state,
         desired: match (removed, state) {
             (true, _) => DesiredState::Remove,
@@ -180,6 +180,21 @@ fn one_that_others_wait_for_is_shown_with_its_probes() {
 }
 
 #[test]
+fn one_without_a_place_says_why() {
+    check(
+        Intent::Up,
+        "-",
+        &["web:pending/progressing", "web:starting/progressing"],
+        "Container shop-web-1 Waiting it broke\nContainer shop-web-1 Starting",
+    );
+}
+
+#[test]
+fn what_is_lost_with_its_node_is_not_waited_for() {
+    check(Intent::Up, "web:running", &["web:xorphaned"], "");
+}
+
+#[test]
 fn a_failure_that_is_final_is_an_error_and_any_other_a_restart() {
     check(
         Intent::Up,
@@ -244,10 +259,7 @@ fn a_pull_that_failed_is_not_called_done() {
 
 #[test]
 fn what_never_was_is_not_removed() {
-    let mut before = stack("net web:pending/waiting");
-    for container in before.services.iter_mut().flat_map(|it| &mut it.containers) {
-        container.node = None;
-    }
+    let before = stack("net web:pending/waiting");
     let mut differ = Differ::new(&before, Intent::Stop);
     let said: Vec<String> = differ.events(&stack("-")).iter().map(plain).collect();
     assert_eq!(said, [" Network net Removed"]);

@@ -1,10 +1,11 @@
 //! Gives each service as many containers as it should have: makes what is missing, removes what is
 //! too much. A job gets a few at a time, and begins anew with each version.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::slot;
+use crate::model::id::ContainerId;
 use crate::model::service::{Service, ServiceMode};
 use crate::model::task::{DesiredState, Task, TaskState, WaitsFor};
 use crate::state::{Draft, State};
@@ -44,11 +45,7 @@ fn is_filled(state: &State, service: &Service) -> bool {
 /// A slot in which a person has stopped or removed the container is left empty.
 fn fill(draft: &mut Draft<'_>, service: &Service) {
     let state = draft.state();
-    let taken: BTreeSet<u32> = state
-        .service_tasks(&service.id)
-        .filter(|task| task.desired < DesiredState::Remove)
-        .map(|task| task.slot)
-        .collect();
+    let taken = taken(state, service);
     let mut layout = slot::layout(state, service);
     layout.retain(|slot, _| !taken.contains(slot) && !service.halted.contains(slot));
     let most = at_once(state, service);
@@ -81,6 +78,17 @@ fn fill(draft: &mut Draft<'_>, service: &Service) {
             });
         }
     }
+}
+
+/// The slots that have a container. What becomes of one that was run again, its last run says.
+fn taken(state: &State, service: &Service) -> BTreeSet<u32> {
+    let mut last: BTreeMap<&ContainerId, &Task> = BTreeMap::new();
+    for task in state.service_tasks(&service.id) {
+        last.insert(&task.container, task);
+    }
+    let stays = last.into_values();
+    let stays = stays.filter(|task| task.desired < DesiredState::Remove);
+    stays.map(|task| task.slot).collect()
 }
 
 /// The slots that had a container which was lost with its node.

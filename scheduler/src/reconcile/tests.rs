@@ -217,6 +217,27 @@ fn a_lost_node_drops_on_its_return_what_was_replaced() {
 }
 
 #[test]
+fn what_has_been_run_again_is_replaced_like_everything_else_on_a_lost_node() {
+    let mut fleet = Fleet::new("n1\nn2");
+    fleet.up("web v1 x2");
+    for command in [
+        |stack, services| Command::StopServices {
+            stack,
+            services,
+            grace_seconds: None,
+        },
+        |stack, services| Command::StartServices { stack, services },
+    ] {
+        let command = command("shop".to_owned(), vec!["web".to_owned()]);
+        fleet.command(command).unwrap();
+        fleet.settle();
+    }
+    fleet.down("n2");
+    fleet.settle();
+    assert_eq!(fleet.shown(), "n1: web.1 web.2 | n2: web.2!");
+}
+
+#[test]
 fn draining_honours_the_update_policy() {
     let mut fleet = Fleet::new("n1\nn2");
     fleet.up("web v1 x4 start-first one-by-one");

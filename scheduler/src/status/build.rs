@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{ContainerStatus, ResourceStatus, ServicePhase, ServiceStatus, StackStatus};
 use crate::model::container::HealthTest;
 use crate::model::id::ContainerId;
+use crate::model::node::NodeStatus;
 use crate::model::rollout::RolloutPhase;
 use crate::model::service::Service;
 use crate::model::task::{DesiredState, Task, TaskState};
@@ -234,6 +235,9 @@ fn leftovers(state: &State, service: &Service, wanted: &BTreeSet<u32>) -> Verdic
     for task in state.service_tasks(&service.id) {
         let alive = !task.status.state.is_terminal();
         let found = match () {
+            () if task.desired >= DesiredState::Shutdown && is_out_of_reach(state, task) => {
+                Verdict::SETTLED
+            }
             () if alive && task.version != service.version => old_version(service, task),
             () if alive && !wanted.contains(&task.slot) => {
                 Verdict::progressing(format!("{} is being stopped", task.name))
@@ -249,6 +253,12 @@ fn leftovers(state: &State, service: &Service, wanted: &BTreeSet<u32>) -> Verdic
         verdict = verdict.or_worse(found);
     }
     verdict
+}
+
+/// Its node is down, and drops it when it returns: that may be never, and nobody waits for it.
+fn is_out_of_reach(state: &State, task: &Task) -> bool {
+    let node = task.node.as_ref().and_then(|id| state.nodes.get(id));
+    node.is_some_and(|node| node.status == NodeStatus::Down)
 }
 
 fn old_version(service: &Service, task: &Task) -> Verdict {

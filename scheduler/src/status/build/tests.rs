@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::model::id::{ServiceId, TaskId};
+use crate::model::id::{NodeId, ServiceId, TaskId};
+use crate::model::node::Node;
 use crate::model::rollout::Rollout;
 use crate::model::service::{
     AnonymousVolumes, Dependency, DependencyCondition, RestartCondition, RestartPolicy,
@@ -14,7 +15,9 @@ use crate::state::{Batch, Change};
 /// Draws the services of a stack, one a line, and compares phase and reason of `web`.
 ///
 ///     web x2 v2 restart=always needs=db:healthy halted=1 paused removing
-///     web.1 running v1 exit=3 health=starting desired=shutdown because port is taken
+///     web.1 running v1 exit=3 health=starting desired=shutdown on=lost because port is taken
+///
+/// The node `lost` is down.
 #[track_caller]
 fn check(drawing: &str, expected: &str) {
     let status = of(&draw(drawing), "shop");
@@ -29,7 +32,11 @@ fn check(drawing: &str, expected: &str) {
 }
 
 fn draw(drawing: &str) -> State {
-    let mut changes = Vec::new();
+    let lost = Node {
+        status: NodeStatus::Down,
+        ..Node::test("lost")
+    };
+    let mut changes = vec![Change::SetNode(Arc::new(lost))];
     for (number, line) in drawing
         .lines()
         .map(str::trim)
@@ -164,6 +171,7 @@ fn task<'a>(
     for word in words {
         match word.split_once('=') {
             Some(("exit", code)) => task.status.exit_code = code.parse().ok(),
+            Some(("on", node)) => task.node = Some(NodeId::new(node)),
             Some(("restarts", count)) => task.restarts = count.parse().unwrap(),
             Some(("desired", desired)) => {
                 task.desired = serde_json::from_value(desired.into()).unwrap();
@@ -191,6 +199,20 @@ fn task<'a>(
         task.status.started_at = Some(Timestamp::from_nanos(1));
     }
     task
+}
+
+#[test]
+fn nobody_waits_for_what_is_left_on_a_node_that_is_down() {
+    let left = |how: &str| format!("web x1\nweb.1 {how}\nweb.1 running");
+    check(
+        &left("orphaned desired=remove"),
+        "1 progressing shop-web-1 is being removed",
+    );
+    check(&left("orphaned desired=remove on=lost"), "1 settled");
+    check(
+        "web x1\nweb.1 running\nweb.2 running desired=remove on=lost",
+        "1 settled",
+    );
 }
 
 #[test]
