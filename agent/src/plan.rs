@@ -275,6 +275,9 @@ impl Planner<'_> {
                 self.remove(&task.container, task.stop.as_ref(), "a removal was decided")
             }
             (Phase::Bare, _) => self.prepare(task, "it is not prepared"),
+            (Phase::Rejected { .. }, _) if !of_this_task && self.is_early(task) => {
+                self.wake(task.start_after);
+            }
             (Phase::Prepared | Phase::Released(_) | Phase::Rejected { .. }, _) if !of_this_task => {
                 self.prepare(task, "a new run is wanted");
             }
@@ -305,8 +308,12 @@ impl Planner<'_> {
         self.step(Op::Prepare(Arc::new(self.wanted.run(task))), because);
     }
 
+    fn is_early(&self, task: &AssignedTask) -> bool {
+        restart::is_early(&task.restart, task.start_after, self.now)
+    }
+
     fn start(&mut self, task: &Arc<AssignedTask>) {
-        if restart::is_early(&task.restart, task.start_after, self.now) {
+        if self.is_early(task) {
             return self.wake(task.start_after);
         }
         if waits_for(task, self.observed).is_none() {

@@ -226,15 +226,14 @@ impl Inner {
     }
 
     /// How long an operation takes, and whether it fails.
-    fn draw(&mut self, op: &Op) -> (Duration, bool) {
+    fn draw(&mut self) -> (Duration, bool) {
         let slow = !self.calm && self.chance.happens(20);
         let millis = match slow {
             true => self.chance.between(500, 5000),
             false => self.chance.between(1, 120),
         };
-        let bad = matches!(op, Op::Prepare(run) if run.task.spec.image == BAD);
         let fails = !self.calm && self.chance.happens(5);
-        (Duration::from_millis(millis), bad || fails)
+        (Duration::from_millis(millis), fails)
     }
 
     fn carry_out(&mut self, op: &Op, now: Timestamp) -> Result<Done, OpError> {
@@ -292,6 +291,9 @@ impl Inner {
         let id = &run.task.container;
         if self.containers.get(id).is_some_and(Kept::runs) {
             self.accuse(format!("{} is prepared while {id} runs", run.task.id));
+        }
+        if run.task.spec.image == BAD {
+            return Err(failure("there is no such image"));
         }
         let interfaces = run.task.interfaces.iter();
         let kept = Kept {
@@ -412,9 +414,10 @@ impl Host for Machine {
 
     /// The process may die before anything was done, after it, or while nobody knows yet.
     async fn execute(&self, op: &Op) -> Result<Done, OpError> {
-        let (half, fails) = self.inner().draw(op);
+        let (half, fails) = self.inner().draw();
         tokio::time::sleep(half).await;
-        if fails {
+        // A day that has turned out well is over for what it had begun badly, too.
+        if fails && !self.inner().calm {
             return Err(failure("it is a bad day"));
         }
         let done = {

@@ -238,7 +238,10 @@ fn a_start_waits_for_its_network_and_its_time() {
 fn what_failed_is_not_tried_again_without_a_new_task() {
     check("web:1=running", "web:1=rejected", "");
     check("web:2=running", "web:1=rejected", "prepare web:2");
+    check_at(4, "web:2=running@5", "web:1=rejected", "wake at 5");
+    check_at(5, "web:2=running@5", "web:1=rejected", "prepare web:2");
     check("web:1=running", "web:1=released", "");
+    check_at(4, "web:2=running@5", "web:1=released", "prepare web:2");
     check("web:2=running", "web:1=released", "prepare web:2");
 }
 

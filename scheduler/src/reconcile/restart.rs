@@ -163,7 +163,13 @@ fn again(state: &State, task: &Task) -> Option<Cause> {
         restarts: task.restarts,
         failures: task.failures,
     };
-    let again = restart(&service.spec.restart, &task.status, tally)?;
+    let mut status = task.status.clone();
+    // What takes the place of a container that was up could be started once: nobody waits for an
+    // answer to give the reason to, and it is only here that it could not.
+    if status.state == TaskState::Rejected && task.waits_for == WaitsFor::WhatComes {
+        status.state = TaskState::Failed;
+    }
+    let again = restart(&service.spec.restart, &status, tally)?;
     Some(Cause::Policy {
         failures: again.failures,
         start_after: again.start_after,

@@ -4,7 +4,7 @@ mod fleet;
 mod rollouts;
 mod steps;
 
-use self::fleet::Fleet;
+use self::fleet::{Fate, Fleet};
 use crate::control_plane::command::{Command, Volumes};
 use crate::model::node::Availability;
 
@@ -318,6 +318,19 @@ fn a_job_runs_to_its_end_a_few_at_a_time_and_once_for_each_version() {
     assert!(fleet.state.tasks_made > made);
     fleet.up("job v2 job 2/0\nall v1 global-job");
     assert_eq!(fleet.shown(), "n1: all.1+ job.1+ | n2: all.2+ job.2+");
+}
+
+#[test]
+fn what_takes_the_place_of_what_was_lost_is_tried_until_it_starts() {
+    let mut fleet = Fleet::new("n1\nn2");
+    fleet.up("web v1 x2 restart always");
+    fleet.fates.insert("v1".into(), Fate::Missing);
+    fleet.down("n2");
+    fleet.run(2);
+    assert_eq!(fleet.serving("web"), "1:v1");
+    fleet.fates.clear();
+    fleet.wait(60);
+    assert_eq!(fleet.shown(), "n1: web.1 web.2 | n2: web.2!");
 }
 
 #[test]

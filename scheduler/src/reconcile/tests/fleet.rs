@@ -276,7 +276,12 @@ impl Fleet {
             DesiredState::Ready | DesiredState::Running
                 if state < TaskState::Ready && fate == Some(Fate::Missing) =>
             {
-                say(TaskState::Rejected)
+                // What was refused once is not tried at once again.
+                let early = task.start_after > self.now;
+                match early {
+                    true => None,
+                    false => say(TaskState::Rejected),
+                }
             }
             DesiredState::Running
                 if state < TaskState::Running
