@@ -1,6 +1,7 @@
 //! What does not heal: workers that leave or are given up, and a majority of managers that is lost.
 
 use scheduler::control_plane::command::{Command, Force};
+use scheduler::model::task::TaskState;
 
 use crate::wishes::{self, Wish, node};
 use crate::world::World;
@@ -83,6 +84,18 @@ pub(crate) fn make_good(world: &mut World) -> bool {
         world.ask(wishes::good());
     }
     idle
+}
+
+/// Whether a container of the stack was refused by its node. Whoever asked for it is told, and asks again: the node
+/// may say so only after everything is well.
+pub(crate) fn is_refused(world: &World) -> bool {
+    let Some(plane) = world.leader().and_then(|leader| world.plane(leader)) else {
+        return false;
+    };
+    let state = plane.state();
+    let services = state.services.values().filter(|it| !it.is_standalone());
+    let mut last = services.flat_map(|service| state.slots(&service.id).values());
+    last.any(|task| task.status.state == TaskState::Rejected)
 }
 
 /// Nodes that are lost for good are removed, once there is somebody to say so to.

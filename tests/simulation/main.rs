@@ -8,8 +8,8 @@
 //! The managers are the program's own code, and so is everything they decide, and so are the node
 //! loops, each in a runtime whose clock stands still until the world lets it go on (`node.rs`). Made
 //! up are disks, the network, what a session carries, and what a kernel does (`machine.rs`). The rules
-//! are in `rules.rs` and `rest.rs`; that they can fail is tested, too, by breaking some of them on
-//! purpose.
+//! are in `rules.rs`, `takeover.rs` and `rest.rs`; that they can fail is tested, too, by breaking some
+//! of them on purpose.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -21,6 +21,7 @@ mod member;
 mod node;
 mod rest;
 mod rules;
+mod takeover;
 mod wishes;
 mod world;
 
@@ -140,6 +141,11 @@ fn check_good(seed: u64) {
 #[test]
 fn nobody_stands_for_election_while_the_state_it_was_sent_is_not_on_disk() {
     check_good(222);
+}
+
+#[test]
+fn an_update_that_turns_to_start_first_keeps_what_serves_until_the_next_one_does() {
+    check_good(10);
 }
 
 /// Breaks a rule on purpose: among so many seeds one must notice.

@@ -7,6 +7,8 @@ use scheduler::model::id::NodeId;
 use scheduler::model::task::{DesiredState, TaskState};
 use scheduler::state::{RequestId, State};
 
+use crate::takeover;
+
 /// A rule that a faulty program would break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
@@ -24,8 +26,8 @@ pub(crate) struct Checker {
     leaders: BTreeMap<u64, usize>,
     /// What each version of the state was, wherever it was seen first.
     versions: BTreeMap<u64, Version>,
-    /// How far each member was seen, by host.
-    seen: BTreeMap<usize, u64>,
+    /// The state that each member was seen with last, by host.
+    seen: BTreeMap<usize, State>,
     /// Answered commands, with the number in the label that they left.
     answered: BTreeMap<RequestId, Option<u64>>,
     accepted: BTreeMap<NodeId, (u64, u64)>,
@@ -55,10 +57,14 @@ impl Checker {
             }
         }
         let state = plane.state();
-        if self.seen.get(&host) == Some(&state.version) {
+        let before = self.seen.get(&host);
+        if before.is_some_and(|before| before.version == state.version) {
             return Ok(());
         }
-        self.seen.insert(host, state.version);
+        if let Some(before) = before.filter(|before| before.version + 1 == state.version) {
+            takeover::check(before, state)?;
+        }
+        self.seen.insert(host, state.clone());
         self.version(host, state)
     }
 

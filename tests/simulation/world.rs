@@ -312,7 +312,7 @@ impl World {
             self.until(self.now + SECOND / 2)?;
             self.promote_all();
             lasting::clear_away(self);
-            good = good || lasting::make_good(self);
+            good = good && !lasting::is_refused(self) || lasting::make_good(self);
             let Err(lacks) = self.is_settled() else {
                 break;
             };
@@ -1071,7 +1071,9 @@ impl World {
         let leader = self.leader().ok_or("there is no leader")?;
         let plane = self.plane(leader).ok_or("the leader is down")?;
         if !self.pending.is_empty() || !self.setup.is_empty() {
-            return Err(format!("{} commands are not answered", self.pending.len()));
+            let pending = self.pending.values().map(|it| (&it.id, &it.wish.command));
+            let pending: Vec<_> = pending.collect();
+            return Err(format!("not answered: {pending:?}"));
         }
         let standing = plane.standing();
         let mut wanted: Vec<u64> = self

@@ -160,7 +160,11 @@ fn advance(draft: &mut Draft<'_>, service: &Service, slot: &Slot, pace: Pace) {
             }
             draft.desire(new, DesiredState::Running, None);
         } else if new.status.state == TaskState::Ready && !slot.is_held(pace) {
-            stop(draft, service, &slot.old);
+            match order(service) {
+                UpdateOrder::StopFirst => stop(draft, service, &slot.old),
+                // Since it was made, by a deployment after it.
+                UpdateOrder::StartFirst => draft.desire(new, DesiredState::Running, None),
+            }
         }
         return;
     }
