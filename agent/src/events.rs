@@ -21,8 +21,8 @@ mod diff;
 
 pub use diff::diff;
 
-/// Events that are kept for `since`.
-const PAST: usize = 1024;
+/// Events that are kept for `since`; as many as Docker keeps. Each takes one or two kilobytes.
+const PAST: usize = 256;
 
 /// Events that a slow client may fall behind; after that it misses some.
 const BACKLOG: usize = 1024;

@@ -21,6 +21,7 @@
 //! | [`dns`] | names inside containers | partly |
 //! | [`volume`] | named volumes and their data | |
 //! | [`secret`] | secrets and configs as files in memory | |
+//! | [`heap`] | how little freed memory the process keeps | |
 //!
 //! The drivers (`container`, `image`, `network`, `dns`, `volume`) do not know each other; only
 //! `host/linux.rs` puts them together.
@@ -35,6 +36,7 @@ mod description;
 pub mod dns;
 pub mod events;
 pub mod fetch;
+pub mod heap;
 pub mod host;
 pub mod identity;
 pub mod image;

@@ -13,6 +13,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use nix::fcntl::{Flock, FlockArg};
 use scheduler::model::id::NodeId;
 use scheduler::model::node::NodeDescription;
@@ -29,6 +30,7 @@ use crate::description;
 pub use crate::description::{Resources, ResourcesError};
 use crate::dns::Dns;
 use crate::fetch::Fetcher;
+use crate::heap;
 use crate::host::OpError;
 use crate::host::linux::{Drivers, LinuxHost};
 use crate::identity::{Store, StoreError};
@@ -126,7 +128,15 @@ pub enum RunError {
 /// # Errors
 ///
 /// Returns [`RunError`] when it cannot begin; once it answers it goes on whatever happens.
-pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, RunError> {
+pub fn run(
+    config: Config,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, Result<Ended, RunError>> {
+    // In a box: else whoever calls it compiles the whole node a second time.
+    Box::pin(serve(config, shutdown))
+}
+
+async fn serve(config: Config, shutdown: CancellationToken) -> Result<Ended, RunError> {
     check_host()?;
     private_directory(&config.data_root)?;
     private_directory(&config.exec_root)?;
@@ -185,6 +195,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, R
     let (reports, said) = mpsc::channel(64);
     let (contact, contacts) = watch::channel(Contact::Lost);
     let (reruns, counted) = watch::channel(remembered.reruns.clone());
+    let resting = tokio::spawn(heap::settle(manager.states()));
     let attending = tokio::spawn(session::attend(session::Attendance {
         node: node.clone(),
         description: config.description(),
@@ -219,6 +230,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<Ended, R
     let _ = serving.await;
     attending.abort();
     counting.abort();
+    resting.abort();
     for path in &config.listen {
         // Somebody may have removed it already.
         let _ = std::fs::remove_file(path);

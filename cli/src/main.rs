@@ -30,6 +30,7 @@ mod session;
 mod terminal;
 
 use std::ffi::OsString;
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use crate::cli::Cli;
@@ -59,11 +60,18 @@ fn run(global: args::Global, command: Command) -> Outcome {
     }
     let mut runtime = match command {
         // A node serves many at once; a command waits for one thing after the other.
-        Command::Agent(_) => tokio::runtime::Builder::new_multi_thread(),
+        Command::Agent(_) => {
+            agent::heap::keep_little();
+            tokio::runtime::Builder::new_multi_thread()
+        }
         _ => tokio::runtime::Builder::new_current_thread(),
     };
+    runtime.thread_keep_alive(agent::heap::IDLE);
     let runtime = runtime.enable_all().build().map_err(Failure::from)?;
-    let outcome = runtime.block_on(async { command.run(&Context::new(global)?).await });
+    // In a box, or all commands would be compiled once for each kind of runtime.
+    let work: Pin<Box<dyn Future<Output = Outcome>>> =
+        Box::pin(async { command.run(&Context::new(global)?).await });
+    let outcome = runtime.block_on(work);
     // A thread that still reads standard input must not keep the program from ending.
     runtime.shutdown_background();
     outcome

@@ -76,8 +76,6 @@ pub struct AssignedTask {
     pub stack: Option<String>,
     pub slot: u32,
     pub spec: Arc<ContainerSpec>,
-    /// The spec's labels and those that wharfie and Compose add.
-    pub labels: BTreeMap<String, String>,
     pub desired: DesiredState,
     pub stop: Option<StopOrder>,
     /// Its fixed ports in ingress mode are not its own: the node answers on them, see

@@ -39,8 +39,8 @@ use crate::assignment::build::{Announcer, Touched};
 use crate::model::id::NodeId;
 use crate::model::time::Timestamp;
 use crate::raft::{
-    self, Delivery, Entry, EntryKind, Event, Message, Position, Raft, RaftError, Restored, Write,
-    wire,
+    self, Delivery, Entry, EntryKind, Event, Keep, Message, Position, Raft, RaftError, Restored,
+    Write, wire,
 };
 use crate::reconcile::{self, Memory, reconcile};
 use crate::report::Report;
@@ -54,6 +54,13 @@ pub use refusal::{Busy, Refusal};
 
 /// Entries after which the state is written down whole, so that a start reads little.
 const SNAPSHOT_EVERY: u64 = 2000;
+/// The same in bytes, since the log stays in memory until then: as many as the state has, or it would
+/// be written down all the time, but not less and not more than this.
+const SNAPSHOT_BYTES: [usize; 2] = [512 << 10, 256 << 20];
+/// Never more than this stays in memory behind a snapshot, in bytes.
+const KEPT_BYTES: usize = 32 << 20;
+/// About what a task or a node takes in a snapshot, in bytes.
+const ROW: usize = 1 << 10;
 /// Commands that wait while the group cannot agree; more are refused at once.
 const MOST_WAITING: usize = 4096;
 
@@ -209,6 +216,8 @@ struct Applied {
     term: u64,
     /// Where the last snapshot was asked for.
     snapshot: u64,
+    /// What has been applied since then.
+    bytes: usize,
 }
 
 impl ControlPlane {
@@ -241,6 +250,7 @@ impl ControlPlane {
                 index,
                 term,
                 snapshot: index,
+                bytes: 0,
             },
             fresh: true,
             led: 0,
@@ -295,7 +305,13 @@ impl ControlPlane {
                 self.absorb(events, &mut outputs);
             }
             // Half of the way to the next one.
-            Input::SnapshotSaved { index } => self.raft.compact(index, self.snapshot_every / 2),
+            Input::SnapshotSaved { index } => {
+                let keep = Keep {
+                    entries: self.snapshot_every / 2,
+                    bytes: KEPT_BYTES.min(self.most_log() / 2),
+                };
+                self.raft.compact(index, keep);
+            }
             Input::DiskFull => self.group.lacks_room(),
             Input::Message(message) => self.step(*message),
             Input::Unreachable { member } => self.raft.unreachable(member),
@@ -505,6 +521,7 @@ impl ControlPlane {
             index: position.index,
             term: position.term,
             snapshot: position.index,
+            bytes: 0,
         };
         let state = Box::new(self.state.clone());
         outputs.push(Output::Install { position, state });
@@ -516,6 +533,7 @@ impl ControlPlane {
         }
         self.applied.index = entry.index;
         self.applied.term = entry.term;
+        self.applied.bytes += entry.data.len();
         let under_way = self.under_way.take_if(|it| it.index <= entry.index);
         let Some(under_way) = under_way else {
             self.touched = Touched::everything();
@@ -582,14 +600,23 @@ impl ControlPlane {
         {
             self.raft.offer(self.applied.index, state);
         }
-        if self.applied.index < self.applied.snapshot + self.snapshot_every {
+        let is_short = self.applied.index < self.applied.snapshot + self.snapshot_every;
+        if is_short && self.applied.bytes < self.most_log() {
             return;
         }
         self.applied.snapshot = self.applied.index;
+        self.applied.bytes = 0;
         outputs.push(Output::Snapshot {
             position: self.raft.position(self.applied.index),
             state: Box::new(self.state.clone()),
         });
+    }
+
+    /// Bytes of the log that are worth a snapshot.
+    fn most_log(&self) -> usize {
+        let rows = self.state.tasks.len() + self.state.nodes.len();
+        let [least, most] = SNAPSHOT_BYTES;
+        (rows * ROW).clamp(least, most)
     }
 
     /// A member that does not lead decides nothing, and promises nothing any more. What it had put

@@ -25,13 +25,14 @@ use std::time::Duration;
 
 use ::raft::eraftpb::{EntryType, MessageType};
 use ::raft::{Config, RawNode, Ready, SnapshotStatus, StateRole};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 pub use ::raft::eraftpb::Message;
 
-pub use self::log::Log;
+pub use self::log::{Keep, Log};
 pub use self::members::Members;
 use crate::model::id::NodeId;
 
@@ -39,29 +40,36 @@ use crate::model::id::NodeId;
 pub const TICK: Duration = Duration::from_millis(50);
 /// Ticks after which a silent leader counts as gone. Followers stand for election after 16 to 27 of
 /// them, no two at the same time and the first one after 16, which is 0.8 s: writes are accepted
-/// again within 1.5 s, even when the votes and the first entry wait 100 ms for a disk each, or the
-/// first to stand has a log that is too short. Shorter, and a busy machine loses its leader for
-/// nothing.
+/// again within 1.5 s, even when the votes and the first entry wait 100 ms for a disk each, the
+/// first to stand has a log that is too short, or his question is lost. Shorter, and a busy machine
+/// loses its leader for nothing.
 const ELECTION_TICKS: usize = 14;
 /// The others must have given up the leader too, or they refuse to vote: they may be a heartbeat
 /// behind.
 const FIRST_STAND: usize = ELECTION_TICKS + HEARTBEAT_TICKS;
 const LAST_STAND: usize = 2 * ELECTION_TICKS;
 const HEARTBEAT_TICKS: usize = 2;
+/// Who has stood for election asks again after so many ticks, and as many more for each one before
+/// him in the row. The question whether he may stand is answered at once, without a disk; but who has
+/// heard of the leader a little later than he did does not answer at all, and with the time of a first
+/// stand for each try, one lost question cost more than a second.
+const ASK_AGAIN: usize = 4;
+/// Votes wait for two disks; and two who have stood at the same time must not do so again.
+const STAND_AGAIN: usize = 8;
 /// Entries that were proposed and not agreed on yet, in bytes; more are refused.
 const MOST_UNCOMMITTED: u64 = 64 << 20;
 
 /// One entry of the replicated log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub index: u64,
     pub term: u64,
     pub kind: EntryKind,
-    pub data: Vec<u8>,
+    /// All copies of an entry share it.
+    pub data: Bytes,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// A batch of changes; empty at the beginning of a leader's term.
     Batch,
@@ -280,6 +288,7 @@ impl Raft {
         } else if self.has_peers() {
             self.node.tick();
             self.spread();
+            self.insist();
         }
     }
 
@@ -301,6 +310,8 @@ impl Raft {
             // The node would pass it on and forget it.
             return Err(propose(::raft::Error::ProposalDropped));
         }
+        // It stays in memory for a while, and was written into twice the room that it needs.
+        let data = data.into_boxed_slice().into_vec();
         self.node.propose(Vec::new(), data).map_err(propose)
     }
 
@@ -416,10 +427,13 @@ impl Raft {
         events
     }
 
-    /// The state up to `index` is in a snapshot on disk: a start does not need the log before it. The
-    /// last `keep` entries stay for members that are a little behind.
-    pub fn compact(&mut self, index: u64, keep: u64) {
-        let keep = if self.has_peers() { keep } else { 0 };
+    /// The state up to `index` is in a snapshot on disk: a start does not need the log before it.
+    pub fn compact(&mut self, index: u64, keep: Keep) {
+        let keep = if self.has_peers() {
+            keep
+        } else {
+            Keep::default()
+        };
         self.node.mut_store().compact(index, keep);
     }
 
@@ -517,15 +531,34 @@ impl Raft {
     /// Gives each voter a time of its own at which it stands for election, another one each term.
     /// The leader needs none: with it out of the row, somebody is always first.
     fn spread(&mut self) {
+        let (turn, count) = self.turn();
+        let stand = FIRST_STAND + turn * (LAST_STAND - FIRST_STAND) / count;
+        self.node.raft.set_randomized_election_timeout(stand);
+    }
+
+    /// Its place in the row of those who may lead next, and how long the row is.
+    fn turn(&self) -> (usize, usize) {
         let (id, leader) = (self.id(), self.leader());
         let others = self.members().voters.iter();
         let others: Vec<u64> = others.filter(|it| Some(**it) != leader).copied().collect();
         let count = others.len().max(1);
         let place = others.iter().position(|it| *it == id).unwrap_or(0);
         let term = usize::try_from(self.term() % count as u64).unwrap_or(0);
-        let turn = (place + term) % count;
-        let stand = FIRST_STAND + turn * (LAST_STAND - FIRST_STAND) / count;
-        self.node.raft.set_randomized_election_timeout(stand);
+        ((place + term) % count, count)
+    }
+
+    /// Whoever stands has given up the leader, and does not wait for the next try as long as for the
+    /// first one. A leader who is still there is not disturbed: those who hear him do not answer.
+    fn insist(&mut self) {
+        let (turn, _) = self.turn();
+        let pause = match self.node.raft.state {
+            StateRole::Follower | StateRole::Leader => return,
+            StateRole::PreCandidate => ASK_AGAIN * (1 + turn),
+            StateRole::Candidate => STAND_AGAIN + ASK_AGAIN * turn,
+        };
+        let raft = &mut self.node.raft;
+        let left = raft.randomized_election_timeout().saturating_sub(pause);
+        raft.election_elapsed = raft.election_elapsed.max(left);
     }
 }
 
@@ -564,7 +597,7 @@ impl Entry {
                 EntryType::EntryConfChange => EntryKind::Members,
                 EntryType::EntryConfChangeV2 => EntryKind::MembersV2,
             },
-            data: entry.data.to_vec(),
+            data: entry.data.clone(),
         }
     }
 
@@ -577,7 +610,7 @@ impl Entry {
                 EntryKind::Members => EntryType::EntryConfChange,
                 EntryKind::MembersV2 => EntryType::EntryConfChangeV2,
             },
-            data: self.data.into(),
+            data: self.data,
             ..::raft::eraftpb::Entry::default()
         }
     }

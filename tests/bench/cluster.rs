@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 
 use support::cluster::{Cluster, secs};
 
+/// Long enough for a node to see that nothing happens any more.
+const REST: Duration = Duration::from_secs(5);
+
 /// The overlay network is the stack's own.
 const MANY: &str = "
 services:
@@ -46,10 +49,9 @@ fn main() {
     cluster.host(0).compose("many", MANY, "up -d").succeeds();
     let times: Vec<Duration> = (0..runs).map(|_| scale(&cluster)).collect();
     print("1 to 50 containers on three hosts, until all run", &times);
-    for index in 0..3 {
-        let megabytes = resident(&cluster, index) / 1_000_000;
-        println!("  memory of manager {index}: {megabytes} MB");
-    }
+    memory(&cluster, "at once");
+    std::thread::sleep(REST);
+    memory(&cluster, "at rest");
     cluster.host(0).wharfie("-p many down").succeeds();
 
     let losses = 4 * runs;
@@ -118,16 +120,25 @@ fn lost_worker(cluster: &mut Cluster) -> (Duration, Duration) {
     (known, replaced)
 }
 
-/// Bytes, as `/proc/PID/status` says (proc_pid_status(5)).
-fn resident(cluster: &Cluster, index: usize) -> u64 {
-    let path = format!("/proc/{}/status", cluster.host(index).agent_pid());
-    let text = std::fs::read_to_string(path).unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    let kilobytes: u64 = line.split_whitespace().next().unwrap().parse().unwrap();
-    kilobytes * 1024
+/// The processes of the managers: what is resident, what of it nobody else can have (`RssAnon`; the
+/// rest is our program and the C library, of which the system keeps one copy for all), and the fair
+/// share of everything (proc_pid_status(5), proc_pid_smaps(5)).
+fn memory(cluster: &Cluster, when: &str) {
+    for index in 0..3 {
+        let pid = cluster.host(index).agent_pid();
+        let field = |file: &str, name: &str| {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let kilobytes = line.unwrap().split_whitespace().next().unwrap();
+            kilobytes.parse::<f64>().unwrap() * 1024.0 / 1e6
+        };
+        println!(
+            "  memory of manager {index} {when}: {:.1} MB resident, {:.1} MB of it anonymous; share {:.1} MB",
+            field("status", "VmRSS:"),
+            field("status", "RssAnon:"),
+            field("smaps_rollup", "Pss:"),
+        );
+    }
 }
 
 fn print(what: &str, times: &[Duration]) {

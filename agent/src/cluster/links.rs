@@ -86,7 +86,18 @@ impl MemberLinks {
         let mut stream: Option<(PeerAddress, Raw)> = None;
         let mut not_before = Instant::now();
         let mut look_at = Instant::now() + PAUSE;
-        while let Some(message) = queue.recv().await {
+        loop {
+            let message = tokio::select! {
+                biased;
+                // What is written into it would be lost without a word. Members that do not lead are
+                // silent to each other until one asks for votes: that would be the word.
+                () = end_of(&mut stream) => {
+                    stream = None;
+                    continue;
+                }
+                message = queue.recv() => message,
+            };
+            let Some(message) = message else { return };
             if wire::carries_state(&message) {
                 self.send_state(member, message, notices.clone());
                 continue;
@@ -145,6 +156,15 @@ impl MemberLinks {
                 None => notices.state_sent(Delivery::Failed),
             }
         });
+    }
+}
+
+/// Until the other side has closed it: nothing ever comes back on it.
+async fn end_of(stream: &mut Option<(PeerAddress, Raw)>) {
+    match stream {
+        // A byte would be as wrong as an error.
+        Some((_, open)) => drop(open.read_u8().await),
+        None => std::future::pending().await,
     }
 }
 

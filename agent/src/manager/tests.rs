@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use bytes::Bytes;
 use scheduler::control_plane::Reply;
 use scheduler::control_plane::command::DeployOptions;
 use scheduler::model::node::NodeDescription;
@@ -193,7 +194,7 @@ async fn what_a_member_was_sent_survives_a_restart_and_voids_the_log_before_it()
         index,
         term,
         kind: EntryKind::Batch,
-        data: b"x".to_vec(),
+        data: Bytes::from_static(b"x"),
     };
     let vote = Vote {
         term: 5,

@@ -20,6 +20,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use nix::fcntl::{FallocateFlags, fallocate};
 use scheduler::raft::{Entry, EntryKind, Members, Restored, Vote};
 use serde::{Deserialize, Serialize};
@@ -464,7 +465,7 @@ fn take(records: &mut Records, content: &[u8]) -> Option<()> {
         index: long(0)?,
         term: long(8)?,
         kind,
-        data: payload.get(16..)?.to_vec(),
+        data: Bytes::copy_from_slice(payload.get(16..)?),
     };
     replace_from(&mut records.entries, entry);
     Some(())

@@ -22,7 +22,6 @@ pub(crate) fn task(id: &str, desired: DesiredState) -> AssignedTask {
         stack: None,
         slot: 1,
         spec: Arc::new(ContainerSpec::default()),
-        labels: BTreeMap::new(),
         desired,
         stop: None,
         interfaces: Vec::new(),

@@ -28,7 +28,7 @@ use self::names::Meanings;
 use super::{AssignedInterface, AssignedIpv6, AssignedNetwork, AssignedTask, Assignment};
 use crate::model::cluster::Secret;
 use crate::model::container::{ContainerSpec, FileGrant, NamespaceMode, NetworkMode, Sibling};
-use crate::model::id::{ContainerId, NetworkId, NodeId};
+use crate::model::id::{ContainerId, NetworkId, NodeId, ServiceId};
 use crate::model::image::registry_of;
 use crate::model::network::Attachment;
 use crate::model::service::{Service, ServiceSpec};
@@ -47,8 +47,28 @@ pub struct Builder {
 /// An assigned task, and the rows that it was made from.
 #[derive(Debug)]
 struct Made {
+    row: Arc<Task>,
     service: Arc<Service>,
+    spec: Arc<ServiceSpec>,
     task: Arc<AssignedTask>,
+}
+
+/// The services whose tasks may be told otherwise although their own rows are the same. A node has a
+/// thousand tasks of a thousand services: looking up all of them for one that is new is most of what
+/// telling it costs.
+#[derive(Clone, Copy, Debug)]
+pub enum Doubted<'a> {
+    All,
+    Only(&'a BTreeSet<ServiceId>),
+}
+
+impl Doubted<'_> {
+    fn contains(self, id: &ServiceId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(services) => services.contains(id),
+        }
+    }
 }
 
 impl Builder {
@@ -58,8 +78,9 @@ impl Builder {
         state: &State,
         shared: &Shared,
         node: &NodeId,
+        doubted: Doubted<'_>,
     ) -> Option<Arc<Assignment>> {
-        let next = self.build(state, shared, node);
+        let next = self.build(state, shared, node, doubted);
         if self.last.as_ref().is_some_and(|last| is_same(last, &next)) {
             return None;
         }
@@ -68,14 +89,20 @@ impl Builder {
         Some(next)
     }
 
-    fn build(&mut self, state: &State, shared: &Shared, node: &NodeId) -> Assignment {
+    fn build(
+        &mut self,
+        state: &State,
+        shared: &Shared,
+        node: &NodeId,
+        doubted: Doubted<'_>,
+    ) -> Assignment {
         let mut last_runs: IndexMap<&ContainerId, &Arc<Task>> = IndexMap::new();
         for task in state.node_tasks(node).filter(|task| is_on_node(task)) {
             last_runs.insert(&task.container, task);
         }
         let mut rows: Vec<&Arc<Task>> = last_runs.into_values().collect();
         rows.sort_by(|one, other| one.id.cmp(&other.id));
-        self.make(state, shared, &rows);
+        self.make(state, &rows, doubted);
         let tasks = self.tasks.iter().map(|made| made.task.clone()).collect();
         let used = rows.iter().flat_map(|task| &task.attachments);
         let mut used: BTreeSet<&NetworkId> = used.map(|attachment| &attachment.network).collect();
@@ -83,8 +110,9 @@ impl Builder {
         if shared.is_spread {
             used.extend(published.iter().map(|port| &port.network));
         }
-        let live = || rows.iter().filter(|task| !task.status.state.is_terminal());
-        let specs: Vec<_> = live().filter_map(|task| spec_of(state, task)).collect();
+        let live = self.tasks.iter();
+        let live = live.filter(|made| !made.row.status.state.is_terminal());
+        let specs: Vec<_> = live.map(|made| &made.spec).collect();
         Assignment {
             epoch: state.cluster.as_ref().map_or(0, |cluster| cluster.epoch),
             generation: state.version,
@@ -107,30 +135,35 @@ impl Builder {
     }
 
     /// Makes anew what is not current.
-    fn make(&mut self, state: &State, shared: &Shared, rows: &[&Arc<Task>]) {
+    fn make(&mut self, state: &State, rows: &[&Arc<Task>], doubted: Doubted<'_>) {
         let mut before = std::mem::take(&mut self.tasks).into_iter().peekable();
         for row in rows {
             let is_gone = |made: &Made| made.task.id != row.id && made.task.id < row.id;
             while before.next_if(is_gone).is_some() {}
             let known = before.next_if(|made| made.task.id == row.id);
-            self.tasks.extend(made(state, shared, row, known));
+            self.tasks.extend(made(state, row, known, doubted));
         }
     }
 }
 
-fn made(state: &State, shared: &Shared, row: &Task, known: Option<Made>) -> Option<Made> {
-    let service = state.service_of(row)?;
-    let is_known = |made: &Made| {
-        Arc::ptr_eq(&made.service, service)
-            && is_current(&made.task, row)
-            && made.task.joins.is_empty()
-    };
-    if let Some(made) = known.filter(is_known) {
-        return Some(made);
+fn made(state: &State, row: &Arc<Task>, known: Option<Made>, doubted: Doubted<'_>) -> Option<Made> {
+    let known = known.filter(|made| made.task.joins.is_empty());
+    let is_same = |made: &Made| Arc::ptr_eq(&made.row, row) && !doubted.contains(&row.service);
+    if known.as_ref().is_some_and(is_same) {
+        return known;
     }
+    let service = state.service_of(row)?;
+    let is_known = |made: &Made| Arc::ptr_eq(&made.service, service) && is_current(&made.task, row);
+    if let Some(made) = known.filter(is_known) {
+        let row = row.clone();
+        return Some(Made { row, ..made });
+    }
+    let spec = spec_of(state, row)?;
     Some(Made {
+        row: row.clone(),
         service: service.clone(),
-        task: Arc::new(assigned(state, shared, service, row)?),
+        spec: spec.clone(),
+        task: Arc::new(assigned(state, service, spec, row)),
     })
 }
 
@@ -169,16 +202,8 @@ pub fn spec_of<'a>(state: &'a State, task: &Task) -> Option<&'a Arc<ServiceSpec>
     Some(service.versions.get(&task.version).unwrap_or(&service.spec))
 }
 
-fn assigned(
-    state: &State,
-    shared: &Shared,
-    service: &Service,
-    task: &Task,
-) -> Option<AssignedTask> {
-    let spec = spec_of(state, task)?;
-    let common = shared.labels(&service.id, task.version).cloned();
-    let common = common.unwrap_or_else(|| labels::common(state, service, spec));
-    Some(AssignedTask {
+fn assigned(state: &State, service: &Service, spec: &ServiceSpec, task: &Task) -> AssignedTask {
+    AssignedTask {
         id: task.id.clone(),
         container: task.container.clone(),
         name: task.name.clone(),
@@ -186,7 +211,6 @@ fn assigned(
         stack: service.stack.clone(),
         slot: task.slot,
         spec: with_resources(&spec.container, task),
-        labels: labels::with_own(common, service, task),
         desired: task.desired,
         stop: task.stop.clone(),
         shares_ports: overlay::shares_ports(state, service),
@@ -198,7 +222,7 @@ fn assigned(
         failures: task.failures,
         start_after: task.start_after,
         created_at: task.created_at,
-    })
+    }
 }
 
 /// What was granted is said in the container's environment, as Docker does: `DOCKER_RESOURCE_GPU`.

@@ -13,8 +13,13 @@ use ::raft::{Error, GetEntriesContext, RaftState, Storage, StorageError};
 
 use super::{Members, Position, RaftError, Restored, Vote};
 
-/// Never more than this stays in memory behind a snapshot, in bytes.
-const KEPT_BYTES: usize = 32 << 20;
+/// How much of the log stays behind a snapshot, for members that are a little behind: the last
+/// entries, as long as there are not too many of them and they do not take too much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    pub entries: u64,
+    pub bytes: usize,
+}
 
 /// Entries after the base, and who takes part.
 #[derive(Debug)]
@@ -113,9 +118,9 @@ impl Log {
         self.wanted.set(false);
     }
 
-    /// Drops what is in a snapshot, but for the last `keep` entries: a member that was away for a
-    /// moment need not be sent the whole state.
-    pub(super) fn compact(&mut self, index: u64, keep: u64) {
+    /// Drops what is in a snapshot, but for the last entries: a member that was away for a moment need
+    /// not be sent the whole state.
+    pub(super) fn compact(&mut self, index: u64, keep: Keep) {
         let end = self.kept_from(index, keep);
         let (Some(last), Some(count)) = (self.at(end), end.checked_sub(self.base.0)) else {
             return;
@@ -134,11 +139,11 @@ impl Log {
     }
 
     /// Up to here the log may be dropped, when all up to `index` is in a snapshot.
-    fn kept_from(&self, index: u64, keep: u64) -> u64 {
+    fn kept_from(&self, index: u64, keep: Keep) -> u64 {
         let (mut end, mut bytes) = (index, 0);
-        while end > self.base.0 && index - end < keep {
+        while end > self.base.0 && index - end < keep.entries {
             bytes += self.at(end).map_or(0, |entry| entry.data.len());
-            if bytes > KEPT_BYTES {
+            if bytes > keep.bytes {
                 break;
             }
             end -= 1;

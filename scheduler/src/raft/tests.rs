@@ -49,10 +49,7 @@ fn nothing_is_agreed_on_before_it_is_on_disk() {
         .collect();
     let events = raft.persisted(*writes.last().unwrap());
     let (_, committed) = settle(&mut raft, events);
-    let data: Vec<&[u8]> = committed
-        .iter()
-        .map(|entry| entry.data.as_slice())
-        .collect();
+    let data: Vec<&[u8]> = committed.iter().map(|entry| &*entry.data).collect();
     assert_eq!(data, [b"a", b"b"]);
 }
 
@@ -100,7 +97,7 @@ fn a_start_brings_back_what_was_written() {
         .filter(|entry| !entry.data.is_empty())
         .collect();
     assert_eq!(data.len(), 1);
-    assert_eq!(data[0].data, b"c");
+    assert_eq!(*data[0].data, *b"c");
 }
 
 #[test]
@@ -109,7 +106,7 @@ fn a_gap_in_the_log_is_an_error() {
         index: 5,
         term: 1,
         kind: EntryKind::Batch,
-        data: Vec::new(),
+        data: Bytes::new(),
     };
     let restored = Restored {
         entries: vec![entry],
@@ -122,4 +119,116 @@ fn a_gap_in_the_log_is_an_error() {
             found: 5
         })
     ));
+}
+
+/// Three voters, with disks and a network that take no time.
+struct Group(Vec<Raft>);
+
+impl Group {
+    fn of_three() -> Self {
+        let start = |id| {
+            let mut restored = Restored::default();
+            restored.snapshot.members.voters = vec![1, 2, 3];
+            Raft::start(id, restored).unwrap()
+        };
+        Self((1..=3).map(start).collect())
+    }
+
+    fn member(&mut self, id: u64) -> &mut Raft {
+        let index = usize::try_from(id).unwrap() - 1;
+        &mut self.0[index]
+    }
+
+    /// One tick for each, and the messages that are not lost.
+    fn tick(&mut self, members: &[u64], is_lost: &mut impl FnMut(&Message) -> bool) {
+        for id in members {
+            self.member(*id).tick();
+            let mut owners = vec![*id];
+            while let Some(id) = owners.pop() {
+                for event in self.member(id).drain() {
+                    owners.extend(self.finish(id, event, members, is_lost));
+                }
+            }
+        }
+    }
+
+    /// Whom an event of this member gives something to do.
+    fn finish(
+        &mut self,
+        id: u64,
+        event: Event,
+        members: &[u64],
+        is_lost: &mut impl FnMut(&Message) -> bool,
+    ) -> Vec<u64> {
+        match event {
+            Event::Write(write) => {
+                let events = self.member(id).persisted(write.number);
+                let events = events.into_iter();
+                let more = events.flat_map(|event| self.finish(id, event, members, is_lost));
+                let more: Vec<u64> = more.collect();
+                more.into_iter().chain([id]).collect()
+            }
+            Event::Send(message) if members.contains(&message.to) && !is_lost(&message) => {
+                let to = message.to;
+                self.member(to).step(*message).unwrap();
+                vec![to]
+            }
+            Event::Send(_) | Event::Committed(_) | Event::Install { .. } | Event::Read { .. } => {
+                Vec::new()
+            }
+        }
+    }
+
+    fn leader(&self, members: &[u64]) -> Option<u64> {
+        let mut rafts = self.0.iter().filter(|it| members.contains(&it.id()));
+        rafts.find(|it| it.is_leader()).map(Raft::id)
+    }
+
+    /// How many ticks after the death of its leader the group has another one.
+    fn fails_over(&mut self, mut is_lost: impl FnMut(&Message) -> bool) -> usize {
+        let all = [1, 2, 3];
+        while self.leader(&all).is_none() {
+            self.tick(&all, &mut |_| false);
+        }
+        for _ in 0..10 {
+            self.tick(&all, &mut |_| false);
+        }
+        let dead = self.leader(&all);
+        let others: Vec<u64> = all.into_iter().filter(|it| Some(*it) != dead).collect();
+        (1..200)
+            .find(|_| {
+                self.tick(&others, &mut is_lost);
+                self.leader(&others).is_some()
+            })
+            .unwrap()
+    }
+}
+
+#[test]
+fn a_dead_leader_is_followed_after_the_time_of_one_stand() {
+    let ticks = Group::of_three().fails_over(|_| false);
+    let soonest = FIRST_STAND - HEARTBEAT_TICKS;
+    assert!((soonest..=FIRST_STAND).contains(&ticks), "{ticks}");
+}
+
+#[test]
+fn a_question_that_is_lost_costs_little() {
+    let mut asked = 0;
+    let ticks = Group::of_three().fails_over(|message| {
+        asked += usize::from(message.get_msg_type() == MessageType::MsgRequestPreVote);
+        asked == 1
+    });
+    assert!(ticks <= FIRST_STAND + 2 * ASK_AGAIN, "{ticks}");
+}
+
+#[test]
+fn a_vote_that_is_lost_costs_little() {
+    let mut lost = 0;
+    let ticks = Group::of_three().fails_over(|message| {
+        let is_vote = message.get_msg_type() == MessageType::MsgRequestVote;
+        lost += usize::from(is_vote);
+        is_vote && lost <= 1
+    });
+    let again = STAND_AGAIN + 2 * ASK_AGAIN;
+    assert!(ticks <= FIRST_STAND + again + 1, "{ticks}");
 }

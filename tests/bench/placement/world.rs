@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
 use scheduler::control_plane::command::DeployOptions;
 use scheduler::control_plane::{Command, ControlPlane, Input, Output};
 use scheduler::model::container::{ContainerSpec, NetworkMode, Resources};
@@ -290,10 +291,9 @@ fn node(number: usize) -> Node {
     }
 }
 
-/// The time that this process has been on a CPU (`/proc/self/schedstat`, Documentation/scheduler of
-/// the kernel).
+/// The time that this process has been on a CPU, to the nanosecond; what is in `/proc` is brought up
+/// to date by ticks only (clock_gettime(2)).
 fn cpu() -> Duration {
-    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap();
-    let nanos = text.split_whitespace().next().unwrap();
-    Duration::from_nanos(nanos.parse().unwrap())
+    let now = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap();
+    Duration::from(now)
 }

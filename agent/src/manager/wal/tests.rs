@@ -5,7 +5,7 @@ fn entry(index: u64, data: &str) -> Entry {
         index,
         term: 1,
         kind: EntryKind::Batch,
-        data: data.as_bytes().to_vec(),
+        data: Bytes::copy_from_slice(data.as_bytes()),
     }
 }
 

@@ -13,64 +13,43 @@ use crate::state::State;
 /// The version of Compose whose labels these are, for tools that compare it.
 pub(crate) const COMPOSE_VERSION: &str = "2.40.3";
 
-/// The labels of a container: its own, and those that wharfie and Compose add.
+/// The labels of a container: its own, and those that wharfie and Compose add. A node is not told of
+/// them: whoever shows them has the state.
 pub fn labels(
     state: &State,
     service: &Service,
     spec: &ServiceSpec,
     task: &Task,
 ) -> BTreeMap<String, String> {
-    with_own(common(state, service, spec), service, task)
-}
-
-/// The labels that all containers of one version of a service have.
-pub(super) fn common(
-    state: &State,
-    service: &Service,
-    spec: &ServiceSpec,
-) -> BTreeMap<String, String> {
     let mut labels = spec.container.labels.clone();
-    let id = service.id.as_str().to_owned();
-    labels.insert("dev.wharfie.service".to_owned(), id);
+    let mut add = |name: &str, value: String| {
+        labels.insert(name.to_owned(), value);
+    };
+    add("dev.wharfie.service", service.id.as_str().to_owned());
+    add("dev.wharfie.task", task.id.as_str().to_owned());
+    if let Some(node) = &task.node {
+        add("dev.wharfie.node", node.as_str().to_owned());
+    }
     let Some(stack) = &service.stack else {
         return labels;
+    };
+    let one_off = match service.is_standalone() {
+        true => "True",
+        false => "False",
     };
     let mut compose = |name: &str, value: String| {
         labels.insert(format!("com.docker.compose.{name}"), value);
     };
     compose("project", stack.clone());
     compose("service", spec.name.clone());
-    let one_off = if service.is_standalone() {
-        "True"
-    } else {
-        "False"
-    };
     compose("oneoff", one_off.to_owned());
     compose("config-hash", config_hash(spec));
     compose("depends_on", depends_on(&spec.depends_on));
     compose("version", COMPOSE_VERSION.to_owned());
+    compose("container-number", task.slot.to_string());
     if let Some(record) = state.stacks.get(stack) {
         compose("project.working_dir", record.working_dir.clone());
         compose("project.config_files", record.config_files.join(","));
-    }
-    labels
-}
-
-/// Adds those that one container has alone.
-pub(super) fn with_own(
-    mut labels: BTreeMap<String, String>,
-    service: &Service,
-    task: &Task,
-) -> BTreeMap<String, String> {
-    let mut own = |name: &str, value: String| {
-        labels.insert(name.to_owned(), value);
-    };
-    own("dev.wharfie.task", task.id.as_str().to_owned());
-    if let Some(node) = &task.node {
-        own("dev.wharfie.node", node.as_str().to_owned());
-    }
-    if service.stack.is_some() {
-        own("com.docker.compose.container-number", task.slot.to_string());
     }
     labels
 }

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::labels;
 use super::names::{self, Meanings};
 use super::overlay::{self, Entrance, Held};
 use crate::assignment::AssignedVolume;
@@ -46,8 +45,6 @@ struct Part {
     networks: BTreeSet<NetworkId>,
     names: BTreeMap<NetworkId, names::Table>,
     endpoints: BTreeMap<NetworkId, Vec<Held>>,
-    /// Of all containers of a version.
-    labels: BTreeMap<u64, BTreeMap<String, String>>,
 }
 
 /// What is told otherwise than before.
@@ -116,11 +113,6 @@ impl Shared {
         news
     }
 
-    /// The labels that all containers of a version have.
-    pub(super) fn labels(&self, id: &ServiceId, version: u64) -> Option<&BTreeMap<String, String>> {
-        self.parts.get(id)?.labels.get(&version)
-    }
-
     fn read_network(&mut self, state: &State, id: &NetworkId) {
         let services = self.networks.remove(id).unwrap_or_default().services;
         let row = state.networks.get(id);
@@ -154,14 +146,10 @@ impl Part {
     fn of(state: &State, service: &Arc<Service>) -> Self {
         let tasks = state.service_tasks(&service.id);
         let places = tasks.flat_map(|task| &task.attachments);
-        let versions = service.versions.iter();
-        let labels =
-            versions.map(|(version, spec)| (*version, labels::common(state, service, spec)));
         Self {
             networks: places.map(|place| place.network.clone()).collect(),
             names: names::of(state, service),
             endpoints: overlay::endpoints(state, &service.id),
-            labels: labels.collect(),
         }
     }
 

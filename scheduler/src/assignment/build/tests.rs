@@ -5,7 +5,7 @@ use crate::model::task::{HealthStatus, TaskState, TaskStatus};
 
 fn update(builder: &mut Builder, world: &World, node: &NodeId) -> Option<Arc<Assignment>> {
     let state = world.plane.state();
-    builder.update(state, &Shared::read(state), node)
+    builder.update(state, &Shared::read(state), node, Doubted::All)
 }
 
 /// `name → addresses` on the stack's network, without container names, and what stands for several.
@@ -94,16 +94,19 @@ fn containers_carry_the_labels_that_tools_look_for() {
     world.up("web v1 needs db:healthy\ndb v1").unwrap();
     world.fate("db", Fate::Health(HealthStatus::Healthy));
     world.settle();
-    let tasks = &world.assignment.tasks;
-    let web = tasks.iter().find(|task| task.name == "shop-web-1").unwrap();
-    let label = |name: &str| web.labels[&format!("com.docker.compose.{name}")].as_str();
+    let state = world.plane.state();
+    let mut tasks = state.tasks.values();
+    let web = tasks.find(|task| task.name == "shop-web-1").unwrap();
+    let service = state.service_of(web).unwrap();
+    let labels = labels(state, service, spec_of(state, web).unwrap(), web);
+    let label = |name: &str| labels[&format!("com.docker.compose.{name}")].as_str();
     assert_eq!(label("project"), "shop");
     assert_eq!(label("service"), "web");
     assert_eq!(label("container-number"), "1");
     assert_eq!(label("oneoff"), "False");
     assert_eq!(label("depends_on"), "db:service_healthy:false");
     assert_eq!(label("config-hash").len(), 64);
-    assert_eq!(web.labels["dev.wharfie.node"], "n1");
+    assert_eq!(labels["dev.wharfie.node"], "n1");
 }
 
 #[test]
