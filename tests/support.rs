@@ -27,6 +27,8 @@ pub(crate) struct Host {
     /// Holds the namespaces open.
     anchor: Child,
     agent: Option<Child>,
+    /// What the node is started with beside what all are.
+    pub(crate) options: Vec<String>,
     directory: tempfile::TempDir,
 }
 
@@ -100,6 +102,7 @@ impl Host {
         Self {
             anchor: anchor(),
             agent: None,
+            options: Vec::new(),
             directory: tempfile::tempdir().expect("a temporary directory"),
         }
     }
@@ -236,6 +239,7 @@ impl Host {
             .arg(self.path("run"))
             .args(["--host", &self.socket()])
             .args(["--insecure-registry", cluster::REGISTRY])
+            .args(&self.options)
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log twice"))

@@ -49,6 +49,7 @@ pub mod peer;
 pub mod plan;
 pub mod preflight;
 pub mod process;
+mod reach;
 pub mod report;
 pub mod seal;
 pub mod secret;

@@ -39,6 +39,7 @@ use crate::ledger::{self, Ledger, Remembered};
 use crate::network::{Instance, Networks, NetworksConfig};
 use crate::node::{self, Contact};
 use crate::preflight::{self, Facts};
+use crate::reach;
 use crate::seal::{NodeKey, SealError};
 use crate::secret::Secrets;
 use crate::session;
@@ -191,6 +192,7 @@ async fn serve(config: Config, shutdown: CancellationToken) -> Result<Ended, Run
     for path in &config.listen {
         listeners.push(api::listen(path).await?);
     }
+    let containers = drivers.containers.clone();
     let (host, events) = LinuxHost::new(drivers, ended);
     let (reports, said) = mpsc::channel(64);
     let (contact, contacts) = watch::channel(Contact::Lost);
@@ -210,6 +212,12 @@ async fn serve(config: Config, shutdown: CancellationToken) -> Result<Ended, Run
         reports: said,
     }));
     let counting = tokio::spawn(ledger::keep_reruns(ledger, counted));
+    let reaching = tokio::spawn(reach::run(reach::Sources {
+        assignments: kept.told.clone(),
+        contact: contacts.clone(),
+        reports: reports.clone(),
+        containers,
+    }));
     let sources = node::Sources {
         remembered,
         assignments: kept.told,
@@ -231,6 +239,7 @@ async fn serve(config: Config, shutdown: CancellationToken) -> Result<Ended, Run
     attending.abort();
     counting.abort();
     resting.abort();
+    reaching.abort();
     for path in &config.listen {
         // Somebody may have removed it already.
         let _ = std::fs::remove_file(path);

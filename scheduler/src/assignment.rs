@@ -82,6 +82,12 @@ pub struct AssignedTask {
     /// [`Assignment::published`].
     #[serde(default)]
     pub shares_ports: bool,
+    /// What it was granted of the node's generic resources, as in [`Task::resources`]; the
+    /// specification's environment says it as well.
+    ///
+    /// [`Task::resources`]: crate::model::task::Task::resources
+    #[serde(default)]
+    pub resources: BTreeMap<String, Vec<String>>,
     /// In the order in which the interfaces are made; the first gives the default route.
     pub interfaces: Vec<AssignedInterface>,
     /// The containers whose network, pid or ipc namespace it joins or whose volumes it has, by kind.

@@ -22,10 +22,13 @@ mod reap;
 mod services;
 mod stop;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use self::memory::Memory;
 use crate::model::id::NodeId;
+use crate::model::node::Node;
 use crate::model::task::{DesiredState, Task, TaskStatus};
 use crate::model::time::Timestamp;
 use crate::report::{Report, Rerun, is_news};
@@ -112,6 +115,29 @@ pub fn observe(draft: &mut Draft<'_>, node: &NodeId, report: &Report) {
     }
     for name in &report.removed_volumes {
         forget_volume(draft, node, name);
+    }
+    if let Some(addresses) = &report.cut_off {
+        note_cut_off(draft, node, addresses);
+    }
+}
+
+/// Keeps the times of those that were cut off before.
+fn note_cut_off(draft: &mut Draft<'_>, node: &NodeId, addresses: &BTreeSet<IpAddr>) {
+    let state = draft.state();
+    let Some(row) = state.nodes.get(node) else {
+        return;
+    };
+    let ends_there = |it: &&Arc<Node>| it.address.is_some_and(|at| addresses.contains(&at.ip()));
+    let others = state.nodes.values().filter(|it| it.id != *node);
+    let cut_off = others.filter(ends_there).map(|other| {
+        let since = row.cut_off.get(&other.id).copied();
+        (other.id.clone(), since.unwrap_or(draft.now))
+    });
+    let cut_off: BTreeMap<NodeId, Timestamp> = cut_off.collect();
+    if cut_off != row.cut_off {
+        let mut row = (**row).clone();
+        row.cut_off = cut_off;
+        draft.push(Change::SetNode(Arc::new(row)));
     }
 }
 

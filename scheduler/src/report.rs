@@ -3,6 +3,9 @@
 //! Reports are about state, not about events: a later one contains everything that an earlier one
 //! said, so that lost, late and repeated ones do no harm.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::id::{ContainerId, TaskId};
@@ -19,6 +22,10 @@ pub struct Report {
     /// What the node has restarted by itself while no manager answered.
     #[serde(default)]
     pub reruns: Vec<Rerun>,
+    /// All the nodes, by where their tunnels end, whose containers those of this node do not reach;
+    /// absent when nothing is said about it.
+    #[serde(default)]
+    pub cut_off: Option<BTreeSet<IpAddr>>,
 }
 
 /// A task whose container the node has started again without being told to. It stays the same task:
@@ -44,6 +51,7 @@ impl Report {
             && self.removed_containers.is_empty()
             && self.removed_volumes.is_empty()
             && self.reruns.is_empty()
+            && self.cut_off.is_none()
     }
 }
 

@@ -4,6 +4,7 @@
 //! so that a client that missed one has missed nothing.
 
 mod build;
+mod cut_off;
 mod rollout;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use crate::model::task::{DesiredState, Health, TaskState};
 use crate::model::time::Timestamp;
 
 pub use build::of;
+pub use cut_off::cut_off;
 pub use rollout::RolloutStatus;
 
 /// A stack as it is. A stack that does not exist has no services, networks and volumes.

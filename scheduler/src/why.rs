@@ -7,7 +7,7 @@
 //!
 //! Nothing is stored for it: the answers are those that the placement would give at this moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,17 @@ pub struct Why {
     pub unaskable: Option<String>,
     /// The latest first.
     pub failures: Vec<Failure>,
+    /// Ways between nodes that are broken, from or to those where it runs.
+    #[serde(default)]
+    pub cut_off: Vec<CutOff>,
+}
+
+/// A node whose containers do not reach those on another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutOff {
+    pub from: String,
+    pub to: String,
+    pub since: Timestamp,
 }
 
 /// A container that does not run yet, or not any more.
@@ -94,7 +105,24 @@ pub fn of(state: &State, stack: &str, name: &str) -> Option<Why> {
         nodes,
         unaskable,
         failures: failures(state, service),
+        cut_off: cut_off(state, service),
     })
+}
+
+fn cut_off(state: &State, service: &Service) -> Vec<CutOff> {
+    let nodes = running(state, service).filter_map(|task| task.node.as_ref());
+    let here: BTreeSet<&NodeId> = nodes.collect();
+    let rows = state.nodes.values();
+    let ways = rows.flat_map(|from| {
+        status::cut_off(state, from).map(move |(to, since)| (from.as_ref(), to, since))
+    });
+    ways.filter(|(from, to, _)| here.contains(&from.id) || here.contains(&to.id))
+        .map(|(from, to, since)| CutOff {
+            from: from.name().to_owned(),
+            to: to.name().to_owned(),
+            since,
+        })
+        .collect()
 }
 
 fn running<'a>(state: &'a State, service: &Service) -> impl Iterator<Item = &'a Task> {

@@ -198,13 +198,28 @@ fn workers_that_all_fall_silent_at_once_are_not_given_up_and_go_on_among_themsel
 
     // Between the two only: what they say to each other is lost, and nothing else.
     cluster.split(&[1], &[2]);
-    let until = Instant::now() + secs(6);
-    while Instant::now() < until {
-        talk(&cluster).expect_err("they talk");
-        all_ready(&cluster).unwrap();
-    }
+    cluster.within(
+        secs(90),
+        "it is told that they do not reach each other",
+        || {
+            let ran = cluster.host(0).wharfie("node ls");
+            let told = |from, to| format!("containers on {from} do not reach those on {to}");
+            let both = [told("node1", "node2"), told("node2", "node1")];
+            let said = both.iter().all(|told| ran.stderr.contains(told));
+            talk(&cluster).expect_err("they talk");
+            all_ready(&cluster).unwrap();
+            said.then_some(()).ok_or_else(|| ran.to_string())
+        },
+    );
+    let why = cluster.host(0).wharfie("-p app why web").succeeds();
+    why.says("containers on node2 do not reach those on node1");
     cluster.heal();
     cluster.within(secs(60), "they talk again", || talk(&cluster));
+    cluster.within(secs(90), "nothing is wrong any more", || {
+        let ran = cluster.host(0).wharfie("node ls");
+        let fine = ran.code == 0 && ran.stderr.is_empty();
+        fine.then_some(()).ok_or_else(|| ran.to_string())
+    });
     assert_eq!(pids(), before, "nothing was touched");
     cluster.host(0).wharfie("-p app down").succeeds();
 }

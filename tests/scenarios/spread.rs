@@ -115,3 +115,53 @@ fn what_shares_a_namespace_or_volumes_runs_where_the_other_one_does() {
         cluster.host(index).leaves_nothing();
     }
 }
+
+/// Each wants one of a node's things.
+const GREEDY: &str = "
+services:
+  train:
+    image: busybox:1.35
+    init: true
+    command: sleep 1000000
+    deploy:
+      replicas: 2
+      resources:
+        reservations:
+          generic_resources: [{discrete_resource_spec: {kind: gpu, value: 1}}]
+";
+
+#[test]
+fn containers_are_told_which_of_a_nodes_things_are_theirs() {
+    let mut cluster = Cluster::of(1, 1);
+    cluster.host_mut(1).options = ["--node-generic-resource", "gpu=one,gpu=two"]
+        .map(String::from)
+        .to_vec();
+    cluster.kill(1);
+    cluster.start(1);
+    cluster.within(secs(60), "the managers know of them", || {
+        let ran = cluster.host(0).wharfie("node inspect node1");
+        let known = ran.stdout.contains("\"two\"");
+        known.then_some(()).ok_or_else(|| ran.to_string())
+    });
+    let up = cluster.host(0).compose("app", GREEDY, "up -d --wait");
+    up.succeeds();
+    let told: BTreeSet<String> = [1, 2]
+        .map(|index| {
+            let line = format!("-p app exec -T --index {index} train env");
+            let all = cluster.host(0).wharfie(&line).succeeds().stdout;
+            let mut all = all.lines();
+            let own = all.find_map(|it| it.strip_prefix("DOCKER_RESOURCE_GPU="));
+            let own = own.expect("it is told");
+            // Whoever is asked shows the same.
+            for host in [0, 1] {
+                let seen = cluster.host(host).inspect(&format!("app-train-{index}"));
+                let shown = seen["Config"]["Env"].to_string();
+                let expected = format!("\"DOCKER_RESOURCE_GPU={own}\"");
+                assert!(shown.contains(&expected), "{expected} at {host}: {shown}");
+            }
+            own.to_owned()
+        })
+        .into();
+    assert_eq!(told, BTreeSet::from(["one".to_owned(), "two".to_owned()]));
+    cluster.host(0).wharfie("-p app down -t 1").succeeds();
+}

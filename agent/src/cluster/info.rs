@@ -41,6 +41,13 @@ pub struct NodeView {
     pub engine_version: String,
     /// Containers that run there.
     pub running: usize,
+    /// Containers on it see the addresses of clients who come through other nodes.
+    #[serde(default)]
+    pub keeps_clients: bool,
+    /// Nodes, by host name, whose containers those on this one do not reach, and since when
+    /// (RFC 3339).
+    #[serde(default)]
+    pub cut_off: BTreeMap<String, String>,
 }
 
 /// A manager's part in the group.
@@ -123,6 +130,7 @@ pub fn node(state: &State, standing: &Standing, own: &NodeId, row: &Node) -> Nod
     let tasks = state.node_tasks(&row.id);
     let running = tasks.filter(|task| task.status.state == TaskState::Running);
     let description = &row.description;
+    let cut_off = scheduler::status::cut_off(state, row);
     let authority = state.cluster.as_ref().map(|it| &it.certificate_authority);
     let rotates = authority.is_some_and(|it| !it.retiring.is_empty());
     let signer = authority.map_or("", |it| it.id.as_str());
@@ -146,6 +154,10 @@ pub fn node(state: &State, standing: &Standing, own: &NodeId, row: &Node) -> Nod
         needs_rotation: rotates && description.authority != signer,
         engine_version: env!("CARGO_PKG_VERSION").to_owned(),
         running: running.count(),
+        keeps_clients: description.keeps_clients,
+        cut_off: cut_off
+            .map(|(other, since)| (other.name().to_owned(), crate::api::time::rfc3339(since)))
+            .collect(),
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) fn task(id: &str, desired: DesiredState) -> AssignedTask {
     let container = id.split(':').next().unwrap();
     AssignedTask {
         shares_ports: false,
+        resources: BTreeMap::new(),
         id: TaskId::new(id),
         container: ContainerId::new(container),
         name: container.into(),

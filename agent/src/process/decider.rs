@@ -133,6 +133,7 @@ fn own_row(config: &Config, membership: &Membership) -> Node {
             .map(|it| it.facts.public_key.clone())
             .unwrap_or_default(),
         down_after_millis: None,
+        cut_off: Default::default(),
     }
 }
 

@@ -175,6 +175,15 @@ fn list(nodes: &[NodeView], quiet: bool, format: Format) {
     for node in nodes.iter().filter(|node| !node.status_reason.is_empty()) {
         output::note(format!("{}: {}", node.hostname, node.status_reason));
     }
+    for node in nodes {
+        for (other, since) in &node.cut_off {
+            output::note(super::why::cut_off(
+                &node.hostname,
+                other,
+                &format!("since {since}"),
+            ));
+        }
+    }
 }
 
 fn status(status: NodeStatus) -> &'static str {

@@ -76,6 +76,13 @@ fn text(why: &Why, lines: &[LastLine], now: Timestamp) -> String {
         text.push_str(&waits(waiting, now));
     }
     text.push_str(&where_it_could(why));
+    if !why.cut_off.is_empty() {
+        text.push('\n');
+    }
+    for way in &why.cut_off {
+        let since = format!("for {}", ago(way.since, now));
+        text.push_str(&format!("{}\n", cut_off(&way.from, &way.to, &since)));
+    }
     if !why.failures.is_empty() {
         text.push_str("\nLast failures:\n");
         for (failure, line) in why.failures.iter().zip(lines) {
@@ -143,6 +150,11 @@ fn where_it_could(why: &Why) -> String {
     format!("\n{}", table.render())
 }
 
+/// Said of two nodes that managers see.
+pub(super) fn cut_off(from: &str, to: &str, since: &str) -> String {
+    format!("containers on {from} do not reach those on {to} ({since}); is UDP 4789 let through?")
+}
+
 fn failed(failure: &Failure, line: Option<&str>, now: Timestamp) -> String {
     let node = (failure.node.as_deref()).map_or_else(String::new, |node| format!(" on {node}"));
     let at = ago(failure.at, now);
@@ -193,6 +205,7 @@ mod tests {
                 "id": "1f", "name": "shop-web-3", "node": "node1", "at": second(1060),
                 "exit_code": 3, "reason": "exited",
             }],
+            "cut_off": [{"from": "node0", "to": "node1", "since": second(1090)}],
         }));
         let now = Timestamp::from_second(1120).unwrap();
         let lines = [Some("cannot reach db".to_owned())];
@@ -203,6 +216,8 @@ mod tests {
         NODE      RUNNING   ONE MORE
         node0     1         possible
         node1     0         no: down
+
+        containers on node0 do not reach those on node1 (for 30 seconds); is UDP 4789 let through?
 
         Last failures:
           shop-web-3 on node1, about a minute ago: exit code 3: exited

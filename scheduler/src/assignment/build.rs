@@ -214,6 +214,7 @@ fn assigned(state: &State, service: &Service, spec: &ServiceSpec, task: &Task) -
         desired: task.desired,
         stop: task.stop.clone(),
         shares_ports: overlay::shares_ports(state, service),
+        resources: task.resources.clone(),
         interfaces: interfaces(state, &spec.container, &task.attachments),
         joins: companions(state, service, &spec.container, task),
         replaces: task.replaces.clone(),
@@ -225,16 +226,13 @@ fn assigned(state: &State, service: &Service, spec: &ServiceSpec, task: &Task) -
     }
 }
 
-/// What was granted is said in the container's environment, as Docker does: `DOCKER_RESOURCE_GPU`.
+/// What was granted is said in the container's environment.
 fn with_resources(spec: &Arc<ContainerSpec>, task: &Task) -> Arc<ContainerSpec> {
     if task.resources.is_empty() {
         return spec.clone();
     }
     let mut spec = (**spec).clone();
-    for (kind, granted) in &task.resources {
-        let name = format!("DOCKER_RESOURCE_{}", kind.to_uppercase());
-        spec.environment.insert(name, Some(granted.join(",")));
-    }
+    spec.environment.extend(task.granted());
     Arc::new(spec)
 }
 

@@ -72,6 +72,7 @@ fn founder(id: NodeId, draft: &Draft<'_>) -> Node {
         address: None,
         public_key: String::new(),
         down_after_millis: None,
+        cut_off: Default::default(),
     }
 }
 
@@ -170,7 +171,7 @@ pub(super) fn remove(draft: &mut Draft<'_>, node: &str, force: Force) -> Result<
         refuse_busy(&node, busy)?;
     }
     if node.role == Role::Manager {
-        keeps_majority(draft, &node)?;
+        can_agree_without(draft, &node)?;
     }
     Ok(forget(draft, &node))
 }
@@ -190,7 +191,7 @@ pub(super) fn leave(draft: &mut Draft<'_>, id: &NodeId, force: Force) -> Result<
         refuse_busy(&node, Some(busy))?;
     }
     if others {
-        keeps_majority(draft, &node)?;
+        can_agree_without(draft, &node)?;
         return Ok(forget(draft, &node));
     }
     let workers: Vec<_> = draft.state().nodes.values().cloned().collect();
@@ -338,6 +339,21 @@ fn keeps_majority(draft: &Draft<'_>, without: &Node) -> Result<(), Refusal> {
         voters: heard_of(judges),
         needed: judges.len() / 2 + 1,
     })
+}
+
+/// A manager that goes is not asked any more, although its vote counts until the voters have agreed
+/// that it does not: the others must be able to do so alone. One that is demoted stays for it.
+fn can_agree_without(draft: &Draft<'_>, leaving: &Node) -> Result<(), Refusal> {
+    keeps_majority(draft, leaving)?;
+    let others = managers(draft.state()).filter(|node| node.id != leaving.id);
+    let others: BTreeSet<u64> = others.map(|node| number_of(&node.id)).collect();
+    let Voters { all, heard } = draft.voters();
+    let agreeing = all.intersection(heard).filter(|it| others.contains(it));
+    let is_voter = all.contains(&number_of(&leaving.id));
+    match !is_voter || agreeing.count() > all.len() / 2 {
+        true => Ok(()),
+        false => refuse_busy(leaving, Some(Busy::Needed)),
+    }
 }
 
 fn refuse_busy(node: &Node, busy: Option<Busy>) -> Result<(), Refusal> {

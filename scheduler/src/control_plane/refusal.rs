@@ -16,6 +16,8 @@ use crate::model::id::NodeId;
 pub enum Busy {
     Manager,
     LastManager,
+    /// Without its vote the others cannot agree that it is gone.
+    Needed,
     NotDown,
 }
 
@@ -24,6 +26,7 @@ impl fmt::Display for Busy {
         f.write_str(match self {
             Self::Manager => "a manager",
             Self::LastManager => "the last manager of its cluster",
+            Self::Needed => "a manager without whose vote the others cannot agree on anything",
             Self::NotDown => "not down",
         })
     }
@@ -228,6 +231,9 @@ impl Refusal {
             Self::NodeBusy { node, what } => Some(match what {
                 Busy::Manager => format!(
                     "Demote it first with `wharfie node demote {node}`, or add `--force`."
+                ),
+                Busy::Needed => format!(
+                    "Demote it first with `wharfie node demote {node}`: it can go when that is done."
                 ),
                 Busy::LastManager => "Promote another node first with `wharfie node promote`, or end the cluster with `wharfie leave --force` on this one.".into(),
                 Busy::NotDown => format!(

@@ -72,6 +72,9 @@ pub struct Node {
     /// It is down when it was silent for so long; as the cluster's settings say when absent.
     #[serde(default)]
     pub down_after_millis: Option<u64>,
+    /// Nodes whose containers those of this node do not reach, as it says itself, and since when.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cut_off: BTreeMap<NodeId, Timestamp>,
 }
 
 impl Node {
@@ -103,6 +106,7 @@ impl Node {
             address: None,
             public_key: String::new(),
             down_after_millis: None,
+            cut_off: BTreeMap::new(),
         }
     }
 }

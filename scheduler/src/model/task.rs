@@ -55,6 +55,17 @@ pub struct Task {
     pub created_at: Timestamp,
 }
 
+impl Task {
+    /// What it was granted of the node's generic resources, as its environment says it; as Docker
+    /// does: `DOCKER_RESOURCE_GPU=UUID1,UUID2`.
+    pub fn granted(&self) -> impl Iterator<Item = (String, Option<String>)> {
+        self.resources.iter().map(|(kind, granted)| {
+            let name = format!("DOCKER_RESOURCE_{}", kind.to_uppercase());
+            (name, Some(granted.join(",")))
+        })
+    }
+}
+
 /// What a task waits for before it gets its place on a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

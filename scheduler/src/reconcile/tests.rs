@@ -4,9 +4,15 @@ mod fleet;
 mod rollouts;
 mod steps;
 
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
 use self::fleet::{Fate, Fleet};
 use crate::control_plane::command::{Command, Volumes};
+use crate::model::id::NodeId;
 use crate::model::node::Availability;
+use crate::report::Report;
+use crate::status;
 
 /// Brings a stack up on some nodes, and says where its containers are.
 #[track_caller]
@@ -431,4 +437,42 @@ fn a_stack_goes_although_a_node_with_containers_of_it_is_down() {
     fleet.settle();
     assert!(fleet.state.tasks.is_empty(), "{}", fleet.shown());
     assert!(fleet.state.stacks.is_empty() && fleet.state.networks.is_empty());
+}
+
+#[test]
+fn what_nodes_do_not_reach_is_told_of_with_the_time_and_without_those_that_are_down() {
+    let mut fleet = Fleet::new("n1\nn2\nn3");
+    for number in 1..4 {
+        let address = SocketAddr::from(([192, 0, 2, number], 2377));
+        fleet.node(&format!("n{number}"), |node| node.address = Some(address));
+    }
+    let began = fleet.now;
+    let says = |fleet: &mut Fleet, silent: &[u8]| {
+        let silent = silent.iter().map(|it| IpAddr::from([192, 0, 2, *it]));
+        let report = Report {
+            cut_off: Some(silent.collect()),
+            ..Report::default()
+        };
+        fleet.report("n1", &report);
+    };
+    let told = |fleet: &Fleet| {
+        let row = &fleet.state.nodes[&NodeId::new("n1")];
+        let told = status::cut_off(&fleet.state, row);
+        let told =
+            told.map(|(to, since)| format!("{} {}", to.name(), since.since(began).as_secs()));
+        told.collect::<Vec<_>>().join(", ")
+    };
+    says(&mut fleet, &[2, 9]);
+    fleet.now = fleet.now.plus(Duration::from_secs(5));
+    says(&mut fleet, &[2, 3]);
+    assert_eq!(told(&fleet), "n2 0, n3 5");
+    fleet.report("n1", &Report::default());
+    assert_eq!(told(&fleet), "n2 0, n3 5");
+    fleet.down("n2");
+    assert_eq!(told(&fleet), "n3 5");
+    fleet.down("n1");
+    assert_eq!(told(&fleet), "");
+    fleet.back("n1");
+    says(&mut fleet, &[]);
+    assert_eq!(told(&fleet), "");
 }

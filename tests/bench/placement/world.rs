@@ -288,6 +288,7 @@ fn node(number: usize) -> Node {
         address: Some(([10, 77, high, low], 2377).into()),
         public_key: String::new(),
         down_after_millis: None,
+        cut_off: Default::default(),
     }
 }
 

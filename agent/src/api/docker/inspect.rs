@@ -200,6 +200,8 @@ fn config(view: &View<'_>) -> Config {
     let defaults = image
         .map(|image| image.defaults.clone())
         .unwrap_or_default();
+    let mut own = spec.environment.clone();
+    own.extend(view.found.task.granted());
     let words = |words: Option<Vec<String>>| words.filter(|words| !words.is_empty()).map(Words);
     let inherited_cmd = if spec.entrypoint.is_some() {
         None
@@ -234,7 +236,7 @@ fn config(view: &View<'_>) -> Config {
         tty: spec.tty,
         open_stdin: spec.stdin_open,
         stdin_once: spec.stdin_once,
-        env: Some(environment(&defaults.env, &spec.environment)),
+        env: Some(environment(&defaults.env, &own)),
         cmd: words(spec.command.clone().or(inherited_cmd)),
         healthcheck: spec
             .healthcheck

@@ -177,7 +177,7 @@ fn task(assigned: &AssignedTask, node: &Node, status: Option<TaskStatus>) -> Tas
         restarts: assigned.restarts,
         avoids: None,
         condemned: None,
-        resources: BTreeMap::new(),
+        resources: assigned.resources.clone(),
         start_after: assigned.start_after,
         created_at: assigned.created_at,
     }

@@ -304,6 +304,16 @@ fn a_worker_leaves_a_manager_must_insist_and_the_last_one_stands_alone_again() {
         go("b", Force::Yes),
         "a:manager c:manager",
     );
+    // One of two is needed to agree that there is only one.
+    let needed =
+        "node `host-b` is a manager without whose vote the others cannot agree on anything";
+    check("a:manager b:manager", go("b", Force::Yes), needed);
+    check("a:manager b:manager", rm("b", Force::Yes), needed);
+    check(
+        "a:manager b:manager",
+        role("b", Role::Worker),
+        "a:manager b:worker",
+    );
     let mut state = drawn("a:manager b:worker");
     decide(&mut state, go("a", Force::Yes)).unwrap();
     assert_eq!(shown(&state), "a:manager");

@@ -26,6 +26,7 @@ fn state(nodes: &str) -> State {
             address: None,
             public_key: String::new(),
             down_after_millis: word.starts_with("slow").then_some(20_000),
+            cut_off: Default::default(),
         }))
     });
     let batch = Batch {

@@ -13,7 +13,8 @@ use crate::model::node::{Availability, Node, NodeStatus};
 use crate::model::rollout::Rollout;
 use crate::model::task::{DesiredState, Health, HealthStatus, Task, TaskState, TaskStatus};
 use crate::model::time::Timestamp;
-use crate::reconcile::{Memory, reconcile, slot};
+use crate::reconcile::{Memory, observe, reconcile, slot};
+use crate::report::Report;
 use crate::state::draft::IdGenerator;
 use crate::state::{Batch, Change, Draft, State, is_on_node};
 
@@ -123,6 +124,13 @@ impl Fleet {
         let changes = draft.into_changes();
         self.change(|_| changes);
         Ok(())
+    }
+
+    pub(super) fn report(&mut self, node: &str, report: &Report) {
+        let mut draft = Draft::new(&self.state, &mut self.ids, self.now);
+        observe(&mut draft, &NodeId::new(node), report);
+        let changes = draft.into_changes();
+        self.change(|_| changes);
     }
 
     /// One decision, and one step of each container. Whether there was anything to do.

@@ -22,6 +22,7 @@ fn node() -> Arc<Node> {
         address: None,
         public_key: String::new(),
         down_after_millis: None,
+        cut_off: Default::default(),
     })
 }
 
