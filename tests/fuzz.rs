@@ -125,10 +125,10 @@ fn hold(text: &str) {
     let Ok(project) = load(&disk.options(), &disk) else {
         return;
     };
-    let printed = project.canonical.to_yaml();
+    let printed = project.canonical().to_yaml();
     let disk = Disk::with(&printed);
     match load(&disk.options(), &disk) {
-        Ok(again) => assert_eq!(again.canonical.to_yaml(), printed, "printed otherwise"),
+        Ok(again) => assert_eq!(again.canonical().to_yaml(), printed, "printed otherwise"),
         Err(failure) => panic!("what was printed does not load: {failure}\n{printed}"),
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use scheduler::compose;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::connect::{ApiError, Client, url};
@@ -72,7 +73,7 @@ pub(crate) struct Mount {
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct NetworkSettings {
     #[serde(deserialize_with = "null_is_default")]
-    pub(crate) networks: BTreeMap<String, serde_json::Value>,
+    pub(crate) networks: BTreeMap<String, IgnoredAny>,
 }
 
 fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(

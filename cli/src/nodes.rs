@@ -14,10 +14,13 @@ use scheduler::model::node::{NodeStatus, Role};
 use crate::connect::Client;
 
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) enum Nodes {
+    #[default]
     Alone,
-    Worker { managers: Vec<SocketAddr> },
+    Worker {
+        managers: Vec<SocketAddr>,
+    },
     Cluster(Vec<NodeView>),
 }
 

@@ -39,7 +39,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use canonical::{Canonical, Tree};
+pub use canonical::{Canonical, Mapping, Tree};
 pub use check::{clean, nearest};
 pub use develop::{Action, Watch};
 pub use diagnostic::{Color, Diagnostic, Failure, Severity, render_all, to_json};
@@ -170,8 +170,6 @@ pub struct Project {
     pub name: String,
     /// Only active services; empty if a step that it needs was left out.
     pub stack: Stack,
-    /// What `config` prints.
-    pub canonical: Canonical,
     pub warnings: Vec<Diagnostic>,
     /// Services that no active profile asks for, with their profiles.
     pub disabled: BTreeMap<String, Vec<String>>,
@@ -182,9 +180,15 @@ pub struct Project {
     /// The environment that was used, with `COMPOSE_PROJECT_NAME`.
     pub environment: BTreeMap<String, String>,
     model: Node,
+    steps: Steps,
 }
 
 impl Project {
+    /// What `config` prints.
+    pub fn canonical(&self) -> Canonical<'_> {
+        Canonical::new(&self.model, self.steps)
+    }
+
     /// The hash of each service's configuration, as Docker Compose labels its containers with it.
     pub fn config_hashes(&self) -> BTreeMap<String, String> {
         let services = self.model.get("services").into_iter();
@@ -295,7 +299,6 @@ fn load_into(
         Stack::default()
     };
     let project = Project {
-        canonical: Canonical::new(&model, options.steps),
         name,
         stack,
         warnings: Vec::new(),
@@ -304,6 +307,7 @@ fn load_into(
         variables,
         environment,
         model,
+        steps: options.steps,
     };
     Some(Loaded { project, merged })
 }

@@ -203,7 +203,7 @@ async fn a_paused_container_stands_still_and_can_be_killed() {
     };
     ticks_on(0).await;
     host.containers.pause(&id).await.unwrap();
-    assert!(host.containers.is_paused(&id).await.unwrap());
+    assert!(host.containers.is_paused(&id).unwrap());
     let before = length();
     // Ten ticks' time: what is frozen misses them all, however slow the machine.
     tokio::time::sleep(Duration::from_millis(200)).await;

@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -42,13 +43,19 @@ pub(super) struct Hierarchy {
 }
 
 impl Layout {
-    /// Finds out what is mounted.
-    pub(super) fn detect() -> Result<Self, Failure> {
+    /// Finds out what is mounted: once, as it stays so while the host runs, and a list of containers
+    /// asks for each of them.
+    pub(super) fn detect() -> Result<Arc<Self>, Failure> {
+        static FOUND: OnceLock<Arc<Layout>> = OnceLock::new();
+        if let Some(found) = FOUND.get() {
+            return Ok(Arc::clone(found));
+        }
         let mounts =
             fs::read_to_string("/proc/self/mountinfo").during("read", "/proc/self/mountinfo")?;
-        Self::parse(&mounts).ok_or_else(|| {
+        let found = Self::parse(&mounts).ok_or_else(|| {
             Failure::refused("find", "/sys/fs/cgroup", "no control groups are mounted")
-        })
+        })?;
+        Ok(Arc::clone(FOUND.get_or_init(|| Arc::new(found))))
     }
 
     /// Reads the text of `/proc/PID/mountinfo`.
@@ -92,10 +99,10 @@ impl Layout {
 
 /// The controllers that containers can be limited by; `None` when no control groups are mounted.
 pub fn controllers() -> Option<BTreeSet<String>> {
-    Some(match Layout::detect().ok()? {
+    Some(match &*Layout::detect().ok()? {
         Layout::V1(hierarchies) => hierarchies
-            .into_iter()
-            .flat_map(|hierarchy| hierarchy.controllers)
+            .iter()
+            .flat_map(|hierarchy| hierarchy.controllers.iter().cloned())
             .collect(),
         Layout::V2(mount) => {
             let list = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
@@ -118,7 +125,7 @@ impl Hierarchy {
 /// One container's cgroup; it need not exist.
 #[derive(Clone, Debug)]
 pub(super) struct Cgroup {
-    layout: Layout,
+    layout: Arc<Layout>,
     /// Relative, e.g. `wharfie/4f0c…`.
     path: PathBuf,
 }
@@ -187,14 +194,14 @@ impl Cgroup {
         &self,
         resources: Option<&LinuxResources>,
     ) -> Result<Vec<String>, Failure> {
-        match &self.layout {
+        match &*self.layout {
             Layout::V1(hierarchies) => v1::create(hierarchies, &self.path, resources),
             Layout::V2(mount) => v2::create(mount, &self.path, resources),
         }
     }
 
     pub(super) fn entry(&self) -> Result<Entry, Failure> {
-        match &self.layout {
+        match &*self.layout {
             Layout::V1(_) => self
                 .directories()
                 .map(|directory| {
@@ -217,7 +224,7 @@ impl Cgroup {
     ///
     /// Source: runc `libcontainer/process_linux.go`, `setnsProcess.start`; there after EBUSY.
     pub(super) fn entry_beside(&self, init: Pid) -> Result<Entry, Failure> {
-        let Layout::V2(mount) = &self.layout else {
+        let Layout::V2(mount) = &*self.layout else {
             return self.entry();
         };
         // One that has ended takes nobody in anywhere.
@@ -228,7 +235,7 @@ impl Cgroup {
     /// The cgroup's directories on the host, with the name each has below `/sys/fs/cgroup` in a
     /// container; `None` on v2, where a namespace shows the right part.
     pub(super) fn views(&self) -> Option<Vec<(String, PathBuf)>> {
-        match &self.layout {
+        match &*self.layout {
             Layout::V1(hierarchies) => Some(
                 hierarchies
                     .iter()
@@ -241,7 +248,7 @@ impl Cgroup {
 
     /// Every process in it and below, as the host numbers them.
     pub(super) fn pids(&self) -> Vec<u32> {
-        let directory = match &self.layout {
+        let directory = match &*self.layout {
             Layout::V1(hierarchies) => match hierarchies
                 .iter()
                 .find(|hierarchy| hierarchy.has("freezer"))
@@ -276,7 +283,7 @@ impl Cgroup {
     }
 
     fn request_freeze(&self, wanted: Freeze) -> Result<(), Failure> {
-        match &self.layout {
+        match &*self.layout {
             Layout::V1(hierarchies) => v1::request_freeze(hierarchies, &self.path, wanted),
             Layout::V2(mount) => v2::request_freeze(&mount.join(&self.path), wanted),
         }
@@ -284,7 +291,7 @@ impl Cgroup {
 
     /// `None` while it is changing, or when the cgroup is gone.
     pub(super) fn freeze_state(&self) -> Option<Freeze> {
-        match &self.layout {
+        match &*self.layout {
             Layout::V1(hierarchies) => v1::freeze_state(hierarchies, &self.path),
             Layout::V2(mount) => v2::freeze_state(&mount.join(&self.path)),
         }
@@ -292,7 +299,7 @@ impl Cgroup {
 
     /// Kills everything in it. The processes may still be dying when it returns.
     pub(super) fn kill(&self) {
-        if let Layout::V2(mount) = &self.layout
+        if let Layout::V2(mount) = &*self.layout
             && fs::write(mount.join(&self.path).join("cgroup.kill"), "1").is_ok()
         {
             return;
@@ -313,14 +320,14 @@ impl Cgroup {
 
     /// How many processes the kernel has killed for want of memory.
     pub(super) fn oom_kills(&self) -> u64 {
-        match &self.layout {
+        match &*self.layout {
             Layout::V1(hierarchies) => v1::oom_kills(hierarchies, &self.path),
             Layout::V2(mount) => v2::oom_kills(&mount.join(&self.path)),
         }
     }
 
     pub(super) fn stats(&self) -> Stats {
-        match &self.layout {
+        match &*self.layout {
             Layout::V1(hierarchies) => v1::stats(hierarchies, &self.path),
             Layout::V2(mount) => v2::stats(&mount.join(&self.path)),
         }
@@ -352,7 +359,7 @@ impl Cgroup {
     }
 
     fn directories(&self) -> impl Iterator<Item = PathBuf> {
-        let mounts: Vec<&PathBuf> = match &self.layout {
+        let mounts: Vec<&PathBuf> = match &*self.layout {
             Layout::V1(hierarchies) => hierarchies
                 .iter()
                 .map(|hierarchy| &hierarchy.mount)

@@ -178,7 +178,7 @@ impl Containers {
             // Fails only when it has just ended.
             let _ = kernel::pidfd_signal(&pidfd, signal);
         }
-        if signal == libc::SIGKILL && self.is_paused(id).await.unwrap_or(false) {
+        if signal == libc::SIGKILL && self.is_paused(id).unwrap_or(false) {
             self.unpause(id).await?;
         }
         Ok(())
@@ -265,9 +265,10 @@ impl Containers {
         blocking(move || Ok(cgroup.freeze(wanted)?)).await
     }
 
-    /// Whether the container's processes are frozen.
-    pub async fn is_paused(&self, id: &ContainerId) -> Result<bool, ContainerError> {
-        Ok(self.running_cgroup(id)?.freeze_state() == Some(Freeze::Frozen))
+    /// Whether the container's processes are frozen; without any, they are not.
+    pub fn is_paused(&self, id: &ContainerId) -> Result<bool, ContainerError> {
+        let state = self.cgroup(id)?.and_then(|it| it.freeze_state());
+        Ok(state == Some(Freeze::Frozen))
     }
 
     /// The processes of the container, as the host numbers them.

@@ -2,14 +2,13 @@
 
 mod digest;
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use scheduler::compose::{Canonical, Project, Purpose, Resources, Steps, Tree};
+use scheduler::compose::{Canonical, Mapping, Project, Purpose, Resources, Steps, Tree};
 
 use super::Outcome;
 use crate::error::Failure;
@@ -95,25 +94,26 @@ impl Args {
             Format::Yaml => Warnings::Shown,
             Format::Json => Warnings::Json,
         };
-        let mut project = context.load(&self.names, self.steps(), warnings)?;
-        let known = keys(&project.canonical, "services");
+        let project = context.load(&self.names, self.steps(), warnings)?;
+        let mut canonical = project.canonical();
+        let known = keys(&canonical, "services");
         if let Some(unknown) = self.names.iter().find(|it| !known.contains(it)) {
             return Err(no_such_service(unknown, known.iter()));
         }
         if self.resolve_image_digests || self.lock_image_digests {
-            let pinned = digest::pinned(&context.client(), &project).await?;
+            let pinned = digest::pinned(&context.client(), &canonical).await?;
             let image = |name: &str| pinned.get(name).map_or(name, String::as_str).to_owned();
-            project.canonical = project.canonical.with_images(&image);
+            canonical = canonical.with_images(&image);
         }
         if self.lock_image_digests {
-            project.canonical = project.canonical.only_images();
+            canonical = canonical.only_images();
         }
         if self.quiet {
             return Ok(ExitCode::SUCCESS);
         }
-        let text = match self.part(&project)? {
+        let text = match self.part(&project, &canonical)? {
             Some(part) => part,
-            None => self.whole(&project)?,
+            None => self.whole(canonical)?,
         };
         // Taking a project of a thousand services apart takes longer than printing it, and the program ends.
         std::mem::forget(project);
@@ -142,12 +142,10 @@ impl Args {
         }
     }
 
-    fn whole(&self, project: &Project) -> Result<String, Failure> {
-        let is_wanted = |name: &str| self.names.iter().any(|it| it == name);
-        let canonical = match self.names.is_empty() {
-            true => Cow::Borrowed(&project.canonical),
-            false => Cow::Owned(project.canonical.clone().only_services(&is_wanted)),
-        };
+    fn whole(&self, mut canonical: Canonical<'_>) -> Result<String, Failure> {
+        if !self.names.is_empty() {
+            canonical = canonical.only_services(&|name| self.names.iter().any(|it| it == name));
+        }
         match self.format {
             Format::Yaml => Ok(canonical.to_yaml()),
             Format::Json => {
@@ -158,9 +156,12 @@ impl Args {
     }
 
     /// The part that was asked for; `None` is the whole.
-    fn part(&self, project: &Project) -> Result<Option<String>, Failure> {
+    fn part(
+        &self,
+        project: &Project,
+        canonical: &Canonical<'_>,
+    ) -> Result<Option<String>, Failure> {
         let wanted = |name: &String| self.names.is_empty() || self.names.contains(name);
-        let canonical = &project.canonical;
         let text = match () {
             () if self.services => lines(keys(canonical, "services").into_iter().filter(wanted)),
             () if self.volumes => lines(keys(canonical, "volumes")),
@@ -210,13 +211,14 @@ fn hashes(project: &Project, listed: &str) -> Result<String, Failure> {
 }
 
 /// What stands under a key in each entry of a section, in order and once.
-fn values(canonical: &Canonical, section: &str, key: &str) -> BTreeSet<String> {
-    let Some(Tree::Map(entries)) = canonical.sections().get(section) else {
-        return BTreeSet::new();
-    };
-    let texts = entries.values().filter_map(|it| match it {
+fn values(canonical: &Canonical<'_>, section: &str, key: &str) -> BTreeSet<String> {
+    let entries = canonical
+        .section(section)
+        .into_iter()
+        .flat_map(Mapping::iter);
+    let texts = entries.filter_map(|(_, it)| match it {
         Tree::Map(entry) => match entry.get(key)? {
-            Tree::Text(text) => Some(text.clone()),
+            Tree::Text(text) => Some(text.clone().into_owned()),
             _ => None,
         },
         _ => None,
@@ -225,11 +227,12 @@ fn values(canonical: &Canonical, section: &str, key: &str) -> BTreeSet<String> {
 }
 
 /// The keys of a section, in the order in which they are printed.
-fn keys(canonical: &Canonical, section: &str) -> Vec<String> {
-    match canonical.sections().get(section) {
-        Some(Tree::Map(entries)) => entries.keys().cloned().collect(),
-        Some(_) | None => Vec::new(),
-    }
+fn keys(canonical: &Canonical<'_>, section: &str) -> Vec<String> {
+    let entries = canonical
+        .section(section)
+        .into_iter()
+        .flat_map(Mapping::iter);
+    entries.map(|(key, _)| key.to_owned()).collect()
 }
 
 fn lines(items: impl IntoIterator<Item = String>) -> String {

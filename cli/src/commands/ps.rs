@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::join;
 
 use super::Outcome;
+use crate::connect::{ApiError, Client};
 use crate::docker::{self, Container};
 use crate::error::Failure;
 use crate::follow;
@@ -105,31 +107,27 @@ impl Args {
                 Some(loaded.stack.services.into_keys().collect::<BTreeSet<_>>())
             }
         };
-        let client = context.existing_node().await?;
-        let mut found = match &client {
-            Some(client) => docker::containers(client, &project.name).await?,
-            None => Vec::new(),
+        let Seen {
+            mut containers,
+            nodes,
+            stack,
+        } = match context.existing_node().await? {
+            Some(client) if self.is_for_people() => Seen::whole(&client, &project.name).await?,
+            Some(client) => Seen::containers(&client, &project.name).await?,
+            None => Seen::default(),
         };
         project.check(&self.names, |name| {
-            found.iter().any(|it| it.service() == name)
+            containers.iter().any(|it| it.service() == name)
         })?;
-        found.retain(|it| {
+        containers.retain(|it| {
             self.shows(it)
                 && known
                     .as_ref()
                     .is_none_or(|known| known.contains(it.service()))
         });
-        let nodes = match &client {
-            Some(client) if self.is_for_people() => Nodes::seen_by(client).await,
-            _ => Nodes::Alone,
-        };
-        self.print(&found, &nodes)?;
-        if let Some(client) = &client
-            && self.is_for_people()
-        {
-            lost(&found, &nodes);
-            remarks(&follow::status(client, &project.name).await?);
-        }
+        self.print(&containers, &nodes)?;
+        lost(&containers, &nodes);
+        remarks(&stack);
         Ok(ExitCode::SUCCESS)
     }
 
@@ -174,6 +172,37 @@ impl Args {
             output::result(self.format.text(objects, shown)?);
         }
         Ok(())
+    }
+}
+
+/// What the node knows.
+#[derive(Default)]
+struct Seen {
+    containers: Vec<Container>,
+    /// Only people are told of these two.
+    nodes: Nodes,
+    stack: StackStatus,
+}
+
+impl Seen {
+    async fn containers(client: &Client, project: &str) -> Result<Self, ApiError> {
+        let containers = docker::containers(client, project).await?;
+        Ok(Self {
+            containers,
+            ..Self::default()
+        })
+    }
+
+    /// Asks for everything at the same time.
+    async fn whole(client: &Client, project: &str) -> Result<Self, ApiError> {
+        let containers = docker::containers(client, project);
+        let stack = follow::status(client, project);
+        let (containers, nodes, stack) = join!(containers, Nodes::seen_by(client), stack);
+        Ok(Self {
+            containers: containers?,
+            nodes,
+            stack: stack?,
+        })
     }
 }
 

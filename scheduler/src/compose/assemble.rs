@@ -8,6 +8,7 @@ mod extend;
 mod include;
 mod origin;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -214,7 +215,7 @@ impl<'a> Assembler<'a> {
             start: 0,
             end: 0,
         };
-        let mut model = Node::new(Value::Map(Map::new()), nowhere);
+        let mut model = Node::new(Value::Map(Map::default()), nowhere);
         for file in files {
             for document in file.documents {
                 model = self.document(document, model, &file.path, scope);
@@ -275,7 +276,7 @@ impl<'a> Assembler<'a> {
         node: Node,
         directory: &Path,
         scope: &Scope,
-        path: Vec<String>,
+        path: Vec<Cow<'static, str>>,
     ) -> Node {
         let mut checker = Checker {
             problems: self.problems,

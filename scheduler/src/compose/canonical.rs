@@ -4,40 +4,29 @@
 //! `x-` keys are kept in JSON too, and numbers in `environment` stay as they were written.
 
 mod hash;
+mod tree;
 mod yaml;
 
-use indexmap::IndexMap;
-use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
+use std::borrow::Cow;
 
 use super::Steps;
 use super::document::{Node, Value};
 use super::schema::deploy::DEPLOY;
+use super::schema::resource::NETWORK;
 use super::schema::service::SERVICE;
 use super::schema::{Attribute, FILE, Form, Shape};
 use super::value;
 pub(super) use hash::config_hash;
-
-/// A value of YAML or JSON. Mappings keep their order.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Tree {
-    Null,
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Text(String),
-    List(Vec<Tree>),
-    Map(IndexMap<String, Tree>),
-}
+pub use tree::{Mapping, Tree};
 
 /// A project in canonical form.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Canonical {
-    tree: IndexMap<String, Tree>,
+pub struct Canonical<'a> {
+    tree: Mapping<'a>,
 }
 
-impl Canonical {
-    pub(super) fn new(model: &Node, steps: Steps) -> Self {
+impl<'a> Canonical<'a> {
+    pub(super) fn new(model: &'a Node, steps: Steps) -> Self {
         let dollars = if steps.interpolate {
             Dollars::Doubled
         } else {
@@ -49,10 +38,10 @@ impl Canonical {
         };
         let mut tree = match build(&FILE, model, style) {
             Tree::Map(map) => map,
-            _ => IndexMap::new(),
+            _ => Mapping::default(),
         };
         tree.retain(|_, it| !matches!(it, Tree::Map(map) if map.is_empty()));
-        tree.sort_by_cached_key(|key, _| section_rank(key));
+        tree.sort_by_rank(section_rank);
         Self { tree }
     }
 
@@ -65,9 +54,12 @@ impl Canonical {
         self
     }
 
-    /// The sections in the order of the YAML output.
-    pub fn sections(&self) -> &IndexMap<String, Tree> {
-        &self.tree
+    /// A section in the order of the YAML output.
+    pub fn section(&self, name: &str) -> Option<&Mapping<'a>> {
+        match self.tree.get(name)? {
+            Tree::Map(entries) => Some(entries),
+            _ => None,
+        }
     }
 
     /// YAML text, with a newline at the end.
@@ -76,21 +68,15 @@ impl Canonical {
     }
 
     /// The tree for JSON: top-level keys sorted, and keys that tools expect even when they are unset.
-    pub fn json(&self) -> Tree {
+    pub fn json(&self) -> Tree<'a> {
         let mut tree = self.tree.clone();
-        tree.sort_keys();
+        tree.sort();
         for service in entries(&mut tree, "services") {
             complete_service(service);
         }
         for network in entries(&mut tree, "networks") {
-            if !network.contains_key("ipam") {
-                let before = ["name", "driver", "driver_opts"];
-                let at = before
-                    .iter()
-                    .filter(|it| network.contains_key(**it))
-                    .count();
-                network.shift_insert(at, "ipam".to_owned(), Tree::Map(IndexMap::new()));
-            }
+            network.complete("ipam", Tree::Map(Mapping::default()));
+            network.sort_by_rank(|key| rank(&NETWORK, key));
         }
         Tree::Map(tree)
     }
@@ -100,7 +86,7 @@ impl Canonical {
     pub fn with_images(mut self, image: &dyn Fn(&str) -> String) -> Self {
         for service in entries(&mut self.tree, "services") {
             if let Some(Tree::Text(text)) = service.get_mut("image") {
-                *text = image(text);
+                *text = Cow::Owned(image(text));
             }
         }
         self
@@ -118,10 +104,10 @@ impl Canonical {
 }
 
 /// The mappings under the keys of a section.
-fn entries<'a>(
-    tree: &'a mut IndexMap<String, Tree>,
+fn entries<'t, 'a>(
+    tree: &'t mut Mapping<'a>,
     section: &str,
-) -> impl Iterator<Item = &'a mut IndexMap<String, Tree>> {
+) -> impl Iterator<Item = &'t mut Mapping<'a>> {
     let section = match tree.get_mut(section) {
         Some(Tree::Map(map)) => Some(map),
         _ => None,
@@ -134,48 +120,16 @@ fn entries<'a>(
 }
 
 /// Adds what JSON has in a service even when it is unset.
-fn complete_service(service: &mut IndexMap<String, Tree>) {
+fn complete_service(service: &mut Mapping<'_>) {
     for key in ["command", "entrypoint"] {
-        service.entry(key.to_owned()).or_insert(Tree::Null);
+        service.complete(key, Tree::Null);
     }
-    service.sort_by_cached_key(|key, _| rank(&SERVICE, key));
+    service.sort_by_rank(|key| rank(&SERVICE, key));
     if let Some(Tree::Map(deploy)) = service.get_mut("deploy") {
         for key in ["resources", "placement"] {
-            deploy
-                .entry(key.to_owned())
-                .or_insert_with(|| Tree::Map(IndexMap::new()));
+            deploy.complete(key, Tree::Map(Mapping::default()));
         }
-        deploy.sort_by_cached_key(|key, _| rank(&DEPLOY, key));
-    }
-}
-
-impl Serialize for Canonical {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(&self.tree)
-    }
-}
-
-impl Serialize for Tree {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Null => serializer.serialize_unit(),
-            Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Int(value) => serializer.serialize_i64(*value),
-            // Docker Compose writes whole amounts of CPU without a fraction.
-            Self::Float(value) if value.fract() == 0.0 && value.abs() < 1e15 => {
-                serializer.serialize_i64(*value as i64)
-            }
-            Self::Float(value) => serializer.serialize_f64(*value),
-            Self::Text(value) => serializer.serialize_str(value),
-            Self::List(items) => serializer.collect_seq(items),
-            Self::Map(map) => {
-                let mut out = serializer.serialize_map(Some(map.len()))?;
-                for (key, value) in map {
-                    out.serialize_entry(key, value)?;
-                }
-                out.end()
-            }
-        }
+        deploy.sort_by_rank(|key| rank(&DEPLOY, key));
     }
 }
 
@@ -216,6 +170,7 @@ fn section_rank(key: &str) -> (usize, String) {
 fn rank(shape: &Shape, key: &str) -> (usize, String) {
     let attributes: &[Attribute] = match shape {
         Shape::Object(attributes) => attributes,
+        Shape::Form(Form { long, .. }) => return rank(long, key),
         _ => &[],
     };
     match attributes.iter().position(|it| it.name == key) {
@@ -224,7 +179,7 @@ fn rank(shape: &Shape, key: &str) -> (usize, String) {
     }
 }
 
-fn build(shape: &Shape, node: &Node, style: Style) -> Tree {
+fn build<'a>(shape: &Shape, node: &'a Node, style: Style) -> Tree<'a> {
     match (shape, &node.value) {
         (_, Value::Null) => Tree::Null,
         (_, Value::Bool(value)) => Tree::Bool(*value),
@@ -232,8 +187,8 @@ fn build(shape: &Shape, node: &Node, style: Style) -> Tree {
         (_, Value::Float(value)) => Tree::Float(*value),
         (Shape::Any, Value::Plain(text)) => plain(text),
         (_, Value::Plain(text) | Value::Text(text)) => Tree::Text(match style.dollars {
-            Dollars::Doubled => text.replace('$', "$$"),
-            Dollars::AsWritten => text.clone(),
+            Dollars::Doubled if text.contains('$') => Cow::Owned(text.replace('$', "$$")),
+            Dollars::Doubled | Dollars::AsWritten => Cow::Borrowed(text),
         }),
         (Shape::Form(Form { long, .. }) | Shape::Merged(_, long), _) => build(long, node, style),
         (Shape::Either(_, object), Value::Map(_)) => build(object, node, style),
@@ -253,26 +208,26 @@ fn build(shape: &Shape, node: &Node, style: Style) -> Tree {
                 Shape::KeyValues(_) => &Shape::Text,
                 _ => &Shape::Any,
             };
-            let mut entries: IndexMap<String, Tree> = map
-                .iter()
-                .map(|(key, entry)| (key.clone(), build(inner, &entry.node, style)))
+            let entries = map.iter();
+            let mut entries: Mapping<'_> = entries
+                .map(|(key, entry)| (key.into(), build(inner, &entry.node, style)))
                 .collect();
-            entries.sort_keys();
+            entries.sort();
             Tree::Map(entries)
         }
     }
 }
 
 /// Attributes in the order of their table without those that say nothing, then the user's keys.
-fn object(attributes: &[Attribute], node: &Node, style: Style) -> Tree {
-    let mut entries = IndexMap::new();
+fn object<'a>(attributes: &[Attribute], node: &'a Node, style: Style) -> Tree<'a> {
+    let mut entries = Mapping::default();
     for attribute in attributes {
         let Some(value) = node.get(attribute.name) else {
             continue;
         };
         let tree = build(attribute.shape, value, style);
         if is_worth_printing(attribute.name, &tree) {
-            entries.insert(attribute.name.to_owned(), tree);
+            entries.push(attribute.name, tree);
         }
     }
     let mut own: Vec<_> = node
@@ -281,13 +236,13 @@ fn object(attributes: &[Attribute], node: &Node, style: Style) -> Tree {
         .collect();
     own.sort_by_key(|(key, _)| *key);
     for (key, entry) in own {
-        entries.insert(key.to_owned(), build(&Shape::Any, &entry.node, style));
+        entries.push(key, build(&Shape::Any, &entry.node, style));
     }
     Tree::Map(entries)
 }
 
 /// Docker Compose leaves out what is empty, zero or false, except where that has a meaning.
-fn is_worth_printing(name: &str, tree: &Tree) -> bool {
+fn is_worth_printing(name: &str, tree: &Tree<'_>) -> bool {
     match tree {
         Tree::Null => false,
         Tree::List(items) => !items.is_empty() || matches!(name, "command" | "entrypoint"),
@@ -327,7 +282,7 @@ fn is_size(name: &str) -> bool {
 }
 
 /// What an unquoted scalar of the user's own means.
-fn plain(text: &str) -> Tree {
+fn plain(text: &str) -> Tree<'_> {
     match text {
         "true" | "True" | "TRUE" => return Tree::Bool(true),
         "false" | "False" | "FALSE" => return Tree::Bool(false),
@@ -339,6 +294,6 @@ fn plain(text: &str) -> Tree {
     let numeric = text.starts_with(|it: char| it.is_ascii_digit() || matches!(it, '-' | '+' | '.'));
     match text.parse::<f64>() {
         Ok(number) if numeric && number.is_finite() => Tree::Float(number),
-        _ => Tree::Text(text.to_owned()),
+        _ => Tree::Text(Cow::Borrowed(text)),
     }
 }

@@ -7,6 +7,7 @@
 mod describe;
 mod hint;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
@@ -25,7 +26,7 @@ pub(super) struct Checker<'a> {
     /// Whether variables still stand in the texts (`config --no-interpolate`).
     pub(super) templates: bool,
     /// Keys from the top of the file to the node in question.
-    pub(super) path: Vec<String>,
+    pub(super) path: Vec<Cow<'static, str>>,
     /// Ports that ranges stand for, so far and in all files.
     pub(super) ports: &'a mut usize,
 }
@@ -301,7 +302,7 @@ impl Checker<'_> {
                 self.problems.error(it.span, title);
                 continue;
             }
-            self.path.push(format!("[{at}]"));
+            self.path.push(Cow::Owned(format!("[{at}]")));
             checked.push(self.check(item, it));
             self.path.pop();
         }
@@ -317,6 +318,9 @@ impl Checker<'_> {
 
     /// Two items for one target: the later one wins, as in Docker Compose, but not in silence.
     fn warn_about_repetitions(&mut self, items: &[Node], key: fn(&Node) -> Option<String>) {
+        if items.len() < 2 {
+            return;
+        }
         let mut seen: BTreeMap<String, Span> = BTreeMap::new();
         for item in items {
             let Some(name) = key(item) else { continue };
@@ -342,44 +346,43 @@ impl Checker<'_> {
     }
 
     fn map(&mut self, node: Node, item: &Shape) -> Node {
-        let Value::Map(map) = node.value else {
+        let Value::Map(mut map) = node.value else {
             let found = node.kind();
             let first = node.items().first().and_then(Node::as_str);
             let help = first.map(|it| format!("write names as keys: `{it}:` in place of `- {it}`"));
             return self.wrong_with(node.span, "a mapping", found, help);
         };
-        let mut checked = Map::new();
-        for (key, entry) in map {
-            self.path.push(key.clone());
-            let node = self.check(item, entry.node);
-            self.path.pop();
-            checked.insert(key, Entry { node, ..entry });
-        }
+        self.values(&mut map, item);
         Node {
-            value: Value::Map(checked),
+            value: Value::Map(map),
             ..node
         }
     }
 
+    fn values(&mut self, map: &mut Map, shape: &Shape) {
+        for (key, entry) in map {
+            self.entry(Cow::Owned(key.clone()), entry, shape);
+        }
+    }
+
+    fn entry(&mut self, key: Cow<'static, str>, entry: &mut Entry, shape: &Shape) {
+        self.path.push(key);
+        let empty = Node::new(Value::Null, entry.node.span);
+        let node = std::mem::replace(&mut entry.node, empty);
+        entry.node = self.check(shape, node);
+        self.path.pop();
+    }
+
     /// A mapping, or a list of `KEY=VALUE`, into a mapping of strings.
     fn key_values(&mut self, node: Node, keyless: Keyless) -> Node {
-        let mut map = Map::new();
-        match node.value {
-            Value::Map(entries) => {
-                for (key, entry) in entries {
-                    self.path.push(key.clone());
-                    let node = self.check(&Shape::Text, entry.node);
-                    self.path.pop();
-                    map.insert(
-                        key,
-                        Entry {
-                            node: keyless.fill(node),
-                            ..entry
-                        },
-                    );
-                }
+        let map = match node.value {
+            Value::Map(mut map) => {
+                self.values(&mut map, &Shape::Text);
+                map.values_mut().for_each(|it| keyless.fill(&mut it.node));
+                map
             }
             Value::Seq(items) => {
+                let mut map = Map::default();
                 for item in items {
                     let Some(text) = item.as_str() else {
                         let found = item.kind();
@@ -400,7 +403,8 @@ impl Checker<'_> {
                             .error(item.span, format!("`{text}` has no name before `=`"));
                         continue;
                     }
-                    let node = keyless.fill(Node { value, ..item });
+                    let mut node = Node { value, ..item };
+                    keyless.fill(&mut node);
                     self.warn_about_repetition(&map, &key, node.span);
                     map.insert(
                         key,
@@ -410,6 +414,7 @@ impl Checker<'_> {
                         },
                     );
                 }
+                map
             }
             _ => {
                 let found = node.kind();
@@ -419,7 +424,7 @@ impl Checker<'_> {
                 let wanted = "a mapping or a list of `KEY=VALUE`";
                 return self.wrong_with(node.span, wanted, found, help);
             }
-        }
+        };
         Node {
             value: Value::Map(map),
             ..node
@@ -427,44 +432,46 @@ impl Checker<'_> {
     }
 
     fn object(&mut self, node: Node, attributes: &[Attribute]) -> Node {
-        let Value::Map(map) = node.value else {
+        let Value::Map(mut map) = node.value else {
             let found = node.kind();
             let help = self.instead_of_mapping(&node);
             return self.wrong_with(node.span, "a mapping", found, help);
         };
-        let mut checked = Map::with_capacity(map.len());
-        for (key, entry) in map {
+        map.retain(|key, entry| {
             if key.starts_with("x-") {
-                checked.insert(key, entry);
-                continue;
+                return true;
             }
             let Some(attribute) = attributes.iter().find(|it| it.name == key) else {
-                self.unknown(&key, &entry, attributes);
-                continue;
+                self.unknown(key, entry, attributes);
+                return false;
             };
-            match attribute.support {
-                Support::Done => {}
-                Support::Later(_) | Support::Ignored(..) if entry.node.is_null() => {}
-                Support::Later(help) => {
-                    let title = format!("`{key}` is not supported yet{}", self.within());
-                    let diagnostic = self.problems.unsupported(entry.key, title);
-                    if !help.is_empty() {
-                        diagnostic.set_help(help);
-                    }
-                }
-                Support::Ignored(rule, why) => {
-                    let title = format!("`{key}` has no effect{}: {why}", self.within());
-                    self.problems.warn(rule, entry.key, title);
+            self.support(attribute, entry);
+            self.entry(Cow::Borrowed(attribute.name), entry, attribute.shape);
+            true
+        });
+        Node {
+            value: Value::Map(map),
+            ..node
+        }
+    }
+
+    /// Says if the attribute is without effect, or cannot be run yet.
+    fn support(&mut self, attribute: &Attribute, entry: &Entry) {
+        let key = attribute.name;
+        match attribute.support {
+            Support::Done => {}
+            Support::Later(_) | Support::Ignored(..) if entry.node.is_null() => {}
+            Support::Later(help) => {
+                let title = format!("`{key}` is not supported yet{}", self.within());
+                let diagnostic = self.problems.unsupported(entry.key, title);
+                if !help.is_empty() {
+                    diagnostic.set_help(help);
                 }
             }
-            self.path.push(key.clone());
-            let node = self.check(attribute.shape, entry.node);
-            self.path.pop();
-            checked.insert(key, Entry { node, ..entry });
-        }
-        Node {
-            value: Value::Map(checked),
-            ..node
+            Support::Ignored(rule, why) => {
+                let title = format!("`{key}` has no effect{}: {why}", self.within());
+                self.problems.warn(rule, entry.key, title);
+            }
         }
     }
 

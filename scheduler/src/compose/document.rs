@@ -31,7 +31,9 @@ pub(super) enum Value {
     Map(Map),
 }
 
-pub(super) type Map = IndexMap<String, Entry>;
+/// Hashed fast, as large projects are asked for a million keys; and with a seed that differs for each
+/// map and each run, so that no file can have keys that collide on purpose.
+pub(super) type Map = IndexMap<String, Entry, foldhash::fast::RandomState>;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {

@@ -51,9 +51,9 @@ pub(super) fn resolve_environment(
     let span = service.span;
     let mut own = service
         .remove("environment")
-        .map_or_else(Map::new, |it| match it.node.value {
+        .map_or_else(Map::default, |it| match it.node.value {
             Value::Map(map) => map,
-            _ => Map::new(),
+            _ => Map::default(),
         });
     for (name, (value, span)) in found {
         if !own.contains_key(&name) {
@@ -103,7 +103,7 @@ pub(super) fn resolve_labels(
     let Some(entry) = service.remove("label_file") else {
         return;
     };
-    let mut labels = Map::new();
+    let mut labels = Map::default();
     for item in entry.node.items() {
         let Some(path) = item.as_str() else { continue };
         let path = directory.join(path);

@@ -27,7 +27,7 @@ pub(super) fn interpolate(
     problems: &mut Problems,
 ) {
     match &mut node.value {
-        Value::Plain(text) | Value::Text(text) if text.contains('$') => {
+        Value::Plain(text) | Value::Text(text) if has_variables(text) => {
             let lookup = |name: &str| environment.get(name).cloned();
             let mut unset = Vec::new();
             let filled = match so_far.length < MAX_FILLED {
@@ -79,7 +79,7 @@ pub(super) fn interpolate(
 
 /// The variables that a tree uses.
 pub(super) fn variables(node: &Node, into: &mut BTreeSet<Variable>) {
-    let text = node.as_str().filter(|it| it.contains('$'));
+    let text = node.as_str().filter(|it| has_variables(it));
     if let Some(template) = text.and_then(|it| Template::parse(it).ok()) {
         template.variables(into);
     }
@@ -89,6 +89,11 @@ pub(super) fn variables(node: &Node, into: &mut BTreeSet<Variable>) {
     for (_, entry) in node.entries() {
         variables(&entry.node, into);
     }
+}
+
+/// Nearly no text has; most are too short for a search that prepares itself.
+fn has_variables(text: &str) -> bool {
+    text.as_bytes().contains(&b'$')
 }
 
 fn report(error: &TemplateError, span: Span, problems: &mut Problems) {

@@ -115,6 +115,7 @@ fn merge_lists(base: Node, over: Node, union: Union) -> Node {
 /// Later items take the place of earlier ones with the same key.
 pub(super) fn unique(items: Vec<Node>, union: Union) -> Vec<Node> {
     let key: fn(&Node) -> Option<String> = match union {
+        _ if items.len() < 2 => return items,
         Union::Append | Union::Replace => return items,
         Union::Values => |it| it.as_str().map(str::to_owned),
         Union::By(key) => key,

@@ -68,12 +68,10 @@ pub(super) fn stack(
     }
 }
 
-impl Resolver<'_> {
-    fn section(&self, name: &str) -> Vec<(String, Node)> {
+impl<'a> Resolver<'a> {
+    fn section(&self, name: &str) -> impl Iterator<Item = (&'a str, &'a Node)> + use<'a> {
         let section = self.model.get(name).into_iter().flat_map(Node::entries);
-        section
-            .map(|(key, entry)| (key.to_owned(), entry.node.clone()))
-            .collect()
+        section.map(|(key, entry)| (key, &entry.node))
     }
 
     /// The final name of a declared network, volume, secret or config.

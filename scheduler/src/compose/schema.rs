@@ -86,11 +86,10 @@ pub(super) enum Keyless {
 }
 
 impl Keyless {
-    pub(super) fn fill(self, mut node: Node) -> Node {
+    pub(super) fn fill(self, node: &mut Node) {
         if self == Self::Empty && node.is_null() && node.tag == super::document::Tag::None {
             node.value = Value::Text(String::new());
         }
-        node
     }
 }
 

@@ -58,7 +58,7 @@ fn keys_with(
     let Value::Seq(items) = &node.value else {
         return node;
     };
-    let mut map = Map::new();
+    let mut map = Map::default();
     for item in items {
         match item.as_str() {
             Some(key) => {

@@ -50,11 +50,14 @@ pub(in crate::api) async fn list(context: &Context, call: &Call) -> Answer {
         let phase = phase_of(&state, found, facts.frozen);
         if (!all && !phase.is_alive() && phase != Phase::Restarting)
             || !names.pass(&format!("/{}", found.task.name)) && !names.pass(&found.task.name)
-            || !passes(context, &filters, &view(&state, found, facts, phase))
         {
             continue;
         }
-        rows.push(inspect::summary(&view(&state, found, facts, phase)));
+        let view = view(&state, found, facts, phase);
+        if !passes(context, &filters, &view) {
+            continue;
+        }
+        rows.push(inspect::summary(&view));
         if limit.is_some_and(|limit| limit > 0 && rows.len() >= limit) {
             break;
         }
@@ -84,6 +87,7 @@ fn view<'a>(state: &'a State, found: &'a Found, facts: &'a Facts, phase: Phase) 
         state,
         found,
         facts,
+        labels: inspect::labels(state, found, facts.image.as_ref()),
         phase,
         now: wall_time(),
     }
@@ -155,7 +159,7 @@ fn passes(context: &Context, filters: &Filters, view: &View<'_>) -> bool {
             .iter()
             .any(|published| port == Some(published.target))
     };
-    filters.labels(&inspect::labels(state, found, image))
+    filters.labels(&view.labels)
         && filters.any("id", |wanted| found.id.as_str().starts_with(wanted))
         && filters.any("status", |wanted| phase.word() == wanted)
         && filters.any("exited", |wanted| {

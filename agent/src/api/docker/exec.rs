@@ -135,12 +135,7 @@ pub(in crate::api) async fn create(context: &Context, mut call: Call, id: &str) 
     if found.task.status.state != TaskState::Running {
         return Err(EngineError::NotRunning(found.id.to_string()));
     }
-    if context
-        .containers
-        .is_paused(&found.id)
-        .await
-        .unwrap_or(false)
-    {
+    if context.containers.is_paused(&found.id).unwrap_or(false) {
         return Err(EngineError::Conflict(format!(
             "Container {} is paused, unpause the container before exec",
             found.id

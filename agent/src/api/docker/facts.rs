@@ -116,7 +116,7 @@ async fn here(context: &Context, wanted: &[&Found]) -> AllFacts {
 
 async fn one_here(context: &Context, found: &Found, anonymous: BTreeMap<String, String>) -> Facts {
     let runs = found.task.status.state == TaskState::Running;
-    let paused = runs && (context.containers.is_paused(&found.id).await).unwrap_or(false);
+    let paused = runs && context.containers.is_paused(&found.id).unwrap_or(false);
     let mounts = &found.spec().container.mounts;
     let named = mounts.iter().filter_map(|mount| match &mount.source {
         MountSource::Volume { name, .. } => Some(name),

@@ -29,6 +29,8 @@ pub(crate) struct View<'a> {
     pub(crate) state: &'a State,
     pub(crate) found: &'a Found,
     pub(crate) facts: &'a Facts,
+    /// See [`labels`].
+    pub(crate) labels: BTreeMap<String, String>,
     pub(crate) phase: Phase,
     pub(crate) now: Timestamp,
 }
@@ -36,13 +38,7 @@ pub(crate) struct View<'a> {
 /// The whole of it.
 pub(crate) fn inspect(view: &View<'_>) -> Value {
     let spec = container_spec(view);
-    let config = config(view);
-    let words = config
-        .entrypoint
-        .iter()
-        .chain(&config.cmd)
-        .flat_map(|words| words.0.clone());
-    let words: Vec<String> = words.collect();
+    let words = words(view);
     let task = &view.found.task;
     json!({
         "Id": view.found.id.as_str(),
@@ -70,7 +66,7 @@ pub(crate) fn inspect(view: &View<'_>) -> Value {
         "HostConfig": host_config(view),
         "GraphDriver": { "Data": null, "Name": "overlay2" },
         "Mounts": mount_rows(view),
-        "Config": config,
+        "Config": config(view),
         "NetworkSettings": network_settings(view, spec),
     })
 }
@@ -78,17 +74,13 @@ pub(crate) fn inspect(view: &View<'_>) -> Value {
 /// A row of the list.
 pub(crate) fn summary(view: &View<'_>) -> Value {
     let spec = container_spec(view);
-    let config = config(view);
-    let words = config
-        .entrypoint
-        .iter()
-        .chain(&config.cmd)
-        .flat_map(|words| words.0.clone());
     let task = &view.found.task;
     let ended = view.found.ended(view.state).map(AsRef::as_ref);
-    let exposed: Vec<_> = config.exposed_ports.keys().cloned().collect();
     let ports = match view.phase.is_alive() {
-        true => ports::summary(&spec.ports, &exposed, task),
+        true => {
+            let exposed: Vec<_> = exposed_ports(view).into_keys().collect();
+            ports::summary(&spec.ports, &exposed, task)
+        }
         false => Vec::new(),
     };
     json!({
@@ -97,10 +89,10 @@ pub(crate) fn summary(view: &View<'_>) -> Value {
         "Node": node(view).map(|node| node.description.hostname.as_str()),
         "Image": spec.image,
         "ImageID": image_id(view),
-        "Command": words.map(quoted).collect::<Vec<_>>().join(" "),
+        "Command": words(view).into_iter().map(quoted).collect::<Vec<_>>().join(" "),
         "Created": unix_seconds(created_at(view.state, view.found)),
         "Ports": ports,
-        "Labels": labels(view.state, view.found, view.facts.image.as_ref()),
+        "Labels": view.labels,
         "State": view.phase.word(),
         "Status": view.phase.sentence(task, ended, view.now),
         "HostConfig": { "NetworkMode": network_mode(spec) },
@@ -194,6 +186,41 @@ fn state(view: &View<'_>) -> Value {
     state
 }
 
+/// Entrypoint and command: its own, or else the image's. An entrypoint of its own takes no command of
+/// the image's.
+fn program<'a>(view: &View<'a>) -> (Option<&'a Vec<String>>, Option<&'a Vec<String>>) {
+    let spec = container_spec(view);
+    let image = view.facts.image.as_ref().map(|image| &image.defaults);
+    let of_image = image.filter(|_| spec.entrypoint.is_none());
+    let entrypoint = spec.entrypoint.as_ref();
+    let entrypoint = entrypoint.or(of_image.and_then(|it| it.entrypoint.as_ref()));
+    let cmd = spec.command.as_ref();
+    let cmd = cmd.or(of_image.and_then(|it| it.cmd.as_ref()));
+    let is_there = |words: &&Vec<String>| !words.is_empty();
+    (entrypoint.filter(is_there), cmd.filter(is_there))
+}
+
+/// What is run, in words.
+fn words(view: &View<'_>) -> Vec<String> {
+    let (entrypoint, cmd) = program(view);
+    let words = entrypoint.into_iter().chain(cmd);
+    words.flatten().cloned().collect()
+}
+
+/// Exposed by itself or its image, or published.
+fn exposed_ports(view: &View<'_>) -> BTreeMap<String, Empty> {
+    let spec = container_spec(view);
+    let image = view.facts.image.as_ref();
+    let of_image = image.into_iter().flat_map(|it| &it.defaults.exposed_ports);
+    let published = spec.ports.iter();
+    let published = published.map(|port| format!("{}/{}", port.target, port.protocol.as_str()));
+    let exposed = spec.expose.iter().chain(of_image).cloned();
+    exposed
+        .chain(published)
+        .map(|port| (port, Empty {}))
+        .collect()
+}
+
 fn config(view: &View<'_>) -> Config {
     let spec = container_spec(view);
     let image = view.facts.image.as_ref();
@@ -202,17 +229,8 @@ fn config(view: &View<'_>) -> Config {
         .unwrap_or_default();
     let mut own = spec.environment.clone();
     own.extend(view.found.task.granted());
-    let words = |words: Option<Vec<String>>| words.filter(|words| !words.is_empty()).map(Words);
-    let inherited_cmd = if spec.entrypoint.is_some() {
-        None
-    } else {
-        defaults.cmd
-    };
-    let exposed = spec.expose.iter().cloned().chain(defaults.exposed_ports);
-    let published = spec
-        .ports
-        .iter()
-        .map(|port| format!("{}/{}", port.target, port.protocol.as_str()));
+    let words = |words: Option<&Vec<String>>| words.cloned().map(Words);
+    let (entrypoint, cmd) = program(view);
     let volumes: BTreeMap<_, _> = view
         .facts
         .anonymous
@@ -229,15 +247,12 @@ fn config(view: &View<'_>) -> Config {
         attach_stdin: spec.stdin_open,
         attach_stdout: true,
         attach_stderr: true,
-        exposed_ports: exposed
-            .chain(published)
-            .map(|port| (port, Empty {}))
-            .collect(),
+        exposed_ports: exposed_ports(view),
         tty: spec.tty,
         open_stdin: spec.stdin_open,
         stdin_once: spec.stdin_once,
         env: Some(environment(&defaults.env, &own)),
-        cmd: words(spec.command.clone().or(inherited_cmd)),
+        cmd: words(cmd),
         healthcheck: spec
             .healthcheck
             .as_ref()
@@ -246,10 +261,10 @@ fn config(view: &View<'_>) -> Config {
         image: spec.image.clone(),
         volumes: Some(volumes).filter(|volumes| !volumes.is_empty()),
         working_dir: spec.working_dir.clone().unwrap_or(defaults.working_dir),
-        entrypoint: words(spec.entrypoint.clone().or(defaults.entrypoint)),
+        entrypoint: words(entrypoint),
         mac_address: String::new(),
         on_build: None,
-        labels: Some(labels(view.state, view.found, view.facts.image.as_ref())),
+        labels: Some(view.labels.clone()),
         stop_signal: spec
             .stop_signal
             .clone()

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scheduler::compose::{Project, Tree};
+use scheduler::compose::{Canonical, Mapping, Tree};
 use serde::Deserialize;
 
 use crate::connect::{Client, escape};
@@ -19,14 +19,13 @@ struct Image {
 }
 
 /// The images that the files name.
-fn images(project: &Project) -> BTreeSet<&String> {
-    let Some(Tree::Map(services)) = project.canonical.sections().get("services") else {
-        return BTreeSet::new();
-    };
-    services.values().filter_map(image).collect()
+fn images<'a>(canonical: &'a Canonical<'_>) -> BTreeSet<&'a str> {
+    let services = canonical.section("services").into_iter();
+    let services = services.flat_map(Mapping::iter);
+    services.filter_map(|(_, it)| image(it)).collect()
 }
 
-fn image(service: &Tree) -> Option<&String> {
+fn image<'a>(service: &'a Tree<'_>) -> Option<&'a str> {
     match service {
         Tree::Map(service) => match service.get("image")? {
             Tree::Text(name) => Some(name),
@@ -39,11 +38,11 @@ fn image(service: &Tree) -> Option<&String> {
 /// The images of a project, by how the files call them, each with its digest.
 pub(super) async fn pinned(
     client: &Client,
-    project: &Project,
+    canonical: &Canonical<'_>,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let mut pinned = BTreeMap::new();
     // One that is built and has no name is not in any registry.
-    for name in images(project) {
+    for name in images(canonical) {
         if name.is_empty() || name.contains('@') {
             continue;
         }
@@ -55,7 +54,7 @@ pub(super) async fn pinned(
             return Err(Failure::new(format!("the digest of image `{name}` is not known"))
                 .hint(format!("Fetch it with `wharfie pull`: the node knows the digests of images that it pulled, and `{name}` is not one of them.")));
         };
-        pinned.insert(name.clone(), format!("{name}@{digest}"));
+        pinned.insert(name.to_owned(), format!("{name}@{digest}"));
     }
     Ok(pinned)
 }

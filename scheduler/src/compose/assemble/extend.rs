@@ -68,7 +68,7 @@ impl Assembler<'_> {
         if let Some((named, by)) = base.named {
             self.problems.add_extended(entry.node.span, named, by);
         }
-        let path = vec!["services".to_owned(), base.name.to_owned()];
+        let path = vec!["services".into(), base.name.to_owned().into()];
         let mut node = self.check(&SERVICE, entry.node.clone(), base.directory, scope, path);
         self.confine_service(&node);
         let Some(extends) = node.remove("extends") else {
@@ -149,7 +149,7 @@ impl Assembler<'_> {
             return None;
         }
         let text = self.read(file, Some(at))?;
-        let mut services = Map::new();
+        let mut services = Map::default();
         for mut document in self.parse_text(file, &text).documents {
             let Some(mut found) = document.remove("services") else {
                 continue;

@@ -24,9 +24,9 @@ pub(in crate::compose) fn config_hash(service: &Node) -> String {
     let mut tree = build(&SERVICE, service, style);
     if let Tree::Map(map) = &mut tree {
         complete_service(map);
-        map.retain(|key, _| !LEFT_OUT.contains(&key.as_str()));
+        map.retain(|key, _| !LEFT_OUT.contains(&key));
         if let Some(Tree::Map(deploy)) = map.get_mut("deploy") {
-            deploy.shift_remove("replicas");
+            deploy.retain(|key, _| key != "replicas");
         }
     }
     let json = serde_json::to_string(&tree).unwrap_or_default();

@@ -1,31 +1,29 @@
 //! YAML text in the style of Docker Compose (that of Go's `yaml.v3`): two spaces, lists indented,
 //! quotes only where something else would be read.
 
-use indexmap::IndexMap;
-
-use super::Tree;
+use super::{Mapping, Tree};
 use crate::compose::value;
 
-pub(super) fn print(map: &IndexMap<String, Tree>) -> String {
+pub(super) fn print(map: &Mapping<'_>) -> String {
     let mut out = String::new();
     print_map(&mut out, map, 0);
     out
 }
 
-fn print_map(out: &mut String, map: &IndexMap<String, Tree>, indent: usize) {
+fn print_map(out: &mut String, map: &Mapping<'_>, indent: usize) {
     for (at, (key, value)) in map.iter().enumerate() {
         // The first key of a list's item stands behind the dash.
         if at > 0 || out.is_empty() || out.ends_with('\n') {
             push_indent(out, indent);
         }
-        out.push_str(&scalar(key, indent));
+        push_scalar(out, key, indent);
         out.push(':');
         print_value(out, value, indent);
     }
 }
 
 /// What stands after `key:`, with its newline.
-fn print_value(out: &mut String, value: &Tree, indent: usize) {
+fn print_value(out: &mut String, value: &Tree<'_>, indent: usize) {
     match value {
         Tree::Map(map) if !map.is_empty() => {
             out.push('\n');
@@ -42,7 +40,7 @@ fn print_value(out: &mut String, value: &Tree, indent: usize) {
     }
 }
 
-fn print_list(out: &mut String, items: &[Tree], indent: usize) {
+fn print_list(out: &mut String, items: &[Tree<'_>], indent: usize) {
     for item in items {
         push_indent(out, indent);
         out.push_str("- ");
@@ -59,13 +57,13 @@ fn print_list(out: &mut String, items: &[Tree], indent: usize) {
     }
 }
 
-fn print_leaf(out: &mut String, value: &Tree, indent: usize) {
+fn print_leaf(out: &mut String, value: &Tree<'_>, indent: usize) {
     match value {
         Tree::Null => out.push_str("null"),
         Tree::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
         Tree::Int(value) => out.push_str(&value.to_string()),
         Tree::Float(value) => out.push_str(&value.to_string()),
-        Tree::Text(text) => out.push_str(&scalar(text, indent)),
+        Tree::Text(text) => push_scalar(out, text, indent),
         Tree::List(_) => out.push_str("[]"),
         Tree::Map(_) => out.push_str("{}"),
     }
@@ -77,7 +75,10 @@ fn push_indent(out: &mut String, indent: usize) {
 }
 
 /// A string in the plainest form that is read back as the same string.
-fn scalar(text: &str, indent: usize) -> String {
+fn push_scalar(out: &mut String, text: &str, indent: usize) {
+    if is_simple(text) {
+        return out.push_str(text);
+    }
     let printable =
         |it: char| !it.is_control() && !matches!(it, '\u{feff}' | '\u{2028}' | '\u{2029}');
     if text.contains('\n')
@@ -85,38 +86,51 @@ fn scalar(text: &str, indent: usize) -> String {
         && text.chars().all(|it| it == '\n' || printable(it))
         && !text.starts_with([' ', '\n'])
     {
-        return block(text, indent);
+        return push_block(out, text, indent);
     }
     if !text.chars().all(printable) || means_something_else(text) {
-        return double_quoted(text);
+        return push_double_quoted(out, text);
     }
     if is_plain(text) {
-        return text.to_owned();
+        return out.push_str(text);
     }
-    format!("'{}'", text.replace('\'', "''"))
+    out.push('\'');
+    out.push_str(&text.replace('\'', "''"));
+    out.push('\'');
 }
 
+/// Nearly all keys and most values: a glance shows that they stand for themselves.
+fn is_simple(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let begins = |it: &u8| it.is_ascii_alphabetic() || *it == b'/';
+    let goes_on = |it: &u8| it.is_ascii_alphanumeric() || b"_-./".contains(it);
+    bytes.first().is_some_and(begins)
+        && bytes.iter().all(goes_on)
+        && !WORDS.iter().any(|it| it.eq_ignore_ascii_case(text))
+}
+
+/// Words that are no strings to some reader of YAML 1.1 or 1.2.
+const WORDS: [&str; 9] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
+
 /// A literal block; the sign after `|` says what becomes of the newlines at the end.
-fn block(text: &str, indent: usize) -> String {
+fn push_block(out: &mut String, text: &str, indent: usize) {
     let body = text.trim_end_matches('\n');
-    let chomp = match text.len() - body.len() {
-        0 => "-",
-        1 => "",
-        _ => "+",
-    };
-    let mut out = format!("|{chomp}");
+    out.push_str(match text.len() - body.len() {
+        0 => "|-",
+        1 => "|",
+        _ => "|+",
+    });
     for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
         out.push('\n');
         if !line.is_empty() {
-            push_indent(&mut out, indent + 1);
+            push_indent(out, indent + 1);
             out.push_str(line);
         }
     }
-    out
 }
 
-fn double_quoted(text: &str) -> String {
-    let mut out = String::from("\"");
+fn push_double_quoted(out: &mut String, text: &str) {
+    out.push('"');
     for char in text.chars() {
         match char {
             '"' => out.push_str("\\\""),
@@ -131,7 +145,6 @@ fn double_quoted(text: &str) -> String {
         }
     }
     out.push('"');
-    out
 }
 
 /// Unquoted, some reader of YAML 1.1 or 1.2 would not see a string.

@@ -5,7 +5,7 @@ use super::Checker;
 impl Checker<'_> {
     /// The node in question, in words: `` `ports[0].target` of service `web` ``.
     pub(in crate::compose) fn describe(&self) -> String {
-        let texts: Vec<_> = self.path.iter().map(String::as_str).collect();
+        let texts: Vec<_> = self.path.iter().map(AsRef::as_ref).collect();
         match texts.as_slice() {
             [] => "the file".to_owned(),
             [section, name, rest @ ..] if noun(section).is_some() => {

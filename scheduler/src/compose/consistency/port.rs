@@ -19,7 +19,7 @@ struct Published<'a> {
 /// Reports services that could not run at the same time. Ports of `mode: host` may be on different
 /// hosts, and ranges leave a choice: they are left to the scheduler.
 pub(super) fn collisions(services: &BTreeMap<&str, &Entry>, problems: &mut Problems) {
-    let mut seen: Vec<Published<'_>> = Vec::new();
+    let mut seen: BTreeMap<(&str, &str), Vec<Published<'_>>> = BTreeMap::new();
     for (service, entry) in services {
         let node = &entry.node;
         let replicas = at(node, "deploy.replicas").or_else(|| node.get("scale"));
@@ -30,9 +30,10 @@ pub(super) fn collisions(services: &BTreeMap<&str, &Entry>, problems: &mut Probl
         }
         let items = node.get("ports").map(Node::items).unwrap_or_default();
         for port in items.iter().filter_map(|it| published(service, it)) {
+            let seen = seen.entry((port.port, port.protocol)).or_default();
             let other = seen
                 .iter()
-                .find(|it| it.service != *service && it.collides(&port));
+                .find(|it| it.service != *service && it.shares_address(&port));
             if let Some(other) = other {
                 let title = format!(
                     "services `{}` and `{service}` publish the same port {}/{}",
@@ -65,11 +66,10 @@ fn published<'a>(service: &'a str, item: &'a Node) -> Option<Published<'a>> {
 }
 
 impl Published<'_> {
-    fn collides(&self, other: &Self) -> bool {
-        let address = match (self.address, other.address) {
+    fn shares_address(&self, other: &Self) -> bool {
+        match (self.address, other.address) {
             (Some(one), Some(other)) => one == other,
             _ => true,
-        };
-        self.port == other.port && self.protocol == other.protocol && address
+        }
     }
 }

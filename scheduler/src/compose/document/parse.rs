@@ -99,7 +99,7 @@ impl Builder<'_> {
                 self.open(Value::Seq(Vec::new()), span, *anchor, tag.as_deref())?;
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.open(Value::Map(Map::new()), span, *anchor, tag.as_deref())?;
+                self.open(Value::Map(Map::default()), span, *anchor, tag.as_deref())?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(span)?,
             Event::Alias(id) => self.alias(*id, span)?,
@@ -203,14 +203,14 @@ impl Builder<'_> {
             }
             (Value::Map(_), Some((key, _))) if key == "<<" => frame.merges.push(node),
             (Value::Map(map), Some((key, span))) => {
-                if let Some(earlier) = map.get(&key) {
-                    let earlier = earlier.key;
+                let entry = Entry { key: span, node };
+                let (at, earlier) = map.insert_full(key, entry);
+                if let (Some(earlier), Some((key, _))) = (earlier, map.get_index(at)) {
                     self.problems
                         .error(span, format!("key `{key}` is given twice"))
                         .set_code("conflict");
-                    self.problems.relate(earlier, "first given here");
+                    self.problems.relate(earlier.key, "first given here");
                 }
-                map.insert(key, Entry { key: span, node });
             }
             _ => {}
         }

@@ -18,19 +18,19 @@ impl Resolver<'_> {
     pub(super) fn contents(&mut self, section: &str) -> Contents {
         let mut contents = Contents::new();
         for (key, node) in self.section(section) {
-            let external = flag(&node, "external");
+            let external = flag(node, "external");
             let content = if external || self.context.steps.purpose != Purpose::Run {
                 None
             } else {
-                self.content(section.trim_end_matches('s'), &key, &node)
+                self.content(section.trim_end_matches('s'), key, node)
             };
             let spec = ContentSpec {
-                name: text(&node, "name").unwrap_or_else(|| key.clone()),
-                labels: text_map(&node, "labels"),
+                name: text(node, "name").unwrap_or_else(|| key.to_owned()),
+                labels: text_map(node, "labels"),
                 external,
                 content,
             };
-            contents.insert(key, spec);
+            contents.insert(key.to_owned(), spec);
         }
         contents
     }

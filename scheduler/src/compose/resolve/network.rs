@@ -16,13 +16,12 @@ impl Resolver<'_> {
     pub(super) fn networks(&mut self) -> BTreeMap<String, NetworkSpec> {
         let networks = self.section("networks");
         networks
-            .into_iter()
             .map(|(key, node)| {
-                let mut spec = self.network(&node);
+                let mut spec = self.network(node);
                 if !spec.external {
-                    spec.labels.extend(self.labels("network", &key));
+                    spec.labels.extend(self.labels("network", key));
                 }
-                (key, spec)
+                (key.to_owned(), spec)
             })
             .collect()
     }
@@ -59,7 +58,7 @@ impl Resolver<'_> {
     pub(super) fn volumes(&mut self) -> BTreeMap<String, VolumeSpec> {
         let mut volumes = BTreeMap::new();
         for (key, node) in self.section("volumes") {
-            let driver = text(&node, "driver").unwrap_or_else(|| "local".to_owned());
+            let driver = text(node, "driver").unwrap_or_else(|| "local".to_owned());
             if driver != "local"
                 && let Some(driver_node) = node.get("driver")
             {
@@ -69,16 +68,16 @@ impl Resolver<'_> {
                 self.problems.unsupported(driver_node.span, title);
             }
             let mut spec = VolumeSpec {
-                name: text(&node, "name").unwrap_or_else(|| key.clone()),
+                name: text(node, "name").unwrap_or_else(|| key.to_owned()),
                 driver,
-                driver_opts: text_map(&node, "driver_opts"),
-                labels: text_map(&node, "labels"),
-                external: flag(&node, "external"),
+                driver_opts: text_map(node, "driver_opts"),
+                labels: text_map(node, "labels"),
+                external: flag(node, "external"),
             };
             if !spec.external {
-                spec.labels.extend(self.labels("volume", &key));
+                spec.labels.extend(self.labels("volume", key));
             }
-            volumes.insert(key, spec);
+            volumes.insert(key.to_owned(), spec);
         }
         volumes
     }

@@ -31,7 +31,7 @@ pub(in crate::compose) fn contexts(checker: &mut Checker<'_>, mut node: Node) ->
             }
         }
         Value::Seq(items) => {
-            let mut map = Map::new();
+            let mut map = Map::default();
             for item in items.iter() {
                 let Some((name, text)) = item.as_str().and_then(|it| it.split_once('=')) else {
                     return node;

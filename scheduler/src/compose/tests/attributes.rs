@@ -14,7 +14,7 @@ fn canonical(attributes: &str) -> Value {
     );
     let mut case = Case::new(&text);
     case.options.steps.purpose = Purpose::Show;
-    let json = serde_json::to_value(case.project().canonical.json()).unwrap();
+    let json = serde_json::to_value(case.project().canonical().json()).unwrap();
     let mut service = json["services"]["a"].clone();
     let map = service.as_object_mut().unwrap();
     for key in ["image", "network_mode"] {
@@ -483,7 +483,7 @@ fn what_has_no_meaning_is_kept_with_a_warning() {
         assert!(titles(&project.warnings).contains(&title), "{name}");
         assert!(
             project
-                .canonical
+                .canonical()
                 .to_yaml()
                 .contains(&format!("    {name}:")),
             "{name}"

@@ -4,7 +4,7 @@ use super::Case;
 
 #[track_caller]
 fn check(text: &str, expected: &str) {
-    assert_eq!(Case::new(text).project().canonical.to_yaml(), expected);
+    assert_eq!(Case::new(text).project().canonical().to_yaml(), expected);
 }
 
 #[test]
@@ -200,7 +200,7 @@ x-top:
 #[test]
 fn json_has_the_keys_that_tools_expect() {
     let project = Case::new("services: {a: {image: b, deploy: {replicas: 2}}}").project();
-    let json = serde_json::to_string(&project.canonical.json()).unwrap();
+    let json = serde_json::to_string(&project.canonical().json()).unwrap();
     assert_eq!(
         json,
         r#"{"name":"shop","networks":{"default":{"name":"shop_default","ipam":{}}},"services":{"a":{"command":null,"deploy":{"replicas":2,"resources":{},"placement":{}},"entrypoint":null,"image":"b","networks":{"default":null}}}}"#
@@ -213,7 +213,7 @@ fn expressions_stay_when_they_are_not_filled_in() {
         "services:\n  a: {image: 'x:${V:-1}', deploy: {replicas: '${N}'}, ports: ['${P}:80'], command: run $X}",
     );
     case.options.steps.interpolate = false;
-    let text = case.project().canonical.to_yaml();
+    let text = case.project().canonical().to_yaml();
     for part in ["x:${V:-1}", "replicas: ${N}", "${P}:80", "run $X"] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
@@ -224,10 +224,10 @@ fn expressions_that_stay_are_read_again() {
     let text = "services:\n  a: {image: x, ports: ['${P}:80'], volumes: ['${V:-./a:b}:/c'], command: 'a $X', tty: $T}";
     let mut case = Case::new(text);
     case.options.steps.interpolate = false;
-    let printed = case.project().canonical.to_yaml();
+    let printed = case.project().canonical().to_yaml();
     let mut again = Case::new(&printed);
     again.options.steps.interpolate = false;
-    assert_eq!(again.project().canonical.to_yaml(), printed);
+    assert_eq!(again.project().canonical().to_yaml(), printed);
 }
 
 /// What is left out would be a source, or a number, that is missing when the output is read again.
@@ -239,10 +239,10 @@ configs: {c: {content: ''}}
 ";
     let mut case = Case::new(text);
     case.options.steps.purpose = crate::compose::Purpose::Show;
-    let printed = case.project().canonical.to_yaml();
+    let printed = case.project().canonical().to_yaml();
     assert!(printed.contains("        count: 0\n"), "{printed}");
     assert!(printed.contains("    content: \"\"\n"), "{printed}");
     let mut again = Case::new(&printed);
     again.options.steps.purpose = crate::compose::Purpose::Show;
-    assert_eq!(again.project().canonical.to_yaml(), printed);
+    assert_eq!(again.project().canonical().to_yaml(), printed);
 }

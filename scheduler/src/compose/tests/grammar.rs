@@ -280,11 +280,11 @@ fn what_is_printed_is_printed_again() {
         case.options.steps.purpose = Purpose::Show;
         check_files(&case.options, &case.disk, &Lints::for_check());
         let Ok(project) = case.load() else { continue };
-        let printed = project.canonical.to_yaml();
+        let printed = project.canonical().to_yaml();
         let mut again = Case::new(&printed);
         again.options.steps.purpose = Purpose::Show;
         match again.load() {
-            Ok(project) => assert_eq!(project.canonical.to_yaml(), printed, "{seed}: {text}"),
+            Ok(project) => assert_eq!(project.canonical().to_yaml(), printed, "{seed}: {text}"),
             Err(failure) => panic!("{seed}: {text}\n{printed}\n{failure}"),
         }
     }

@@ -12,7 +12,8 @@ use crate::compose::merge::{merge, settle};
 use crate::compose::schema::FILE;
 
 /// Attributes whose values are a set, a mapping, or replaced as a whole. `logging` has one driver here:
-/// another one replaces the block, and what follows is then merged into that or into what was before.
+/// another one replaces the block, and what follows is then merged into that or into what was before. So
+/// does a list where a mapping was, and the user's own keys are of one kind each.
 const SETTLED: &[&str] = &[
     "image: a",
     "image: b",
@@ -48,7 +49,7 @@ const SETTLED: &[&str] = &[
 ];
 
 /// Lists that grow.
-const GROWING: &[&str] = &["group_add: [a]", "security_opt: [x, y]", "x-own: [1]"];
+const GROWING: &[&str] = &["group_add: [a]", "security_opt: [x, y]", "x-list: [1]"];
 
 fn file(lines: &[&str]) -> String {
     let mut text = "services:\n  s:\n    user: u\n".to_owned();

@@ -6,7 +6,7 @@ use super::{Case, titles};
 #[track_caller]
 fn check(files: &str, expected: &str) {
     let project = Case::new(files).project();
-    let text = project.canonical.to_yaml();
+    let text = project.canonical().to_yaml();
     let start = text.find("  a:\n").unwrap();
     let body: String = text[start + 5..]
         .lines()
@@ -254,7 +254,7 @@ services: {b: {image: b}}
 ",
     )
     .project();
-    let yaml = project.canonical.to_yaml();
+    let yaml = project.canonical().to_yaml();
     for part in [
         "image: a:1",
         "source: /fetched/a/data",

@@ -55,7 +55,7 @@ proptest! {
     #[test]
     fn no_text_makes_the_loader_panic(pieces in proptest::collection::vec(piece(), 0..12)) {
         match Case::new(&format!("=== compose.yaml\n{}", pieces.concat())).load() {
-            Ok(project) => drop(project.canonical.to_yaml()),
+            Ok(project) => drop(project.canonical().to_yaml()),
             Err(failure) => prop_assert!(!failure.to_string().is_empty()),
         }
     }
@@ -65,7 +65,7 @@ proptest! {
         let json = serde_json::to_string(&text.replace('$', "$$")).unwrap();
         let case = Case::new(&format!("services: {{a: {{image: b, labels: {{k: {json}}}}}}}"));
         let Ok(first) = case.load() else { return Ok(()) };
-        let printed = first.canonical.to_yaml();
+        let printed = first.canonical().to_yaml();
         let second = Case::new(&printed).project();
         prop_assert_eq!(&second.stack.services["a"].container.labels, &first.stack.services["a"].container.labels);
     }
@@ -75,8 +75,8 @@ proptest! {
 fn a_canonical_file_is_its_own_canonical_form() {
     let text = include_str!("everything.yaml");
     let first = Case::new(text).project();
-    let printed = first.canonical.to_yaml();
+    let printed = first.canonical().to_yaml();
     let second = Case::new(&printed).project();
-    assert_eq!(second.canonical.to_yaml(), printed);
+    assert_eq!(second.canonical().to_yaml(), printed);
     assert_eq!(second.stack, first.stack);
 }

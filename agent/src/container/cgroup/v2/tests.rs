@@ -1,6 +1,7 @@
 //! Against a directory that looks like cgroup v2: every file can be written, and says what was.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ fn mounted(controllers: &str) -> tempfile::TempDir {
 
 fn cgroup(mount: &tempfile::TempDir) -> Cgroup {
     Cgroup {
-        layout: Layout::V2(mount.path().to_owned()),
+        layout: Arc::new(Layout::V2(mount.path().to_owned())),
         path: GROUP.into(),
     }
 }
