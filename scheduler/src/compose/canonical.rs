@@ -4,6 +4,7 @@
 //! `x-` keys are kept in JSON too, and numbers in `environment` stay as they were written.
 
 mod hash;
+mod order;
 mod tree;
 mod yaml;
 
@@ -17,6 +18,7 @@ use super::schema::service::SERVICE;
 use super::schema::{Attribute, FILE, Form, Shape};
 use super::value;
 pub(super) use hash::config_hash;
+use order::natural;
 pub use tree::{Mapping, Tree};
 
 /// A project in canonical form.
@@ -70,7 +72,8 @@ impl<'a> Canonical<'a> {
     /// The tree for JSON: top-level keys sorted, and keys that tools expect even when they are unset.
     pub fn json(&self) -> Tree<'a> {
         let mut tree = self.tree.clone();
-        tree.sort();
+        tree.sort_by_rank(str::to_owned);
+        tree.sort_for_json();
         for service in entries(&mut tree, "services") {
             complete_service(service);
         }
@@ -209,11 +212,9 @@ fn build<'a>(shape: &Shape, node: &'a Node, style: Style) -> Tree<'a> {
                 _ => &Shape::Any,
             };
             let entries = map.iter();
-            let mut entries: Mapping<'_> = entries
-                .map(|(key, entry)| (key.into(), build(inner, &entry.node, style)))
-                .collect();
-            entries.sort();
-            Tree::Map(entries)
+            let entries =
+                entries.map(|(key, entry)| (key.as_str(), build(inner, &entry.node, style)));
+            Tree::Map(Mapping::of_names(entries))
         }
     }
 }
@@ -234,7 +235,7 @@ fn object<'a>(attributes: &[Attribute], node: &'a Node, style: Style) -> Tree<'a
         .entries()
         .filter(|(key, _)| key.starts_with("x-") && style.extensions == Extensions::Kept)
         .collect();
-    own.sort_by_key(|(key, _)| *key);
+    own.sort_by(|(a, _), (b, _)| natural(a, b));
     for (key, entry) in own {
         entries.push(key, build(&Shape::Any, &entry.node, style));
     }

@@ -29,6 +29,7 @@ pub(in crate::compose) fn config_hash(service: &Node) -> String {
             deploy.retain(|key, _| key != "replicas");
         }
     }
+    tree.sort_for_json();
     let json = serde_json::to_string(&tree).unwrap_or_default();
     let mut text = String::new();
     for byte in Sha256::digest(escaped_for_html(&json)) {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::order::natural;
 use serde::ser::{Serialize, Serializer};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -15,36 +16,61 @@ pub enum Tree<'a> {
     Map(Mapping<'a>),
 }
 
-/// Keys in the order in which they are printed. There are few, or they are all printed: nothing is
-/// hashed.
+/// Keys in the order in which YAML has them. There are few, or they are all printed: nothing is hashed.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Mapping<'a>(Vec<(Cow<'a, str>, Tree<'a>)>);
+pub struct Mapping<'a> {
+    entries: Vec<(Cow<'a, str>, Tree<'a>)>,
+    keys: Keys,
+}
+
+/// Whose the keys are.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Keys {
+    /// The specification's, in the order of their table.
+    #[default]
+    Attributes,
+    /// Names that the user gave.
+    Names,
+}
 
 impl<'a> Mapping<'a> {
+    /// A mapping of names, which are put in order.
+    pub(super) fn of_names(entries: impl Iterator<Item = (&'a str, Tree<'a>)>) -> Self {
+        let entries = entries.map(|(name, value)| (Cow::Borrowed(name), value));
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort_unstable_by(|(a, _), (b, _)| natural(a, b));
+        Self {
+            entries,
+            keys: Keys::Names,
+        }
+    }
+
     pub fn get(&self, key: &str) -> Option<&Tree<'a>> {
         self.iter().find(|(it, _)| *it == key).map(|(_, it)| it)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tree<'a>)> {
-        self.0.iter().map(|(key, value)| (key.as_ref(), value))
+        self.entries
+            .iter()
+            .map(|(key, value)| (key.as_ref(), value))
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty()
     }
 
     pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Tree<'a>> {
-        let mut entries = self.0.iter_mut();
+        let mut entries = self.entries.iter_mut();
         entries.find(|(it, _)| *it == key).map(|(_, it)| it)
     }
 
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Tree<'a>> {
-        self.0.iter_mut().map(|(_, value)| value)
+        self.entries.iter_mut().map(|(_, value)| value)
     }
 
     /// Adds a key that is not there yet.
     pub(super) fn push(&mut self, key: impl Into<Cow<'a, str>>, value: Tree<'a>) {
-        self.0.push((key.into(), value));
+        self.entries.push((key.into(), value));
     }
 
     /// Puts the value there unless there is one.
@@ -55,21 +81,29 @@ impl<'a> Mapping<'a> {
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(&str, &Tree<'a>) -> bool) {
-        self.0.retain(|(key, value)| keep(key, value));
+        self.entries.retain(|(key, value)| keep(key, value));
     }
 
-    pub(super) fn sort(&mut self) {
-        self.0.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    /// Names in the order of JSON, here and below: by their bytes.
+    pub(super) fn sort_for_json(&mut self) {
+        if self.keys == Keys::Names {
+            self.sort_by_rank(str::to_owned);
+        }
+        self.values_mut().for_each(Tree::sort_for_json);
     }
 
     pub(super) fn sort_by_rank<K: Ord>(&mut self, rank: impl Fn(&str) -> K) {
-        self.0.sort_by_cached_key(|(key, _)| rank(key));
+        self.entries.sort_by_cached_key(|(key, _)| rank(key));
     }
 }
 
-impl<'a> FromIterator<(Cow<'a, str>, Tree<'a>)> for Mapping<'a> {
-    fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Tree<'a>)>>(entries: I) -> Self {
-        Self(entries.into_iter().collect())
+impl Tree<'_> {
+    pub(super) fn sort_for_json(&mut self) {
+        match self {
+            Self::Map(map) => map.sort_for_json(),
+            Self::List(items) => items.iter_mut().for_each(Self::sort_for_json),
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Text(_) => {}
+        }
     }
 }
 
