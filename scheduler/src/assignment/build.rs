@@ -28,7 +28,7 @@ use self::names::Meanings;
 use super::{AssignedInterface, AssignedIpv6, AssignedNetwork, AssignedTask, Assignment};
 use crate::model::cluster::Secret;
 use crate::model::container::{ContainerSpec, FileGrant, NamespaceMode, NetworkMode, Sibling};
-use crate::model::id::{ContainerId, NetworkId, NodeId, ServiceId};
+use crate::model::id::{ContainerId, NetworkId, NodeId};
 use crate::model::image::registry_of;
 use crate::model::network::Attachment;
 use crate::model::service::{Service, ServiceSpec};
@@ -53,24 +53,6 @@ struct Made {
     task: Arc<AssignedTask>,
 }
 
-/// The services whose tasks may be told otherwise although their own rows are the same. A node has a
-/// thousand tasks of a thousand services: looking up all of them for one that is new is most of what
-/// telling it costs.
-#[derive(Clone, Copy, Debug)]
-pub enum Doubted<'a> {
-    All,
-    Only(&'a BTreeSet<ServiceId>),
-}
-
-impl Doubted<'_> {
-    fn contains(self, id: &ServiceId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(services) => services.contains(id),
-        }
-    }
-}
-
 impl Builder {
     /// What the node must be told now; `None` if it has been told.
     pub fn update(
@@ -78,9 +60,8 @@ impl Builder {
         state: &State,
         shared: &Shared,
         node: &NodeId,
-        doubted: Doubted<'_>,
     ) -> Option<Arc<Assignment>> {
-        let next = self.build(state, shared, node, doubted);
+        let next = self.build(state, shared, node);
         if self.last.as_ref().is_some_and(|last| is_same(last, &next)) {
             return None;
         }
@@ -89,20 +70,14 @@ impl Builder {
         Some(next)
     }
 
-    fn build(
-        &mut self,
-        state: &State,
-        shared: &Shared,
-        node: &NodeId,
-        doubted: Doubted<'_>,
-    ) -> Assignment {
+    fn build(&mut self, state: &State, shared: &Shared, node: &NodeId) -> Assignment {
         let mut last_runs: IndexMap<&ContainerId, &Arc<Task>> = IndexMap::new();
         for task in state.node_tasks(node).filter(|task| is_on_node(task)) {
             last_runs.insert(&task.container, task);
         }
         let mut rows: Vec<&Arc<Task>> = last_runs.into_values().collect();
         rows.sort_by(|one, other| one.id.cmp(&other.id));
-        self.make(state, &rows, doubted);
+        self.make(state, &rows);
         let tasks = self.tasks.iter().map(|made| made.task.clone()).collect();
         let used = rows.iter().flat_map(|task| &task.attachments);
         let mut used: BTreeSet<&NetworkId> = used.map(|attachment| &attachment.network).collect();
@@ -135,25 +110,24 @@ impl Builder {
     }
 
     /// Makes anew what is not current.
-    fn make(&mut self, state: &State, rows: &[&Arc<Task>], doubted: Doubted<'_>) {
+    fn make(&mut self, state: &State, rows: &[&Arc<Task>]) {
         let mut before = std::mem::take(&mut self.tasks).into_iter().peekable();
         for row in rows {
             let is_gone = |made: &Made| made.task.id != row.id && made.task.id < row.id;
             while before.next_if(is_gone).is_some() {}
             let known = before.next_if(|made| made.task.id == row.id);
-            self.tasks.extend(made(state, row, known, doubted));
+            self.tasks.extend(made(state, row, known));
         }
     }
 }
 
-fn made(state: &State, row: &Arc<Task>, known: Option<Made>, doubted: Doubted<'_>) -> Option<Made> {
-    let known = known.filter(|made| made.task.joins.is_empty());
-    let is_same = |made: &Made| Arc::ptr_eq(&made.row, row) && !doubted.contains(&row.service);
-    if known.as_ref().is_some_and(is_same) {
-        return known;
-    }
+fn made(state: &State, row: &Arc<Task>, known: Option<Made>) -> Option<Made> {
     let service = state.service_of(row)?;
-    let is_known = |made: &Made| Arc::ptr_eq(&made.service, service) && is_current(&made.task, row);
+    let is_known = |made: &Made| {
+        Arc::ptr_eq(&made.service, service)
+            && is_current(&made.task, row)
+            && made.task.joins.is_empty()
+    };
     if let Some(made) = known.filter(is_known) {
         let row = row.clone();
         return Some(Made { row, ..made });

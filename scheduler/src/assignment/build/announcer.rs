@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Builder, Doubted, Shared, Touched};
+use super::{Builder, Shared, Touched};
 use crate::assignment::Assignment;
 use crate::model::id::{NetworkId, NodeId, ServiceId};
 use crate::state::State;
@@ -21,7 +21,6 @@ pub struct Announcer {
 impl Announcer {
     /// What nodes must be told now. `touched` is what has changed since the last time.
     pub fn news(&mut self, state: &State, touched: Touched) -> Vec<(NodeId, Arc<Assignment>)> {
-        let rows = touched.rows.clone();
         let (shared, affected) = match self.shared.take() {
             Some(mut shared) if !touched.everything => {
                 let affected = affected(state, &mut shared, touched);
@@ -29,18 +28,15 @@ impl Announcer {
             }
             _ => (Shared::read(state), None),
         };
-        let (nodes, doubted) = match affected {
+        let nodes = match affected {
             // Who joins another container hears when that is another one.
-            Some(nodes) => {
-                let nodes = nodes.union(&self.joining).cloned().collect();
-                (nodes, Doubted::Only(&rows))
-            }
-            None => (self.all(state), Doubted::All),
+            Some(nodes) => nodes.union(&self.joining).cloned().collect(),
+            None => self.all(state),
         };
-        let news = self.update(state, &shared, nodes, doubted);
+        let news = self.update(state, &shared, nodes);
         if cfg!(debug_assertions) {
             let all = self.all(state);
-            let missed = self.update(state, &Shared::read(state), all, Doubted::All);
+            let missed = self.update(state, &Shared::read(state), all);
             assert!(missed.is_empty(), "not told: {missed:?}");
         }
         self.shared = Some(shared);
@@ -58,12 +54,11 @@ impl Announcer {
         state: &State,
         shared: &Shared,
         nodes: BTreeSet<NodeId>,
-        doubted: Doubted<'_>,
     ) -> Vec<(NodeId, Arc<Assignment>)> {
         let mut news = Vec::new();
         for node in nodes.into_iter().filter(|id| state.nodes.contains_key(id)) {
             let builder = self.nodes.entry(node.clone()).or_default();
-            let assignment = builder.update(state, shared, &node, doubted);
+            let assignment = builder.update(state, shared, &node);
             if builder.joins() {
                 self.joining.insert(node.clone());
             } else {

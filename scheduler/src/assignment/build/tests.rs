@@ -5,7 +5,7 @@ use crate::model::task::{HealthStatus, TaskState, TaskStatus};
 
 fn update(builder: &mut Builder, world: &World, node: &NodeId) -> Option<Arc<Assignment>> {
     let state = world.plane.state();
-    builder.update(state, &Shared::read(state), node, Doubted::All)
+    builder.update(state, &Shared::read(state), node)
 }
 
 /// `name → addresses` on the stack's network, without container names, and what stands for several.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::assignment::build::{Builder, Doubted, Shared};
+use crate::assignment::build::{Builder, Shared};
 use crate::control_plane::command::{Command, DeployOptions};
 use crate::control_plane::tests::world::stack;
 use crate::control_plane::{Refusal, carry_out};
@@ -338,9 +338,7 @@ impl Fleet {
         let mut builder = Builder::default();
         let shared = Shared::read(&self.state);
         let node = NodeId::new(node);
-        let assignment = builder
-            .update(&self.state, &shared, &node, Doubted::All)
-            .unwrap();
+        let assignment = builder.update(&self.state, &shared, &node).unwrap();
         assignment.tasks.iter().all(|task| task.shares_ports)
     }
 
@@ -349,9 +347,7 @@ impl Fleet {
         let mut builder = Builder::default();
         let shared = Shared::read(&self.state);
         let node = NodeId::new(node);
-        let assignment = builder
-            .update(&self.state, &shared, &node, Doubted::All)
-            .unwrap();
+        let assignment = builder.update(&self.state, &shared, &node).unwrap();
         let last = |address: &std::net::IpAddr| {
             let text = address.to_string();
             format!(".{}", text.rsplit('.').next().unwrap_or_default())
