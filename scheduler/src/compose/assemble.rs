@@ -215,7 +215,7 @@ impl<'a> Assembler<'a> {
             start: 0,
             end: 0,
         };
-        let mut model = Node::new(Value::Map(Map::default()), nowhere);
+        let mut model = Node::new(Value::Map(Box::default()), nowhere);
         for file in files {
             for document in file.documents {
                 model = self.document(document, model, &file.path, scope);

@@ -382,7 +382,7 @@ impl Checker<'_> {
                 map
             }
             Value::Seq(items) => {
-                let mut map = Map::default();
+                let mut map = Box::new(Map::default());
                 for item in items {
                     let Some(text) = item.as_str() else {
                         let found = item.kind();

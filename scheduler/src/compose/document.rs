@@ -28,7 +28,8 @@ pub(super) enum Value {
     Int(i64),
     Float(f64),
     Seq(Vec<Node>),
-    Map(Map),
+    /// In a box: most nodes are scalars, and a map is larger than all else.
+    Map(Box<Map>),
 }
 
 /// Hashed fast, as large projects are asked for a million keys; and with a seed that differs for each
@@ -74,7 +75,7 @@ impl Node {
                 },
             )
         });
-        Self::new(Value::Map(entries.collect()), span)
+        Self::new(Value::Map(Box::new(entries.collect())), span)
     }
 
     pub(super) fn is_null(&self) -> bool {

@@ -49,12 +49,10 @@ pub(super) fn resolve_environment(
         }
     }
     let span = service.span;
-    let mut own = service
-        .remove("environment")
-        .map_or_else(Map::default, |it| match it.node.value {
-            Value::Map(map) => map,
-            _ => Map::default(),
-        });
+    let mut own = match service.remove("environment").map(|it| it.node.value) {
+        Some(Value::Map(map)) => map,
+        _ => Box::default(),
+    };
     for (name, (value, span)) in found {
         if !own.contains_key(&name) {
             let node = Node::text(value, span);
@@ -129,10 +127,10 @@ pub(super) fn resolve_labels(
     if let Some(own) = service.remove("labels")
         && let Value::Map(own) = own.node.value
     {
-        labels.extend(own);
+        labels.extend(*own);
     }
     let span = service.span;
-    service.set("labels", Node::new(Value::Map(labels), span));
+    service.set("labels", Node::new(Value::Map(Box::new(labels)), span));
 }
 
 fn read(

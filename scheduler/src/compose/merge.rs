@@ -67,7 +67,7 @@ fn merge_maps(base: Node, over: Node, shape: &dyn Fn(&str) -> &'static Shape) ->
     let tag = base.tag;
     match (base.value, over.value) {
         (Value::Map(mut into), Value::Map(from)) => {
-            for (key, mut entry) in from {
+            for (key, mut entry) in *from {
                 if let Some(earlier) = into.get_mut(&key) {
                     let base =
                         std::mem::replace(&mut earlier.node, Node::new(Value::Null, entry.key));
@@ -90,7 +90,7 @@ fn merge_maps(base: Node, over: Node, shape: &dyn Fn(&str) -> &'static Shape) ->
 /// A key without a value is a value of its own here, "from the environment".
 fn merge_key_values(mut base: Node, over: Node) -> Node {
     if let (Value::Map(into), Value::Map(from)) = (&mut base.value, over.value) {
-        into.extend(from);
+        into.extend(*from);
     }
     base
 }

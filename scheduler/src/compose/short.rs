@@ -77,7 +77,7 @@ fn keys_with(
         }
     }
     Node {
-        value: Value::Map(map),
+        value: Value::Map(Box::new(map)),
         ..node
     }
 }
@@ -172,7 +172,7 @@ pub(super) fn extra_hosts(checker: &mut Checker<'_>, node: Node) -> Node {
     let mut lines = Vec::new();
     match &node.value {
         Value::Map(map) => {
-            for (host, entry) in map {
+            for (host, entry) in map.as_ref() {
                 let addresses = match &entry.node.value {
                     Value::Seq(items) => items.as_slice(),
                     _ => std::slice::from_ref(&entry.node),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, Span as EventSpan, Tag as EventTag};
 
 use super::complaint::explain;
-use super::{Entry, Map, Node, Tag, Value};
+use super::{Entry, Node, Tag, Value};
 use crate::compose::diagnostic::{Problems, Span};
 
 /// As Docker Compose: more nodes than this are an attack or an accident.
@@ -99,7 +99,7 @@ impl Builder<'_> {
                 self.open(Value::Seq(Vec::new()), span, *anchor, tag.as_deref())?;
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.open(Value::Map(Map::default()), span, *anchor, tag.as_deref())?;
+                self.open(Value::Map(Box::default()), span, *anchor, tag.as_deref())?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(span)?,
             Event::Alias(id) => self.alias(*id, span)?,
@@ -222,7 +222,7 @@ impl Builder<'_> {
         match source.value {
             Value::Map(map) => {
                 if let Some(into) = into.as_map_mut() {
-                    for (key, entry) in map {
+                    for (key, entry) in *map {
                         into.entry(key).or_insert(entry);
                     }
                 }

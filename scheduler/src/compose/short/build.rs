@@ -40,7 +40,7 @@ pub(in crate::compose) fn contexts(checker: &mut Checker<'_>, mut node: Node) ->
                 let key = item.span;
                 map.insert(name.to_owned(), Entry { key, node });
             }
-            node.value = Value::Map(map);
+            node.value = Value::Map(Box::new(map));
         }
         _ => {}
     }
