@@ -222,10 +222,15 @@ fn build<'a>(shape: &Shape, node: &'a Node, style: Style) -> Tree<'a> {
 /// Attributes in the order of their table without those that say nothing, then the user's keys.
 fn object<'a>(attributes: &[Attribute], node: &'a Node, style: Style) -> Tree<'a> {
     let mut entries = Mapping::default();
-    for attribute in attributes {
-        let Some(value) = node.get(attribute.name) else {
-            continue;
-        };
+    let known = node.entries().filter(|(_, entry)| !entry.node.is_null());
+    let known = known.filter_map(|(key, entry)| {
+        let mut attributes = attributes.iter().enumerate();
+        let (place, attribute) = attributes.find(|(_, it)| it.name == key)?;
+        Some((place, attribute, &entry.node))
+    });
+    let mut known: Vec<_> = known.collect();
+    known.sort_unstable_by_key(|(place, ..)| *place);
+    for (_, attribute, value) in known {
         let tree = build(attribute.shape, value, style);
         if is_worth_printing(attribute.name, &tree) {
             entries.push(attribute.name, tree);

@@ -10,6 +10,9 @@ use indexmap::IndexMap;
 use super::diagnostic::Span;
 pub(super) use parse::parse;
 
+/// Keys of a mapping that are looked through one by one.
+const FEW: usize = 24;
+
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
     pub(super) value: Value,
@@ -121,8 +124,13 @@ impl Node {
 
     /// The value under a key, unless it is null.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
-        let node = &self.as_map()?.get(key)?.node;
-        (!node.is_null()).then_some(node)
+        let map = self.as_map()?;
+        let entry = match map.len() {
+            // Looking at all keys is faster than hashing one, and a service is asked for a hundred.
+            ..=FEW => map.iter().find(|(it, _)| *it == key)?.1,
+            _ => map.get(key)?,
+        };
+        (!entry.node.is_null()).then_some(&entry.node)
     }
 
     pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
