@@ -54,13 +54,10 @@ pub(crate) fn check(before: &State, after: &State) -> Result<(), String> {
 fn must_be_followed(state: &State, service: &Service, task: &Task) -> bool {
     let updated = task.version != service.version;
     let starts_first = service.update_config().order == UpdateOrder::StartFirst;
-    // Two containers must not have one volume's data, so there the order is another one.
-    let exclusive = slot::volumes(&service.spec.container).next().is_some();
     let node = task.node.as_ref().and_then(|id| state.nodes.get(id));
     let there = node.is_some_and(|node| node.status == NodeStatus::Ready);
     updated
         && starts_first
-        && !exclusive
         && there
         && task.condemned.is_none()
         && service.removal.is_none()
