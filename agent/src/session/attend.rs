@@ -62,6 +62,8 @@ struct Open {
     welcome: Welcome,
     /// `None`: this node's own manager.
     peer: Option<PeerAddress>,
+    /// Who has signed the certificate that was spoken of.
+    shown: String,
 }
 
 /// What became of knocking at a manager's door.
@@ -172,23 +174,22 @@ impl Attending {
         }
     }
 
-    fn hello(&self) -> FromNode {
+    fn hello(&self) -> Hello {
         let told = self.given.assignments.borrow().number();
         let (epoch, generation) = told.max(self.given.accepted);
         let identity = self.given.identities.borrow().clone();
         let address = identity.as_ref().map(|it| it.credentials.advertise);
-        let authority = identity.map(|it| it.authority.clone());
-        FromNode::Hello(Box::new(Hello {
+        Hello {
             version: VERSION,
             node: self.given.node.clone(),
             description: NodeDescription {
-                authority: authority.unwrap_or_default(),
+                authority: self.authority(),
                 ..self.given.description.clone()
             },
             address,
             epoch,
             generation,
-        }))
+        }
     }
 
     async fn attend_to_itself(&self, leader: &Leader) -> Option<Open> {
@@ -223,10 +224,11 @@ impl Attending {
         })
     }
 
-    /// Whose certificate it has.
-    fn authority(&self) -> Option<String> {
+    /// Whose certificate it has; empty on a host that stands alone.
+    fn authority(&self) -> String {
         let identity = self.given.identities.borrow();
-        identity.as_ref().map(|it| it.authority.clone())
+        let authority = identity.as_ref().map(|it| it.authority.clone());
+        authority.unwrap_or_default()
     }
 
     /// Until the session ends, whoever ends it.
@@ -239,8 +241,12 @@ impl Attending {
         };
         let mut report: Option<Report> = None;
         let mut looked_twice = false;
-        let authority = self.authority();
         loop {
+            if self.authority() != open.shown {
+                return debug!(
+                    "another authority has signed its certificate: it shows the new one"
+                );
+            }
             let heard = open.pipe.heard.as_ref().map(|heard| *heard.borrow());
             let patience = Duration::from_millis(welcome.suspect_after_millis.max(1));
             self.silent_at = heard.unwrap_or_else(Instant::now) + patience;
@@ -291,11 +297,7 @@ impl Attending {
                     }
                     looked_twice = true;
                 }
-                () = changed(Some(&mut self.given.identities)) => {
-                    if self.authority() != authority {
-                        return debug!("another authority has signed its certificate: it shows the new one");
-                    }
-                }
+                () = changed(Some(&mut self.given.identities)) => {}
                 () = changed(own.as_mut()) => {
                     if own.as_mut().is_some_and(|own| own.borrow_and_update().leads) {
                         return;
@@ -323,9 +325,11 @@ impl Attending {
 
 async fn greet(
     mut pipe: Pipe<FromNode, ToNode>,
-    hello: FromNode,
+    hello: Hello,
     peer: Option<PeerAddress>,
 ) -> Knocked {
+    let shown = hello.description.authority.clone();
+    let hello = FromNode::Hello(Box::new(hello));
     if pipe.urgent.send(hello).await.is_err() {
         return Knocked::NoAnswer;
     }
@@ -334,6 +338,7 @@ async fn greet(
             pipe,
             welcome,
             peer,
+            shown,
         })),
         Some(ToNode::Elsewhere { leader }) => {
             Knocked::Elsewhere(leader.map(|(node, address)| PeerAddress { node, address }))

@@ -23,6 +23,7 @@ use scheduler::model::node::{NodeDescription, Role};
 use scheduler::raft;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -44,6 +45,8 @@ const ABANDONED: Duration = Duration::from_secs(30);
 /// the others depend on it.
 const TRIES: u32 = 5;
 const TRY: Duration = Duration::from_secs(3);
+/// Between such tries.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
 /// Between two looks at a session in which nothing happens.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -215,8 +218,8 @@ impl Session<'_> {
         pipe.urgent.send(ToNode::Welcome(welcome)).await.ok()?;
         info!(node = %self.node, session = self.number, "its session is open");
         manager.heard(self.node.clone(), self.number).await;
-        self.describe(&hello.description);
-        self.locate(hello.address);
+        let mut describing = self.describe(&hello.description);
+        let mut locating = self.locate(hello.address);
         let mut standing = manager.standing();
         let mut all = manager.all_assignments();
         let mut told: Option<Arc<Assignment>> = None;
@@ -257,7 +260,17 @@ impl Session<'_> {
                         return Some(ToNode::Elsewhere { leader });
                     }
                 }
-                _ = look.tick(), if pipe.heard.is_some() => {
+                _ = look.tick() => {
+                    // What was refused, or has been overtaken by what an older session had to say.
+                    if is_over(describing.as_ref()) {
+                        describing = self.describe(&hello.description);
+                    }
+                    if is_over(locating.as_ref()) {
+                        locating = self.locate(hello.address);
+                    }
+                    let Some(heard) = pipe.heard.as_ref().map(|heard| *heard.borrow()) else {
+                        continue;
+                    };
                     if !self.leader.stands(self.node).knows {
                         let reason = "it was removed from the cluster".to_owned();
                         return Some(ToNode::Refused { reason });
@@ -267,7 +280,6 @@ impl Session<'_> {
                     welcome = fresh;
                     // When the lane is full, other signs of life are on their way.
                     let _ = pipe.urgent.try_send(word);
-                    let heard = pipe.heard.as_ref().map_or(last_sign, |heard| *heard.borrow());
                     if heard > last_sign {
                         // A part of a long report, which is not complete yet, is a sign as well.
                         last_sign = heard;
@@ -283,15 +295,15 @@ impl Session<'_> {
     }
 
     /// Writes down what the node says of itself, if that is news.
-    fn describe(&self, description: &NodeDescription) {
+    fn describe(&self, description: &NodeDescription) -> Option<JoinHandle<()>> {
         let state = self.leader.manager.state();
         let known = state.nodes.get(self.node);
         if known.is_some_and(|row| row.description == *description) {
-            return;
+            return None;
         }
         let (manager, node) = (self.leader.manager.clone(), self.node.clone());
         let description = description.clone();
-        tokio::spawn(async move {
+        Some(tokio::spawn(async move {
             let command = Command::RegisterNode {
                 node: node.clone(),
                 description,
@@ -299,30 +311,33 @@ impl Session<'_> {
             if let Err(refusal) = manager.command(command).await {
                 debug!(%node, %refusal, "its description was not taken over");
             }
-        });
+        }))
     }
 
     /// Writes down where the node is, if that is news.
-    fn locate(&self, address: Option<SocketAddr>) {
+    fn locate(&self, address: Option<SocketAddr>) -> Option<JoinHandle<()>> {
         let state = self.leader.manager.state();
-        let (Some(row), Some(address)) = (state.nodes.get(self.node), address) else {
-            return;
-        };
+        let (row, address) = (state.nodes.get(self.node)?, address?);
         if row.address == Some(address) || state.cluster.is_none() {
-            return;
+            return None;
         }
         let (manager, node, role) = (self.leader.manager.clone(), self.node.clone(), row.role);
-        tokio::spawn(async move {
+        Some(tokio::spawn(async move {
             if role == Role::Manager && !is_reached(address).await {
-                return warn!(%node, %address, "a manager says that it is there, but cannot be reached: its address before stays");
+                warn!(%node, %address, "a manager says that it is there, but cannot be reached: its address before stays");
+                return tokio::time::sleep(TRY_AGAIN).await;
             }
             info!(%node, %address, "it has another address");
             let command = Command::SetNodeAddress { node, address };
             if let Err(refusal) = manager.command(command).await {
                 warn!(%refusal, "its address was not taken over");
             }
-        });
+        }))
     }
+}
+
+fn is_over(task: Option<&JoinHandle<()>>) -> bool {
+    task.is_none_or(JoinHandle::is_finished)
 }
 
 async fn is_reached(address: SocketAddr) -> bool {

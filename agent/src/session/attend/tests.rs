@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use scheduler::control_plane::Command;
+use scheduler::model::node::Role;
 use scheduler::model::task::DesiredState;
 
 use super::*;
+use crate::identity::tests::{authority, identity};
 use crate::manager::{self, Manager, ManagerHandle, Start};
 use crate::plan::drawing;
 
@@ -30,6 +32,17 @@ async fn manager(dir: &Path) -> ManagerHandle {
     };
     manager.command(register).await.unwrap();
     manager
+}
+
+fn hello(description: NodeDescription) -> Hello {
+    Hello {
+        version: VERSION,
+        node: node(),
+        description,
+        address: None,
+        epoch: 0,
+        generation: 0,
+    }
 }
 
 /// Both ends of an attending node.
@@ -101,16 +114,7 @@ async fn without_any_manager_a_node_is_silent_after_a_while() {
 async fn the_newest_session_of_a_node_closes_the_one_before() {
     let dir = tempfile::tempdir().unwrap();
     let leader = Leader::new(manager(dir.path()).await, Arc::default());
-    let hello = || {
-        FromNode::Hello(Box::new(Hello {
-            version: VERSION,
-            node: node(),
-            description: NodeDescription::default(),
-            address: None,
-            epoch: 0,
-            generation: 0,
-        }))
-    };
+    let hello = || hello(NodeDescription::default());
     let (first, other) = pipe::within_process();
     tokio::spawn(leader.clone().serve(node(), other));
     let Knocked::Welcome(mut first) = greet(first, hello(), None).await else {
@@ -130,13 +134,63 @@ async fn the_newest_session_of_a_node_closes_the_one_before() {
     assert!(matches!(refused, Knocked::Refused(_)));
 }
 
-/// A manager of its own making at the other end of a connection.
 #[tokio::test]
-async fn an_assignment_is_accepted_only_when_it_is_newer() {
+async fn what_a_session_says_of_its_node_is_written_down_again_when_older_words_overtook_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = manager(dir.path()).await;
+    let described = |cpu_millis: u64| NodeDescription {
+        cpu_millis,
+        ..NodeDescription::default()
+    };
+    let (session, other) = pipe::within_process();
+    tokio::spawn(Leader::new(manager.clone(), Arc::default()).serve(node(), other));
+    let Knocked::Welcome(_open) = greet(session, hello(described(8)), None).await else {
+        panic!("it is not welcome");
+    };
+    let mut states = manager.states();
+    let mut settles = async || {
+        let known = states.wait_for(|state| state.nodes[&node()].description == described(8));
+        timeout(PATIENCE, known).await.unwrap().unwrap();
+    };
+    settles().await;
+    let late = Command::RegisterNode {
+        node: node(),
+        description: described(4),
+    };
+    manager.command(late).await.unwrap();
+    settles().await;
+}
+
+#[tokio::test]
+async fn a_session_ends_when_the_certificate_is_signed_by_another_than_was_said() {
+    let authority = authority();
+    let identity = Arc::new(identity(&authority, "n1", Role::Worker));
+    let welcome = Welcome {
+        heartbeat_millis: 0,
+        suspect_after_millis: 1000,
+    };
+    // It was renewed between the hello and the welcome.
+    for (shown, ends) in [("", true), (identity.authority.as_str(), false)] {
+        let (_ends, mut attending) = attending();
+        attending.given.identities = watch::channel(Some(identity.clone())).1;
+        let (pipe, _other) = pipe::within_process();
+        let open = Open {
+            pipe,
+            welcome,
+            peer: None,
+            shown: shown.to_owned(),
+        };
+        let stayed = timeout(Duration::from_millis(500), attending.stay(open)).await;
+        assert_eq!(stayed.is_ok(), ends, "it said `{shown}`");
+    }
+}
+
+/// One that has a session, and what it is to be spoken to by.
+fn attending() -> (Ends, Attending) {
     let (assign, assignments) = watch::channel(Arc::<Assignment>::default());
-    let (contact, _) = watch::channel(Contact::Lost);
-    let (_reports, said) = mpsc::channel(8);
-    let mut attending = Attending {
+    let (tell, contact) = watch::channel(Contact::Lost);
+    let (reports, said) = mpsc::channel(8);
+    let attending = Attending {
         search: Search::default(),
         session: 1,
         silent_at: Instant::now(),
@@ -150,10 +204,22 @@ async fn an_assignment_is_accepted_only_when_it_is_newer() {
             own: None,
             accepted: (1, 5),
             assignments: assign,
-            contact,
+            contact: tell,
             reports: said,
         },
     };
+    let ends = Ends {
+        assignments,
+        contact,
+        reports,
+    };
+    (ends, attending)
+}
+
+/// A manager of its own making at the other end of a connection.
+#[tokio::test]
+async fn an_assignment_is_accepted_only_when_it_is_newer() {
+    let (ends, mut attending) = attending();
     let mut tell = |epoch, generation| {
         let task = drawing::task("web:1", DesiredState::Running);
         attending.accept(Arc::new(Assignment {
@@ -162,7 +228,7 @@ async fn an_assignment_is_accepted_only_when_it_is_newer() {
             tasks: vec![Arc::new(task)],
             ..Assignment::default()
         }));
-        assignments.borrow().number()
+        ends.assignments.borrow().number()
     };
     assert_eq!(tell(1, 4), (0, 0));
     assert_eq!(tell(0, 9), (0, 0));
