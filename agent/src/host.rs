@@ -190,6 +190,25 @@ pub enum Subject {
 }
 
 impl Op {
+    /// What it does, in words.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::EnsureNetwork(_) => "make a network",
+            Self::RemoveNetwork(_) => "remove a network",
+            Self::EnsureVolume(_) => "make a volume",
+            Self::RemoveVolume(_) => "remove a volume",
+            Self::Prepare(_) => "prepare a container",
+            Self::Start(_) => "start a container",
+            Self::Adopt(_) => "take over a container",
+            Self::PostStart(_) => "run the commands after a start",
+            Self::PreStop { .. } => "run the commands before a stop",
+            Self::Signal { .. } => "signal a container",
+            Self::Kill(_) => "kill a container",
+            Self::Release(_) => "release a container",
+            Self::Remove { .. } => "remove a container",
+        }
+    }
+
     pub fn subject(&self) -> Subject {
         match self {
             Self::EnsureNetwork(network) => Subject::Network(network.id.clone()),

@@ -127,7 +127,7 @@ impl Host for SimulatedHost {
         };
         self.script()
             .done
-            .push(format!("{:?}", op.subject()) + " " + crate::node::name(op));
+            .push(format!("{:?}", op.subject()) + " " + op.name());
         Ok(done)
     }
 
