@@ -458,15 +458,16 @@ fn remove(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Where to begin to look for the manager that leads: a manager has it from its state, and the list
-/// that was kept is for those who have none.
+/// Where to begin to look for the manager that leads: where the list that was kept says, and where
+/// a manager's state does. Either may be the newer one: a state is as old as the last entry that is
+/// known to be agreed on.
 pub fn known_managers(membership: &Membership, manager: &ManagerHandle) -> Vec<PeerAddress> {
-    let mut known = membership.managers();
-    for (node, address) in enrol::managers(&manager.state()) {
-        known.retain(|it| it.node != node);
-        known.push(PeerAddress { node, address });
-    }
+    let agreed = enrol::managers(&manager.state()).into_iter();
+    let agreed = agreed.map(|(node, address)| PeerAddress { node, address });
+    let mut known: Vec<PeerAddress> = agreed.chain(membership.managers()).collect();
     known.retain(|it| it.node != membership.node);
+    known.sort();
+    known.dedup();
     known
 }
 

@@ -43,11 +43,13 @@ enum By {
     Key,
 }
 
-/// Runs for as long as the node does. `assignment` says as what this node is wanted.
+/// Runs for as long as the node does. `assignment` says as what this node is wanted; up to number
+/// `remembered` it is one of the last run, since when the managers may have moved.
 pub async fn follow(
     membership: Shared,
     manager: Option<ManagerHandle>,
     mut assignment: watch::Receiver<Arc<Assignment>>,
+    remembered: (u64, u64),
 ) {
     let mut identities = membership.identities();
     let mut refused = false;
@@ -55,7 +57,9 @@ pub async fn follow(
     loop {
         let identity = identities.borrow_and_update().clone();
         let assigned = assignment.borrow_and_update().clone();
-        membership.remember_managers(&assigned.managers);
+        if assigned.number() > remembered {
+            membership.remember_managers(&assigned.managers);
+        }
         let mut pause = LOOK_EVERY;
         if let Some(identity) = identity {
             let left = identity.renew_at.duration_since(SystemTime::now());

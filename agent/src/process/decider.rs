@@ -51,6 +51,7 @@ impl Decider {
         (door, supply): (&Door, &Arc<Supply>),
     ) -> Result<Self, RunError> {
         let known = told.known.clone();
+        let remembered = known.borrow().number();
         let router = Router::new().route(relay::PREFIX, RoleNeeded::Manager, door.handler());
         let router = supply.blob_routes(router);
         let router = cluster::visitor_routes(router, membership);
@@ -61,7 +62,7 @@ impl Decider {
             }
         };
         let own = decider.leader.as_ref().map(|_| decider.handle.clone());
-        tokio::spawn(cluster::follow(membership.clone(), own, known));
+        tokio::spawn(cluster::follow(membership.clone(), own, known, remembered));
         tokio::spawn(cluster::watch(membership.clone()));
         Ok(decider)
     }
