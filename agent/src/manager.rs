@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scheduler::assignment::Assignment;
+use scheduler::assignment::build::Announced;
 use scheduler::control_plane::recover::{RecoverError, recover};
 use scheduler::control_plane::{Answer, Command, ControlPlane, Input, Output, Refusal, Standing};
 use scheduler::model::id::NodeId;
@@ -121,15 +122,12 @@ pub enum ManagerError {
 pub struct ManagerHandle {
     requests: mpsc::Sender<Request>,
     state: watch::Receiver<Arc<State>>,
-    assignments: watch::Receiver<Assignments>,
+    announced: watch::Receiver<Announced>,
     assignment: watch::Receiver<Arc<Assignment>>,
     standing: watch::Receiver<Arc<Standing>>,
     /// The way to the manager that leads; a host that stands alone has none.
     forward: Option<Forward>,
 }
-
-/// What each node must run, as far as this manager has told while it led.
-pub type Assignments = Arc<BTreeMap<NodeId, Arc<Assignment>>>;
 
 #[derive(Debug)]
 enum Request {
@@ -164,7 +162,7 @@ impl Manager {
         let plane = ControlPlane::start(&config.node, rand::random(), restored, state)?;
         let (requests, queue) = mpsc::channel(QUEUE);
         let (publish_state, state) = watch::channel(Arc::new(plane.state().clone()));
-        let (publish_assignments, assignments) = watch::channel(Arc::default());
+        let (publish_announced, announced) = watch::channel(Announced::default());
         let (publish_assignment, assignment) = watch::channel(Arc::default());
         let (publish_standing, standing) = watch::channel(Arc::default());
         let (outbox, notices) = Outbox::new(config.links);
@@ -174,7 +172,8 @@ impl Manager {
             disk,
             outbox,
             state: publish_state,
-            assignments: publish_assignments,
+            announced: publish_announced,
+            has_news: false,
             assignment: publish_assignment,
             standing: publish_standing,
             waiting: BTreeMap::new(),
@@ -189,7 +188,7 @@ impl Manager {
         Ok(ManagerHandle {
             requests,
             state,
-            assignments,
+            announced,
             assignment,
             standing,
             forward: None,
@@ -323,9 +322,9 @@ impl ManagerHandle {
         self.state.clone()
     }
 
-    /// What each node must run, while this manager leads; what it last told when it does not.
-    pub fn all_assignments(&self) -> watch::Receiver<Assignments> {
-        self.assignments.clone()
+    /// What each node must run, while this manager leads.
+    pub fn announced(&self) -> watch::Receiver<Announced> {
+        self.announced.clone()
     }
 
     /// Who leads, who takes part, who is silent.
@@ -356,7 +355,9 @@ struct Loop {
     disk: Disk,
     outbox: Outbox,
     state: watch::Sender<Arc<State>>,
-    assignments: watch::Sender<Assignments>,
+    announced: watch::Sender<Announced>,
+    /// Some node has something new to run since that was published.
+    has_news: bool,
     assignment: watch::Sender<Arc<Assignment>>,
     standing: watch::Sender<Arc<Standing>>,
     waiting: BTreeMap<RequestId, oneshot::Sender<Result<Answer, Refusal>>>,
@@ -494,7 +495,7 @@ impl Loop {
                 Output::Write(write) => self.disk.write(write),
                 Output::Snapshot { position, state } => self.disk.save(position, *state),
                 Output::Install { position, state } => self.disk.install(position, state),
-                Output::Assign { node, assignment } => self.assign(node, assignment),
+                Output::Assign { node } => self.assign(&node),
                 Output::Reply { id, result } => self.replies.push_back((id, result)),
                 Output::ReadReady { id } => self.reads.answer(id),
                 Output::Wake(at) => self.wake = Some(at),
@@ -503,13 +504,13 @@ impl Loop {
         }
     }
 
-    fn assign(&mut self, node: NodeId, assignment: Arc<Assignment>) {
-        if node == self.node {
-            self.assignment.send_replace(assignment.clone());
+    fn assign(&mut self, node: &NodeId) {
+        self.has_news = true;
+        if *node == self.node
+            && let Some(assignment) = self.plane.announced().assignment(node)
+        {
+            self.assignment.send_replace(assignment);
         }
-        self.assignments.send_modify(|all| {
-            Arc::make_mut(all).insert(node, assignment);
-        });
     }
 
     /// The state first, then the replies: what was done can be read by those who asked for it.
@@ -517,6 +518,10 @@ impl Loop {
         let state = self.plane.state();
         if self.state.borrow().version != state.version {
             self.state.send_replace(Arc::new(state.clone()));
+            // Also when nobody has news, so that nothing keeps the state before.
+            self.announce();
+        } else if self.has_news {
+            self.announce();
         }
         for (id, result) in self.replies.drain(..) {
             if let Some(reply) = self.waiting.remove(&id) {
@@ -530,6 +535,15 @@ impl Loop {
                 .retain(|member| standing.members.contains(member));
             self.standing.send_replace(Arc::new(standing));
         }
+    }
+
+    /// Only news wake those who tell the nodes.
+    fn announce(&mut self) {
+        let has_news = std::mem::take(&mut self.has_news);
+        self.announced.send_if_modified(|announced| {
+            announced.clone_from(self.plane.announced());
+            has_news
+        });
     }
 
     fn wake_at(&mut self) -> Instant {

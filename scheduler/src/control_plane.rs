@@ -34,8 +34,7 @@ use self::group::{Group, PATIENCE};
 use self::liveness::{Liveness, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::assignment::Assignment;
-use crate::assignment::build::{Announcer, Touched};
+use crate::assignment::build::{Announced, Announcer, Touched};
 use crate::model::id::NodeId;
 use crate::model::time::Timestamp;
 use crate::raft::{
@@ -134,10 +133,8 @@ pub enum Output {
     },
     /// To the member of the group that the message names.
     Send(Box<Message>),
-    Assign {
-        node: NodeId,
-        assignment: Arc<Assignment>,
-    },
+    /// The node has something new to run: [`ControlPlane::announced`] says what.
+    Assign { node: NodeId },
     Reply {
         id: RequestId,
         result: Result<Answer, Refusal>,
@@ -276,6 +273,11 @@ impl ControlPlane {
     /// Everything that has been agreed on, as far as this member has heard.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// What nodes must run, while this member leads.
+    pub fn announced(&self) -> &Announced {
+        self.announcer.announced()
     }
 
     /// Whether regular ticks are wanted: a host that stands alone needs only [`Output::Wake`], and
@@ -516,7 +518,7 @@ impl ControlPlane {
             return;
         };
         self.state = state.indexed();
-        self.touched = Touched::everything();
+        self.touched = Touched::anything();
         self.applied = Applied {
             index: position.index,
             term: position.term,
@@ -536,7 +538,7 @@ impl ControlPlane {
         self.applied.bytes += entry.data.len();
         let under_way = self.under_way.take_if(|it| it.index <= entry.index);
         let Some(under_way) = under_way else {
-            self.touched = Touched::everything();
+            self.touched = Touched::anything();
             self.read_batch(entry);
             return;
         };
@@ -547,7 +549,7 @@ impl ControlPlane {
             self.touched.extend(under_way.touched);
             self.adopt(entry, under_way.outcome);
         } else {
-            self.touched = Touched::everything();
+            self.touched = Touched::anything();
             self.read_batch(entry);
         }
         for (id, reply) in under_way.requests {
@@ -586,10 +588,7 @@ impl ControlPlane {
     fn assign(&mut self, outputs: &mut Vec<Output>) {
         let touched = std::mem::take(&mut self.touched);
         let news = self.announcer.news(&self.state, touched);
-        outputs.extend(
-            news.into_iter()
-                .map(|(node, assignment)| Output::Assign { node, assignment }),
-        );
+        outputs.extend(news.into_iter().map(|node| Output::Assign { node }));
     }
 
     /// Everything is applied that has come out of the group: what is written down here is whole.

@@ -144,6 +144,13 @@ impl Member {
         rest
     }
 
+    /// What a node must run now; it is remembered.
+    pub(crate) fn assign(&mut self, node: &NodeId) -> Option<Arc<Assignment>> {
+        let assignment = self.plane.announced().assignment(node)?;
+        self.assignments.insert(node.clone(), assignment.clone());
+        Some(assignment)
+    }
+
     /// Jobs that are not done yet.
     pub(crate) fn jobs(&self) -> usize {
         self.jobs.len()

@@ -540,18 +540,14 @@ impl World {
                 let to = to.ok_or("a message to nobody")?;
                 self.send(host, to, Packet::Raft(message));
             }
-            Output::Assign {
-                node: id,
-                assignment,
-            } => {
+            Output::Assign { node: id } => {
                 let to = (0..self.hosts.len()).find(|to| node(*to) == id);
-                if let Some(member) = &mut self.hosts[host].member {
-                    member.assignments.insert(id, assignment.clone());
-                }
+                let member = self.hosts[host].member.as_mut();
+                let assignment = member.and_then(|member| member.assign(&id));
                 self.send(
                     host,
                     to.ok_or("an assignment for nobody")?,
-                    Packet::Assign(assignment),
+                    Packet::Assign(assignment.ok_or("an assignment of nobody")?),
                 );
             }
             Output::Reply { id, result } => {

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use scheduler::assignment::Assignment;
+use scheduler::assignment::build::Announced;
 use scheduler::control_plane::Refusal;
 use scheduler::model::id::TaskId;
 use scheduler::model::node::Node;
@@ -35,7 +36,7 @@ pub fn start(
     let (requests, mut queue) = mpsc::channel(QUEUE);
     let first = assignments.borrow_and_update().clone();
     let (publish, state) = watch::channel(Arc::new(State::default()));
-    let (_, nobodys) = watch::channel(Arc::default());
+    let (_, nobodys) = watch::channel(Announced::default());
     let (_, standing) = watch::channel(Arc::default());
     let assignment = assignments.clone();
     tokio::spawn(async move {
@@ -62,7 +63,7 @@ pub fn start(
     ManagerHandle {
         requests,
         state,
-        assignments: nobodys,
+        announced: nobodys,
         assignment,
         standing,
         forward: None,

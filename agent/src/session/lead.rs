@@ -16,7 +16,6 @@ use std::time::Duration;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
-use scheduler::assignment::Assignment;
 use scheduler::control_plane::{self, Command};
 use scheduler::model::id::NodeId;
 use scheduler::model::node::{NodeDescription, Role};
@@ -221,16 +220,14 @@ impl Session<'_> {
         let mut describing = self.describe(&hello.description);
         let mut locating = self.locate(hello.address);
         let mut standing = manager.standing();
-        let mut all = manager.all_assignments();
-        let mut told: Option<Arc<Assignment>> = None;
-        let mut wanted = all.borrow_and_update().get(self.node).cloned();
+        let mut announced = manager.announced();
+        let mut told: Option<(u64, u64)> = None;
+        let mut wanted = announced.borrow_and_update().number(self.node);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last_sign = Instant::now();
         loop {
-            let to_tell = wanted
-                .as_ref()
-                .filter(|wanted| !is_same(told.as_ref(), wanted));
+            let has_news = wanted.is_some() && wanted != told;
             tokio::select! {
                 () = replaced.cancelled() => return None,
                 frame = pipe.receive.recv() => match frame {
@@ -249,10 +246,17 @@ impl Session<'_> {
                         return None;
                     }
                 },
-                Ok(()) = all.changed() => wanted = all.borrow_and_update().get(self.node).cloned(),
-                permit = pipe.bulk.reserve(), if to_tell.is_some() => {
-                    told.clone_from(&wanted);
-                    permit.ok()?.send(ToNode::Assign(wanted.clone()?));
+                Ok(()) = announced.changed() => wanted = announced.borrow_and_update().number(self.node),
+                permit = pipe.bulk.reserve(), if has_news => {
+                    // Nobody waits for this while it is put together.
+                    let latest = announced.borrow_and_update().clone();
+                    let assignment = latest.assignment(self.node);
+                    wanted = assignment.as_ref().map(|it| it.number());
+                    told = wanted;
+                    let permit = permit.ok()?;
+                    if let Some(assignment) = assignment {
+                        permit.send(ToNode::Assign(assignment));
+                    }
                 }
                 Ok(()) = standing.changed() => {
                     if !standing.borrow_and_update().leads {
@@ -348,8 +352,4 @@ async fn is_reached(address: SocketAddr) -> bool {
         tokio::time::sleep(LOOK).await;
     }
     false
-}
-
-fn is_same(told: Option<&Arc<Assignment>>, wanted: &Arc<Assignment>) -> bool {
-    told.is_some_and(|told| Arc::ptr_eq(told, wanted) || told.number() == wanted.number())
 }

@@ -1,173 +1,150 @@
 //! From the state to what one node is told.
 //!
-//! Built anew whenever something has changed that the node is told of, and handed out only when it
-//! differs. What a task needs is made once and kept for as long as neither the task nor its service
-//! changes, so that a node with many containers costs little per change.
+//!     changes ─► [`Touched`] ─► [`Announcer`] ─► who has something new to hear
+//!                                   └─► [`Announced`] ─► what it is, when it is asked for
+//!
+//! Nobody keeps what nodes are told: it is put together out of the state when it is sent. So a node
+//! with a thousand containers costs nothing while nothing changes, and as much as has changed when
+//! something does.
 
 mod announcer;
+mod compare;
 mod labels;
 mod names;
 mod overlay;
 mod shared;
 mod touched;
 
-pub use announcer::Announcer;
+pub use announcer::{Announced, Announcer};
 pub use touched::Touched;
 
 pub(crate) use labels::COMPOSE_VERSION;
 pub use labels::labels;
 pub(crate) use overlay::{is_spread, way_in};
-pub use shared::Shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use self::names::Meanings;
+use self::shared::{Parts, Shared};
 use super::{AssignedInterface, AssignedIpv6, AssignedNetwork, AssignedTask, Assignment};
 use crate::model::cluster::Secret;
 use crate::model::container::{ContainerSpec, FileGrant, NamespaceMode, NetworkMode, Sibling};
 use crate::model::id::{ContainerId, NetworkId, NodeId};
 use crate::model::image::registry_of;
-use crate::model::network::Attachment;
+use crate::model::network::{Attachment, Network};
 use crate::model::service::{Service, ServiceSpec};
 use crate::model::stack::StoredContent;
 use crate::model::task::{DesiredState, Task, TaskState};
 use crate::state::{State, Table, is_on_node};
 
-/// Remembers what one node was told last.
-#[derive(Debug, Default)]
-pub struct Builder {
-    last: Option<Arc<Assignment>>,
-    /// In the order of their identifiers.
-    tasks: Vec<Made>,
+/// Everything that nodes are told of, as it is at one time. A copy costs nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Source {
+    state: State,
+    shared: Shared,
 }
 
-/// An assigned task, and the rows that it was made from.
-#[derive(Debug)]
-struct Made {
-    row: Arc<Task>,
-    service: Arc<Service>,
-    spec: Arc<ServiceSpec>,
-    task: Arc<AssignedTask>,
-}
-
-impl Builder {
-    /// What the node must be told now; `None` if it has been told.
-    pub fn update(
-        &mut self,
-        state: &State,
-        shared: &Shared,
-        node: &NodeId,
-    ) -> Option<Arc<Assignment>> {
-        let next = self.build(state, shared, node);
-        if self.last.as_ref().is_some_and(|last| is_same(last, &next)) {
-            return None;
-        }
-        let next = Arc::new(next);
-        self.last = Some(next.clone());
-        Some(next)
+impl Source {
+    /// Reads everything anew.
+    pub(crate) fn read(state: &State) -> Self {
+        let (_, shared) = Parts::read(state);
+        let state = state.clone();
+        Self { state, shared }
     }
 
-    fn build(&mut self, state: &State, shared: &Shared, node: &NodeId) -> Assignment {
-        let mut last_runs: IndexMap<&ContainerId, &Arc<Task>> = IndexMap::new();
-        for task in state.node_tasks(node).filter(|task| is_on_node(task)) {
-            last_runs.insert(&task.container, task);
-        }
-        let mut rows: Vec<&Arc<Task>> = last_runs.into_values().collect();
-        rows.sort_by(|one, other| one.id.cmp(&other.id));
-        self.make(state, &rows);
-        let tasks = self.tasks.iter().map(|made| made.task.clone()).collect();
+    /// The whole wanted set of a node, as it is since this generation.
+    pub(crate) fn assignment(&self, node: &NodeId, generation: u64) -> Assignment {
+        let (state, shared) = (&self.state, &self.shared);
+        let rows = self.runs(node);
         let used = rows.iter().flat_map(|task| &task.attachments);
         let mut used: BTreeSet<&NetworkId> = used.map(|attachment| &attachment.network).collect();
-        let published = overlay::published(shared.entrances.values(), node);
+        let published = self.published(node);
         if shared.is_spread {
             used.extend(published.iter().map(|port| &port.network));
         }
-        let live = self.tasks.iter();
-        let live = live.filter(|made| !made.row.status.state.is_terminal());
-        let specs: Vec<_> = live.map(|made| &made.spec).collect();
+        let live = rows.iter().filter(|row| !row.status.state.is_terminal());
+        let specs: Vec<_> = live.filter_map(|row| spec_of(state, row)).collect();
+        let logins = rows.iter().filter_map(|row| login(state, row));
         Assignment {
-            epoch: state.cluster.as_ref().map_or(0, |cluster| cluster.epoch),
-            generation: state.version,
-            managers: shared.managers.clone(),
-            authorities: shared.authorities.clone(),
+            epoch: epoch(state),
+            generation,
+            managers: shared.managers.to_vec(),
+            authorities: shared.authorities.to_vec(),
             role: state.nodes.get(node).map(|row| row.role),
-            tasks,
-            networks: networks(state, shared, node, &used),
-            published: published.clone(),
+            tasks: rows.iter().filter_map(|row| self.assigned(row)).collect(),
+            networks: used
+                .iter()
+                .filter_map(|id| self.network(node, id))
+                .collect(),
             volumes: shared.volumes.get(node).cloned().unwrap_or_default(),
             secrets: contents(&state.secrets, &specs, |spec| &spec.secrets),
             configs: contents(&state.configs, &specs, |spec| &spec.configs),
-            logins: logins(state, &rows),
+            logins: logins.collect(),
+            published,
         }
     }
 
-    /// Whether something of it depends on containers elsewhere.
-    fn joins(&self) -> bool {
-        self.tasks.iter().any(|made| !made.task.joins.is_empty())
+    /// The last runs of the containers that a node has or may have, in the order of their identifiers.
+    fn runs(&self, node: &NodeId) -> Vec<&Arc<Task>> {
+        let mut last: IndexMap<&ContainerId, &Arc<Task>> = IndexMap::new();
+        for task in self.state.node_tasks(node).filter(|task| is_on_node(task)) {
+            last.insert(&task.container, task);
+        }
+        let mut rows: Vec<&Arc<Task>> = last.into_values().collect();
+        rows.retain(|row| self.state.service_of(row).is_some());
+        rows.sort_by(|one, other| one.id.cmp(&other.id));
+        rows
     }
 
-    /// Makes anew what is not current.
-    fn make(&mut self, state: &State, rows: &[&Arc<Task>]) {
-        let mut before = std::mem::take(&mut self.tasks).into_iter().peekable();
-        for row in rows {
-            let is_gone = |made: &Made| made.task.id != row.id && made.task.id < row.id;
-            while before.next_if(is_gone).is_some() {}
-            let known = before.next_if(|made| made.task.id == row.id);
-            self.tasks.extend(made(state, row, known));
+    fn assigned(&self, row: &Task) -> Option<Arc<AssignedTask>> {
+        let service = self.state.service_of(row)?;
+        let spec = spec_of(&self.state, row)?;
+        Some(Arc::new(assigned(&self.state, service, spec, row)))
+    }
+
+    fn network(&self, node: &NodeId, id: &NetworkId) -> Option<AssignedNetwork> {
+        let mut network = self.outline(node, self.state.networks.get(id)?);
+        if let Some(known) = self.shared.networks.get(id) {
+            network.names = known.meanings.names.clone();
+            network.virtual_addresses = known.meanings.virtual_addresses.clone();
+        }
+        Some(network)
+    }
+
+    /// A network as it looks from a node, without what names mean on it: they mean the same on all.
+    fn outline(&self, node: &NodeId, network: &Network) -> AssignedNetwork {
+        let option = |name: &str| network.spec.driver_opts.get(name).map(String::as_str);
+        let known = self.shared.networks.get(&network.id);
+        let endpoints = known.map_or(&[][..], |it| &it.endpoints);
+        let overlay = overlay::overlay(&self.state, node, network, endpoints);
+        AssignedNetwork {
+            id: network.id.clone(),
+            name: network.spec.name.clone(),
+            subnet: network.subnet,
+            gateway: network.gateway,
+            ipv6: network.ipv6,
+            internal: network.spec.internal,
+            mtu: option("com.docker.network.driver.mtu").and_then(|mtu| mtu.parse().ok()),
+            bridge_name: option("com.docker.network.bridge.name").map(str::to_owned),
+            inter_container: option("com.docker.network.bridge.enable_icc") != Some("false"),
+            masquerade: option("com.docker.network.bridge.enable_ip_masquerade") != Some("false"),
+            names: BTreeMap::new(),
+            virtual_addresses: Vec::new(),
+            overlay: overlay.filter(|_| self.shared.is_spread),
         }
     }
-}
 
-fn made(state: &State, row: &Arc<Task>, known: Option<Made>) -> Option<Made> {
-    let service = state.service_of(row)?;
-    let is_known = |made: &Made| {
-        Arc::ptr_eq(&made.service, service)
-            && is_current(&made.task, row)
-            && made.task.joins.is_empty()
-    };
-    if let Some(made) = known.filter(is_known) {
-        let row = row.clone();
-        return Some(Made { row, ..made });
+    /// The ports that a node answers on for services.
+    fn published(&self, node: &NodeId) -> Vec<super::SharedPort> {
+        let entrances = self.shared.entrances.values();
+        overlay::published(entrances.map(|it| &**it), node)
     }
-    let spec = spec_of(state, row)?;
-    Some(Made {
-        row: row.clone(),
-        service: service.clone(),
-        spec: spec.clone(),
-        task: Arc::new(assigned(state, service, spec, row)),
-    })
 }
 
-/// Everything else that an assigned task shows never changes in a task's life.
-fn is_current(made: &AssignedTask, task: &Task) -> bool {
-    made.desired == task.desired
-        && made.stop == task.stop
-        && made.name == task.name
-        && made.restarts == task.restarts
-}
-
-/// Equal but for the generation.
-fn is_same(one: &Assignment, other: &Assignment) -> bool {
-    let same_tasks = one.tasks.len() == other.tasks.len()
-        && one
-            .tasks
-            .iter()
-            .zip(&other.tasks)
-            .all(|(one, other)| Arc::ptr_eq(one, other) || one == other);
-    same_tasks
-        && one.epoch == other.epoch
-        && one.managers == other.managers
-        && one.authorities == other.authorities
-        && one.role == other.role
-        && one.networks == other.networks
-        && one.published == other.published
-        && one.volumes == other.volumes
-        && one.secrets == other.secrets
-        && one.configs == other.configs
-        && one.logins == other.logins
+fn epoch(state: &State) -> u64 {
+    state.cluster.as_ref().map_or(0, |cluster| cluster.epoch)
 }
 
 /// The spec of the version that a task runs.
@@ -318,38 +295,6 @@ fn container_named(state: &State, name: &str) -> Option<ContainerId> {
     Some(task.container.clone())
 }
 
-fn networks(
-    state: &State,
-    shared: &Shared,
-    node: &NodeId,
-    used: &BTreeSet<&NetworkId>,
-) -> Vec<AssignedNetwork> {
-    let known = used.iter().filter_map(|id| state.networks.get(*id));
-    let assigned = known.map(|network| {
-        let option = |name: &str| network.spec.driver_opts.get(name).map(String::as_str);
-        let known = shared.networks.get(&network.id);
-        let meanings = known.map_or_else(Meanings::default, |it| it.meanings.clone());
-        let endpoints = known.map_or(&[][..], |it| &it.endpoints);
-        let overlay = overlay::overlay(state, node, network, endpoints);
-        AssignedNetwork {
-            id: network.id.clone(),
-            name: network.spec.name.clone(),
-            subnet: network.subnet,
-            gateway: network.gateway,
-            ipv6: network.ipv6,
-            internal: network.spec.internal,
-            mtu: option("com.docker.network.driver.mtu").and_then(|mtu| mtu.parse().ok()),
-            bridge_name: option("com.docker.network.bridge.name").map(str::to_owned),
-            inter_container: option("com.docker.network.bridge.enable_icc") != Some("false"),
-            masquerade: option("com.docker.network.bridge.enable_ip_masquerade") != Some("false"),
-            names: meanings.names,
-            virtual_addresses: meanings.virtual_addresses,
-            overlay: overlay.filter(|_| shared.is_spread),
-        }
-    });
-    assigned.collect()
-}
-
 /// The contents of what the specs are granted, and of nothing else.
 fn contents(
     table: &Table<String, StoredContent>,
@@ -365,18 +310,17 @@ fn contents(
         .collect()
 }
 
-/// The logins of those containers that may have an image to pull, and of no other.
-fn logins(state: &State, rows: &[&Arc<Task>]) -> BTreeMap<ContainerId, Secret> {
-    let unprepared = rows.iter().filter(|task| {
-        task.status.state < TaskState::Ready && task.desired <= DesiredState::Running
-    });
-    let login = |task: &&Arc<Task>| {
-        let stack = state.service_of(task)?.stack.as_ref()?;
-        let logins = &state.stacks.get(stack)?.logins;
-        let registry = registry_of(&spec_of(state, task)?.container.image);
-        Some((task.container.clone(), logins.get(registry)?.clone()))
-    };
-    unprepared.filter_map(login).collect()
+/// The login for the image of a container that may have it to pull, and of no other.
+fn login(state: &State, task: &Task) -> Option<(ContainerId, Secret)> {
+    let is_unprepared =
+        task.status.state < TaskState::Ready && task.desired <= DesiredState::Running;
+    if !is_unprepared {
+        return None;
+    }
+    let stack = state.service_of(task)?.stack.as_ref()?;
+    let logins = &state.stacks.get(stack)?.logins;
+    let registry = registry_of(&spec_of(state, task)?.container.image);
+    Some((task.container.clone(), logins.get(registry)?.clone()))
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ impl Entrance {
         &self.network
     }
 
-    fn ports(&self, node: &NodeId) -> Vec<SharedPort> {
+    pub(super) fn ports(&self, node: &NodeId) -> Vec<SharedPort> {
         let on = |here: bool| -> Vec<IpAddr> {
             let serving = self.serving.iter();
             let serving = serving.filter(|(_, holder)| (holder == node) == here);

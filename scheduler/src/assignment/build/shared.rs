@@ -15,19 +15,18 @@ use crate::assignment::AssignedVolume;
 use crate::model::id::{NetworkId, NodeId, ServiceId};
 use crate::model::node::Role;
 use crate::model::service::Service;
-use crate::state::State;
+use crate::state::{State, Table};
 
-/// What is told to all nodes, or lies ready to be picked for one.
-#[derive(Debug, Default)]
-pub struct Shared {
-    pub(super) managers: Vec<(NodeId, SocketAddr)>,
-    pub(super) authorities: Vec<String>,
+/// What is told to all nodes, or lies ready to be picked for one. A copy costs nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shared {
+    pub(super) managers: Arc<[(NodeId, SocketAddr)]>,
+    pub(super) authorities: Arc<[String]>,
     /// There is more than one node to reach.
     pub(super) is_spread: bool,
-    pub(super) networks: BTreeMap<NetworkId, OnNetwork>,
-    pub(super) entrances: BTreeMap<ServiceId, Entrance>,
-    pub(super) volumes: BTreeMap<NodeId, Vec<AssignedVolume>>,
-    parts: BTreeMap<ServiceId, Part>,
+    pub(super) networks: Table<NetworkId, OnNetwork>,
+    pub(super) entrances: Table<ServiceId, Entrance>,
+    pub(super) volumes: Arc<BTreeMap<NodeId, Vec<AssignedVolume>>>,
 }
 
 /// What must be known on one network.
@@ -35,8 +34,16 @@ pub struct Shared {
 pub(super) struct OnNetwork {
     pub(super) meanings: Meanings,
     pub(super) endpoints: Vec<Held>,
-    /// Services with containers on it, in whatever state.
-    pub(super) services: BTreeSet<ServiceId>,
+}
+
+/// What [`Shared`] is made of, by service.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    parts: BTreeMap<ServiceId, Part>,
+    /// Services with containers on a network, in whatever state, or with an address there.
+    on_networks: BTreeMap<NetworkId, BTreeSet<ServiceId>>,
+    /// Services with containers that join others, wherever those are.
+    joining: BTreeSet<ServiceId>,
 }
 
 /// What one service adds.
@@ -51,30 +58,42 @@ struct Part {
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub(super) networks: BTreeSet<NetworkId>,
-    /// Every node answers on the ports.
-    pub(super) entrances: bool,
+    /// Every node answers on the ports of these services.
+    pub(super) entrances: BTreeSet<ServiceId>,
 }
 
-impl Shared {
-    pub fn read(state: &State) -> Self {
-        let mut shared = Self {
-            managers: managers(state),
-            authorities: (state.cluster.as_ref())
-                .map(|cluster| cluster.certificate_authority.trusted())
-                .unwrap_or_default(),
+impl Parts {
+    pub(super) fn read(state: &State) -> (Self, Shared) {
+        let authorities = state.cluster.as_ref();
+        let authorities = authorities.map(|cluster| cluster.certificate_authority.trusted());
+        let mut shared = Shared {
+            managers: managers(state).into(),
+            authorities: authorities.unwrap_or_default().into(),
             is_spread: overlay::is_spread(state),
-            volumes: volumes(state),
-            ..Self::default()
+            volumes: Arc::new(volumes(state)),
+            ..Shared::default()
         };
         let services = state.services.keys().cloned().collect();
         let networks = state.networks.keys().cloned().collect();
-        shared.update(state, &services, &networks);
-        shared
+        let mut parts = Self::default();
+        parts.update(&mut shared, state, &services, &networks);
+        (parts, shared)
+    }
+
+    /// Services with containers on a network, or with an address there.
+    pub(super) fn on(&self, network: &NetworkId) -> impl Iterator<Item = &ServiceId> {
+        self.on_networks.get(network).into_iter().flatten()
+    }
+
+    /// Services with containers that join others: what they are told depends on those.
+    pub(super) fn joining(&self) -> &BTreeSet<ServiceId> {
+        &self.joining
     }
 
     /// Reads again what these services and networks are about.
     pub(super) fn update(
         &mut self,
+        shared: &mut Shared,
         state: &State,
         services: &BTreeSet<ServiceId>,
         networks: &BTreeSet<NetworkId>,
@@ -83,63 +102,94 @@ impl Shared {
         let mut doubtful = networks.clone();
         for id in services {
             let row = state.services.get(id);
+            if shared.set_entrance(id, row.and_then(|row| Entrance::of(state, row))) {
+                news.entrances.insert(id.clone());
+            }
             let part = row.map_or_else(Part::default, |row| Part::of(state, row));
-            let entrance = row.and_then(|row| Entrance::of(state, row));
-            news.entrances |= self.entrances.get(id) != entrance.as_ref();
-            match entrance {
-                Some(entrance) => drop(self.entrances.insert(id.clone(), entrance)),
-                None => drop(self.entrances.remove(id)),
-            }
             doubtful.extend(part.networks().cloned());
-            let before = match row {
-                Some(_) => self.parts.insert(id.clone(), part),
-                None => self.parts.remove(id),
-            };
-            doubtful.extend(before.iter().flat_map(Part::networks).cloned());
-            for network in before.iter().flat_map(Part::networks) {
-                if let Some(known) = self.networks.get_mut(network) {
-                    known.services.remove(id);
-                }
-            }
-            for network in self.parts.get(id).into_iter().flat_map(Part::networks) {
-                let known = self.networks.entry(network.clone()).or_default();
-                known.services.insert(id.clone());
+            doubtful.extend(self.set(id, row.map(|_| part)));
+            if row.is_some_and(|row| joins(row)) {
+                self.joining.insert(id.clone());
+            } else {
+                self.joining.remove(id);
             }
         }
         for id in doubtful {
-            self.read_network(state, &id);
-            news.networks.insert(id);
+            if self.read_network(shared, state, &id) || networks.contains(&id) {
+                news.networks.insert(id);
+            }
         }
         news
     }
 
-    fn read_network(&mut self, state: &State, id: &NetworkId) {
-        let services = self.networks.remove(id).unwrap_or_default().services;
-        let row = state.networks.get(id);
-        if row.is_none() && services.is_empty() {
-            return;
-        }
-        let parts = || {
-            services
-                .iter()
-                .filter_map(|service| self.parts.get(service))
+    /// Returns the networks of the part before.
+    fn set(&mut self, id: &ServiceId, part: Option<Part>) -> Vec<NetworkId> {
+        let before = match part {
+            Some(part) => self.parts.insert(id.clone(), part),
+            None => self.parts.remove(id),
         };
+        let networks: Vec<NetworkId> = before.iter().flat_map(Part::networks).cloned().collect();
+        for network in &networks {
+            if let Some(services) = self.on_networks.get_mut(network) {
+                services.remove(id);
+            }
+        }
+        for network in self.parts.get(id).into_iter().flat_map(Part::networks) {
+            let services = self.on_networks.entry(network.clone()).or_default();
+            services.insert(id.clone());
+        }
+        networks
+    }
+
+    /// Returns whether it is another than before.
+    fn read_network(&mut self, shared: &mut Shared, state: &State, id: &NetworkId) -> bool {
+        let row = state.networks.get(id);
+        if row.is_none() && self.on(id).next().is_none() {
+            self.on_networks.remove(id);
+            return shared.networks.remove(id).is_some();
+        }
+        let parts = || self.on(id).filter_map(|service| self.parts.get(service));
         let meanings = Meanings::of(parts().filter_map(|part| part.names.get(id)));
         let mut endpoints = Vec::new();
-        if self.is_spread {
+        if shared.is_spread {
             let of_services = parts().filter_map(|part| part.endpoints.get(id));
             endpoints.extend(of_services.flatten().cloned());
             endpoints.extend(row.iter().flat_map(|row| overlay::of_nodes(state, row)));
             endpoints.sort();
             endpoints.dedup();
         }
-        let known = OnNetwork {
+        let next = OnNetwork {
             meanings,
             endpoints,
-            services,
         };
-        self.networks.insert(id.clone(), known);
+        if shared.networks.get(id).is_some_and(|known| **known == next) {
+            return false;
+        }
+        shared.networks.insert(id.clone(), Arc::new(next));
+        true
     }
+}
+
+impl Shared {
+    /// Returns whether it is another than before.
+    fn set_entrance(&mut self, id: &ServiceId, entrance: Option<Entrance>) -> bool {
+        if self.entrances.get(id).map(|it| &**it) == entrance.as_ref() {
+            return false;
+        }
+        match entrance {
+            Some(entrance) => self.entrances.insert(id.clone(), Arc::new(entrance)),
+            None => self.entrances.remove(id),
+        };
+        true
+    }
+}
+
+/// Whether what its containers are told depends on others.
+fn joins(service: &Service) -> bool {
+    let specs = service.versions.values().chain([&service.spec]);
+    specs
+        .into_iter()
+        .any(|spec| spec.container.shares_with_others())
 }
 
 impl Part {

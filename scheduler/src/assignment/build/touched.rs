@@ -11,9 +11,14 @@ use crate::state::{Change, State};
 /// Whoever is not named has nothing new to hear.
 #[derive(Debug, Default)]
 pub struct Touched {
-    /// What all nodes are told.
-    pub(super) everything: bool,
+    /// Nobody knows what.
+    pub(super) anything: bool,
+    /// What all nodes are told of each other and of the cluster.
+    pub(super) everyone: bool,
+    /// Nodes with another row or other volumes.
     pub(super) nodes: BTreeSet<NodeId>,
+    /// As often as they were.
+    pub(super) tasks: Vec<TaskId>,
     /// Services with other tasks than before.
     pub(super) services: BTreeSet<ServiceId>,
     /// Services of which every task is told otherwise.
@@ -33,16 +38,18 @@ impl Touched {
     }
 
     /// Whatever there is.
-    pub fn everything() -> Self {
+    pub fn anything() -> Self {
         Self {
-            everything: true,
+            anything: true,
             ..Self::default()
         }
     }
 
     pub fn extend(&mut self, other: Self) {
-        self.everything |= other.everything;
+        self.anything |= other.anything;
+        self.everyone |= other.everyone;
         self.nodes.extend(other.nodes);
+        self.tasks.extend(other.tasks);
         self.services.extend(other.services);
         self.rows.extend(other.rows);
         self.networks.extend(other.networks);
@@ -83,7 +90,7 @@ impl Touched {
             Change::SetConfig(row) => self.content(&row.spec.name, states, |it| &it.configs),
             Change::RemoveConfig(name) => self.content(name, states, |it| &it.configs),
             Change::SetCluster(_) | Change::RemoveCluster | Change::RemoveNode(_) => {
-                self.everything = true;
+                self.everyone = true;
             }
             Change::SteadySince(_) | Change::SetAddressCursor(..) => {}
         }
@@ -98,8 +105,8 @@ impl Touched {
         if !self.services.contains(&task.service) {
             self.services.insert(task.service.clone());
         }
-        if let Some(node) = task.node.as_ref().filter(|it| !self.nodes.contains(*it)) {
-            self.nodes.insert(node.clone());
+        if self.tasks.last() != Some(&task.id) {
+            self.tasks.push(task.id.clone());
         }
     }
 
@@ -118,7 +125,7 @@ impl Touched {
         let is_worker = new.as_ref().is_some_and(|node| node.role == Role::Worker);
         let joins = old.is_none() && is_worker && before.nodes.len() > 1;
         if !joins && old.as_deref().map(said) != new.as_deref().map(said) {
-            self.everything = true;
+            self.everyone = true;
         }
         if old.map(|node| node.status) != new.map(|node| node.status) {
             let tasks = after.node_tasks(id);

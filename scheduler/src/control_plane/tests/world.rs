@@ -95,7 +95,8 @@ impl World {
                             }),
                         }
                     }
-                    Output::Assign { assignment, .. } => {
+                    Output::Assign { node } => {
+                        let assignment = self.plane.announced().assignment(&node).unwrap();
                         assert!(assignment.generation >= self.assignment.generation);
                         self.assignment = assignment;
                     }

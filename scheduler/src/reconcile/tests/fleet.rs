@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::assignment::build::{Builder, Shared};
+use crate::assignment::build::Source;
 use crate::control_plane::command::{Command, DeployOptions};
 use crate::control_plane::tests::world::stack;
 use crate::control_plane::{Refusal, carry_out};
@@ -335,19 +335,13 @@ impl Fleet {
 
     /// Whether the ports of a node's containers are answered by the node.
     pub(super) fn shares_ports(&self, node: &str) -> bool {
-        let mut builder = Builder::default();
-        let shared = Shared::read(&self.state);
-        let node = NodeId::new(node);
-        let assignment = builder.update(&self.state, &shared, &node).unwrap();
+        let assignment = Source::read(&self.state).assignment(&NodeId::new(node), 0);
         assignment.tasks.iter().all(|task| task.shares_ports)
     }
 
     /// What one node is told of the others: `4097 at 10.0.0.1: .3@10.0.0.2, …; 80 → .3 .4`.
     pub(super) fn told(&self, node: &str) -> String {
-        let mut builder = Builder::default();
-        let shared = Shared::read(&self.state);
-        let node = NodeId::new(node);
-        let assignment = builder.update(&self.state, &shared, &node).unwrap();
+        let assignment = Source::read(&self.state).assignment(&NodeId::new(node), 0);
         let last = |address: &std::net::IpAddr| {
             let text = address.to_string();
             format!(".{}", text.rsplit('.').next().unwrap_or_default())
