@@ -21,7 +21,7 @@ mod diff;
 
 pub use diff::diff;
 
-/// Events that are kept for `since`; as many as Docker keeps. Each takes one or two kilobytes.
+/// Events that are kept for `since`; as many as Docker keeps. Each takes half a kilobyte.
 const PAST: usize = 256;
 
 /// Events that a slow client may fall behind; after that it misses some.
@@ -75,8 +75,9 @@ impl Kind {
 /// Everybody who listens, and what was said last.
 #[derive(Debug)]
 pub struct Events {
-    past: Mutex<VecDeque<Event>>,
-    live: broadcast::Sender<Event>,
+    /// Written down as JSON: the labels of a container are many small pieces, and seldom asked for.
+    past: Mutex<VecDeque<Box<str>>>,
+    live: broadcast::Sender<Arc<Event>>,
 }
 
 impl Default for Events {
@@ -109,25 +110,29 @@ impl Events {
         }
     }
 
-    fn past(&self) -> MutexGuard<'_, VecDeque<Event>> {
+    fn past(&self) -> MutexGuard<'_, VecDeque<Box<str>>> {
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was said last, oldest first, and everything from now on; nothing is in both.
-    pub fn subscribe(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {
+    pub fn subscribe(&self) -> (Vec<Event>, broadcast::Receiver<Arc<Event>>) {
         let past = self.past();
-        (past.iter().cloned().collect(), self.live.subscribe())
+        // All of them were written by `tell`.
+        let read = past.iter().filter_map(|it| serde_json::from_str(it).ok());
+        (read.collect(), self.live.subscribe())
     }
 
     /// Says it to everybody.
     pub fn tell(&self, event: Event) {
+        let written = serde_json::to_string(&event);
         let mut past = self.past();
         if past.len() >= PAST {
             past.pop_front();
         }
-        past.push_back(event.clone());
+        // It has nothing in it that JSON has not.
+        past.extend(written.map(String::into_boxed_str));
         // Nobody may be listening.
-        let _ = self.live.send(event);
+        let _ = self.live.send(Arc::new(event));
     }
 
     /// Something was done to a container that its state does not show.

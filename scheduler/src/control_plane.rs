@@ -55,7 +55,7 @@ pub use refusal::{Busy, Refusal};
 const SNAPSHOT_EVERY: u64 = 2000;
 /// The same in bytes, since the log stays in memory until then: as many as the state has, or it would
 /// be written down all the time, but not less and not more than this.
-const SNAPSHOT_BYTES: [usize; 2] = [512 << 10, 256 << 20];
+const SNAPSHOT_BYTES: [usize; 2] = [256 << 10, 256 << 20];
 /// Never more than this stays in memory behind a snapshot, in bytes.
 const KEPT_BYTES: usize = 32 << 20;
 /// About what a task or a node takes in a snapshot, in bytes.

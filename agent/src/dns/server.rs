@@ -29,6 +29,9 @@ const MAX_FORWARDED: usize = 128;
 /// Connections of one container; more are closed at once.
 const MAX_CONNECTIONS: usize = 64;
 
+/// Bytes of a question by UDP: a name, and a few options. What is longer is cut off, and not understood.
+const LONGEST: usize = 4096;
+
 /// How long a connection may say nothing, or take to say something.
 const CONNECTION_TIME_LIMIT: Duration = Duration::from_secs(3);
 
@@ -135,18 +138,15 @@ async fn serve_udp(shared: Arc<Shared>, socket: UdpSocket) {
     let socket = Arc::new(socket);
     // Ends with this task, so that no question keeps the socket alive.
     let mut forwarded = JoinSet::new();
-    let mut buffer = vec![0; usize::from(u16::MAX)];
     loop {
         tokio::select! {
-            received = socket.recv_from(&mut buffer) => match received {
-                Ok((length, client)) => {
-                    let question = buffer.get(..length).unwrap_or_default();
-                    match shared.answer(question, Transport::Udp) {
+            received = receive(&socket) => match received {
+                Ok((question, client)) => {
+                    match shared.answer(&question, Transport::Udp) {
                         Verdict::Answer(answer) => send(&socket, &answer, client).await,
                         Verdict::Ignore => {}
                         Verdict::Forward => {
                             let (shared, socket) = (Arc::clone(&shared), Arc::clone(&socket));
-                            let question = question.to_vec();
                             forwarded.spawn(async move {
                                 if let Verdict::Answer(answer) = shared.forward(&question, Transport::Udp).await {
                                     send(&socket, &answer, client).await;
@@ -161,6 +161,24 @@ async fn serve_udp(shared: Arc<Shared>, socket: UdpSocket) {
             Some(_) = forwarded.join_next() => {}
         }
     }
+}
+
+/// The next datagram. Nothing is kept ready for those that are not: most containers ask
+/// nothing for most of the time.
+async fn receive(socket: &UdpSocket) -> io::Result<(Vec<u8>, SocketAddr)> {
+    loop {
+        socket.readable().await?;
+        match take(socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            received => return received,
+        }
+    }
+}
+
+fn take(socket: &UdpSocket) -> io::Result<(Vec<u8>, SocketAddr)> {
+    let mut buffer = [0; LONGEST];
+    let (length, client) = socket.try_recv_from(&mut buffer)?;
+    Ok((buffer.get(..length).unwrap_or_default().to_vec(), client))
 }
 
 async fn send(socket: &UdpSocket, answer: &[u8], client: SocketAddr) {

@@ -31,8 +31,9 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Less than the other side waits.
 const KEEP: Duration = Duration::from_secs(45);
-/// Kept connections to one node.
-const MOST_KEPT: usize = 8;
+/// Kept connections to one node: one for questions and one for what takes longer. Both ends hold
+/// 20 KB and more for each.
+const MOST_KEPT: usize = 2;
 
 /// The way to the other nodes. Cheap to clone; connections are kept and shared.
 #[derive(Clone)]

@@ -75,7 +75,7 @@ pub(in crate::api) fn events(context: Arc<Context>, call: &Call) -> Answer {
         loop {
             let event = tokio::select! {
                 event = future.recv() => event,
-                event = others.next() => Ok(event),
+                event = others.next() => Ok(Arc::new(event)),
                 () = &mut deadline => return,
                 () = sender.closed() => return,
             };
