@@ -1,10 +1,13 @@
-//! How little of the memory that it has freed the process keeps.
+//! How the process takes memory, and how little of what it has freed it keeps.
 //!
-//! A burst of work (fifty containers at once, an image) runs on some sixty threads for a moment. glibc
+//! A node stays, and must stay small. A burst of work (fifty containers at once, an image) runs on some sixty threads for a moment. glibc
 //! gives each of them an arena of its own, up to eight for each CPU, and an arena keeps what was freed
 //! in it: without this, most of what a manager holds afterwards is holes.
 //!
 //!     burst ─► freed, but kept ──state unchanged for [`QUIET`]──► given back
+//!
+//! A command ends soon, and must begin fast: [`take_much`]. Page by page, the kernel needs longer to hand
+//! out the memory for a thousand services than it takes to read them.
 //!
 //! With another C library nothing is done here.
 
@@ -40,6 +43,37 @@ pub fn keep_little() {
         libc::mallopt(libc::M_ARENA_MAX, ARENAS);
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
         libc::mallopt(libc::M_TRIM_THRESHOLD, LARGE);
+    }
+}
+
+/// What the processor has besides small pages of 4 KB, on x86-64 and most others.
+#[cfg(target_env = "gnu")]
+const PAGE: usize = 2 << 20;
+/// Bytes that a command takes at once: enough for some two thousand services. Memory that is never
+/// touched costs nothing.
+#[cfg(target_env = "gnu")]
+const ROOM: usize = 24 << 20;
+/// Bytes; the most that glibc takes (mallopt(3)). Nothing smaller is mapped for itself.
+#[cfg(target_env = "gnu")]
+const LARGEST: libc::c_int = 32 << 20;
+
+/// For a command that soon ends: takes memory in one large piece, in pages of 2 MB if the kernel has
+/// them (where it is set to `madvise` or `always`), and gives nothing back before the end.
+///
+/// To be called before there is a second thread.
+pub fn take_much() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: these are numbers that the allocator takes note of, and a wish about pages that lie within
+    // `room`, as it begins less than a page before the first; no other thread allocates yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGEST);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
+        // Freed at once, it lies at the end of the heap, from where all that follows is taken.
+        let mut room = Vec::<u8>::with_capacity(ROOM);
+        let first = room.as_mut_ptr();
+        let first = first.add(first.align_offset(PAGE));
+        // A kernel without large pages refuses, and nothing is lost.
+        libc::madvise(first.cast(), ROOM - PAGE, libc::MADV_HUGEPAGE);
     }
 }
 

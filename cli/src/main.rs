@@ -64,7 +64,10 @@ fn run(global: args::Global, command: Command) -> Outcome {
             agent::heap::keep_little();
             tokio::runtime::Builder::new_multi_thread()
         }
-        _ => tokio::runtime::Builder::new_current_thread(),
+        _ => {
+            agent::heap::take_much();
+            tokio::runtime::Builder::new_current_thread()
+        }
     };
     runtime.thread_keep_alive(agent::heap::IDLE);
     let runtime = runtime.enable_all().build().map_err(Failure::from)?;

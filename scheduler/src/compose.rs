@@ -264,11 +264,13 @@ fn load_into(
         environment: environment.clone(),
     };
     let mut model = assembler.assemble(documents, &scope);
-    let variables = std::mem::take(&mut assembler.variables);
+    let variables = std::mem::take(&mut assembler.filled.variables);
     if assembler.incomplete {
         return None;
     }
-    merge::settle(&mut model);
+    if assembler.tagged {
+        merge::settle(&mut model);
+    }
     let merged = (keep == Keep::Merged).then(|| model.clone());
 
     let selection = normalize::select(&mut model, options, problems);

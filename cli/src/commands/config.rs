@@ -108,14 +108,18 @@ impl Args {
         if self.lock_image_digests {
             canonical = canonical.only_images();
         }
+        if !self.names.is_empty() {
+            canonical = canonical.only_services(&|name| self.names.iter().any(|it| it == name));
+        }
         if self.quiet {
             return Ok(ExitCode::SUCCESS);
         }
         let text = match self.part(&project, &canonical)? {
             Some(part) => part,
-            None => self.whole(canonical)?,
+            None => self.whole(&canonical)?,
         };
         // Taking a project of a thousand services apart takes longer than printing it, and the program ends.
+        std::mem::forget(canonical);
         std::mem::forget(project);
         match &self.output {
             Some(path) => {
@@ -142,10 +146,7 @@ impl Args {
         }
     }
 
-    fn whole(&self, mut canonical: Canonical<'_>) -> Result<String, Failure> {
-        if !self.names.is_empty() {
-            canonical = canonical.only_services(&|name| self.names.iter().any(|it| it == name));
-        }
+    fn whole(&self, canonical: &Canonical<'_>) -> Result<String, Failure> {
         match self.format {
             Format::Yaml => Ok(canonical.to_yaml()),
             Format::Json => {

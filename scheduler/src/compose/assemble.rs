@@ -8,19 +8,17 @@ mod extend;
 mod include;
 mod origin;
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::check::{Checker, Paths};
+use super::check::{Checker, Paths, Step};
 use super::diagnostic::{Problems, Span};
-use super::document::{self, Map, Node, Value};
-use super::interpolate::{self, Filled};
+use super::document::{self, Documents, Map, Node, Value};
+use super::interpolate::{Filled, interpolate};
 use super::merge::merge;
 use super::normalize::SECTIONS;
 use super::schema::{FILE, Shape};
-use super::template::Variable;
 use super::{Files, LoadOptions, Source, Steps, discover};
 
 /// Of all files together. Files that include others twice, which include others twice, … would
@@ -45,20 +43,21 @@ pub(super) struct Assembler<'a> {
     project_directory: &'a Path,
     files: &'a dyn Files,
     problems: &'a mut Problems,
-    filled: Filled,
+    pub(super) filled: Filled,
     /// Ports that ranges stand for, so far.
     ports: usize,
     /// Files read so far.
     file_count: usize,
     /// Services of files that others extend, by file and directory of the scope.
     extended: BTreeMap<(PathBuf, PathBuf), Rc<Map>>,
-    pub(super) variables: BTreeSet<Variable>,
     /// The files being included, outermost first.
     including: Vec<PathBuf>,
     /// Directories that have been fetched.
     fetched: Vec<PathBuf>,
     /// Bytes read so far.
     text_len: usize,
+    /// A `!reset` or `!override` stands somewhere, so that marks of it may be left in the tree.
+    pub(super) tagged: bool,
     /// A file is missing from the tree, wholly or in part: what the others refer to may be in it.
     pub(super) incomplete: bool,
     /// A limit has been passed: nothing more is read.
@@ -86,10 +85,10 @@ impl<'a> Assembler<'a> {
             ports: 0,
             file_count: 0,
             extended: BTreeMap::new(),
-            variables: BTreeSet::new(),
             including: Vec::new(),
             fetched: options.fetched.clone(),
             text_len: 0,
+            tagged: false,
             incomplete: false,
             exhausted: false,
         }
@@ -134,13 +133,18 @@ impl<'a> Assembler<'a> {
             }
             None => document::parse(text, file, self.problems),
         };
-        let Some(mut documents) = parsed else {
+        let Some(Documents {
+            nodes: mut documents,
+            tagged,
+        }) = parsed
+        else {
             self.incomplete = true;
             return Parsed {
                 path: path.to_owned(),
                 documents: Vec::new(),
             };
         };
+        self.tagged |= tagged;
         documents.retain(|it| !it.is_null());
         if documents.is_empty() {
             self.incomplete = true;
@@ -180,9 +184,9 @@ impl<'a> Assembler<'a> {
             let mut node = node.clone();
             // Problems of the expression itself are reported when its file is read.
             let mut silent = Problems::default();
-            interpolate::interpolate(
+            interpolate(
                 &mut node,
-                &options.environment,
+                Some(&options.environment),
                 &mut Filled::default(),
                 &mut silent,
             );
@@ -264,10 +268,8 @@ impl<'a> Assembler<'a> {
     }
 
     fn interpolate(&mut self, node: &mut Node, scope: &Scope) {
-        interpolate::variables(node, &mut self.variables);
-        if self.steps.interpolate {
-            interpolate::interpolate(node, &scope.environment, &mut self.filled, self.problems);
-        }
+        let environment = self.steps.interpolate.then_some(&scope.environment);
+        interpolate(node, environment, &mut self.filled, self.problems);
     }
 
     fn check(
@@ -276,7 +278,7 @@ impl<'a> Assembler<'a> {
         node: Node,
         directory: &Path,
         scope: &Scope,
-        path: Vec<Cow<'static, str>>,
+        path: Vec<Step>,
     ) -> Node {
         let mut checker = Checker {
             problems: self.problems,

@@ -190,7 +190,7 @@ fn build<'a>(shape: &Shape, node: &'a Node, style: Style) -> Tree<'a> {
         (_, Value::Float(value)) => Tree::Float(*value),
         (Shape::Any, Value::Plain(text)) => plain(text),
         (_, Value::Plain(text) | Value::Text(text)) => Tree::Text(match style.dollars {
-            Dollars::Doubled if text.contains('$') => Cow::Owned(text.replace('$', "$$")),
+            Dollars::Doubled if text.contains('$') => Cow::Owned(str::replace(text, '$', "$$")),
             Dollars::Doubled | Dollars::AsWritten => Cow::Borrowed(text),
         }),
         (Shape::Form(Form { long, .. }) | Shape::Merged(_, long), _) => build(long, node, style),
@@ -221,7 +221,6 @@ fn build<'a>(shape: &Shape, node: &'a Node, style: Style) -> Tree<'a> {
 
 /// Attributes in the order of their table without those that say nothing, then the user's keys.
 fn object<'a>(attributes: &[Attribute], node: &'a Node, style: Style) -> Tree<'a> {
-    let mut entries = Mapping::default();
     let known = node.entries().filter(|(_, entry)| !entry.node.is_null());
     let known = known.filter_map(|(key, entry)| {
         let mut attributes = attributes.iter().enumerate();
@@ -230,6 +229,7 @@ fn object<'a>(attributes: &[Attribute], node: &'a Node, style: Style) -> Tree<'a
     });
     let mut known: Vec<_> = known.collect();
     known.sort_unstable_by_key(|(place, ..)| *place);
+    let mut entries = Mapping::of_attributes(known.len());
     for (_, attribute, value) in known {
         let tree = build(attribute.shape, value, style);
         if is_worth_printing(attribute.name, &tree) {

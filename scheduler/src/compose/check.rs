@@ -7,12 +7,11 @@
 mod describe;
 mod hint;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::diagnostic::{Problems, Span};
-use super::document::{Entry, Map, Node, Tag, Value};
+use super::document::{Entry, Map, Node, Tag, Text, Value};
 use super::lint::Rule;
 use super::merge::unique;
 use super::schema::{Attribute, Form, Keyless, Shape, Support, Union};
@@ -25,10 +24,16 @@ pub(super) struct Checker<'a> {
     pub(super) home: Option<&'a str>,
     /// Whether variables still stand in the texts (`config --no-interpolate`).
     pub(super) templates: bool,
-    /// Keys from the top of the file to the node in question.
-    pub(super) path: Vec<Cow<'static, str>>,
+    /// From the top of the file to the node in question.
+    pub(super) path: Vec<Step>,
     /// Ports that ranges stand for, so far and in all files.
     pub(super) ports: &'a mut usize,
+}
+
+/// Into a mapping or a list.
+pub(super) enum Step {
+    Key(Text),
+    Item(usize),
 }
 
 /// What becomes of relative paths.
@@ -59,10 +64,8 @@ impl Checker<'_> {
         let Node { span, tag, .. } = node;
         let checked = match shape {
             Shape::Any => node,
-            Shape::Text => self.scalar(node, "a string", |text, _| {
-                Some(Value::Text(text.to_owned()))
-            }),
-            Shape::Bool => self.scalar(node, "true or false", |text, _| {
+            Shape::Text => self.scalar(node, "a string", |text| Some(Value::Text(text.clone()))),
+            Shape::Bool => self.scalar(node, "true or false", |text| {
                 value::parse_bool(text).map(Value::Bool)
             }),
             Shape::Int { min } => {
@@ -72,11 +75,11 @@ impl Checker<'_> {
                     _ => "a whole number",
                 };
                 let good = |it: &i64| min.is_none_or(|min| *it >= min);
-                self.scalar(node, wanted, |text, _| {
+                self.scalar(node, wanted, |text| {
                     value::parse_int(text).filter(good).map(Value::Int)
                 })
             }
-            Shape::Float => self.scalar(node, "a number", |text, _| {
+            Shape::Float => self.scalar(node, "a number", |text| {
                 let number = text
                     .parse::<f64>()
                     .ok()
@@ -142,18 +145,17 @@ impl Checker<'_> {
         &mut self,
         node: Node,
         wanted: &str,
-        convert: impl Fn(&str, bool) -> Option<Value>,
+        convert: impl Fn(&Text) -> Option<Value>,
     ) -> Node {
-        let (text, plain) = match &node.value {
-            Value::Plain(text) => (text, true),
-            Value::Text(text) => (text, false),
+        let text = match &node.value {
+            Value::Plain(text) | Value::Text(text) => text,
             Value::Bool(_) | Value::Int(_) | Value::Float(_) => return node,
             _ => {
                 let found = node.kind();
                 return self.wrong(node.span, wanted, found);
             }
         };
-        match convert(text, plain) {
+        match convert(text) {
             Some(value) => Node { value, ..node },
             None => {
                 let found = format!("`{text}`");
@@ -173,7 +175,7 @@ impl Checker<'_> {
         };
         match convert(text) {
             Ok(text) => Node {
-                value: Value::Text(text),
+                value: Value::Text(text.into()),
                 ..node
             },
             Err(error) => {
@@ -204,7 +206,7 @@ impl Checker<'_> {
                         .set_help(help);
                 }
                 Node {
-                    value: Value::Text(format!("{mode:04o}")),
+                    value: Value::Text(format!("{mode:04o}").into()),
                     ..node
                 }
             }
@@ -221,7 +223,7 @@ impl Checker<'_> {
         };
         let text = self.absolute(text);
         Node {
-            value: Value::Text(text),
+            value: Value::Text(text.into()),
             ..node
         }
     }
@@ -252,34 +254,36 @@ impl Checker<'_> {
     }
 
     fn one_of(&mut self, node: Node, good: &[&str], later: &[&str]) -> Node {
-        let Some(text) = node.as_str().map(str::to_owned) else {
+        let (Value::Plain(text) | Value::Text(text)) = &node.value else {
             let found = node.kind();
             return self.wrong(node.span, "a string", found);
         };
         if text.is_empty() {
             return Node::new(Value::Null, node.span);
         }
-        let names: Vec<_> = good.iter().map(|it| format!("`{it}`")).collect();
-        let help = match names.as_slice() {
-            [only] => format!("write {only}"),
-            _ => format!("write one of {}", names.join(", ")),
+        let help = || {
+            let names: Vec<_> = good.iter().map(|it| format!("`{it}`")).collect();
+            match names.as_slice() {
+                [only] => format!("write {only}"),
+                _ => format!("write one of {}", names.join(", ")),
+            }
         };
         if later.contains(&text.as_str()) {
             let title = format!("`{text}` as {} is not supported yet", self.describe());
-            self.problems.unsupported(node.span, title).set_help(help);
+            self.problems.unsupported(node.span, title).set_help(help());
         } else if !good.contains(&text.as_str()) {
             let title = format!("{} cannot be `{text}`", self.describe());
             let contained = good.iter().copied().find(|it| it.contains(text.as_str()));
-            let meant = nearest(&text, good.iter().copied()).or(contained);
+            let meant = nearest(text, good.iter().copied()).or(contained);
             let diagnostic = self.problems.error(node.span, title);
             match meant {
                 Some(meant) => diagnostic.suggest(meant),
-                None => diagnostic.set_help(help),
+                None => diagnostic.set_help(help()),
             };
             return Node::new(Value::Null, node.span);
         }
         Node {
-            value: Value::Text(text),
+            value: Value::Text(text.clone()),
             ..node
         }
     }
@@ -302,7 +306,7 @@ impl Checker<'_> {
                 self.problems.error(it.span, title);
                 continue;
             }
-            self.path.push(Cow::Owned(format!("[{at}]")));
+            self.path.push(Step::Item(at));
             checked.push(self.check(item, it));
             self.path.pop();
         }
@@ -361,12 +365,12 @@ impl Checker<'_> {
 
     fn values(&mut self, map: &mut Map, shape: &Shape) {
         for (key, entry) in map {
-            self.entry(Cow::Owned(key.clone()), entry, shape);
+            self.entry(key, entry, shape);
         }
     }
 
-    fn entry(&mut self, key: Cow<'static, str>, entry: &mut Entry, shape: &Shape) {
-        self.path.push(key);
+    fn entry(&mut self, key: &Text, entry: &mut Entry, shape: &Shape) {
+        self.path.push(Step::Key(key.clone()));
         let empty = Node::new(Value::Null, entry.node.span);
         let node = std::mem::replace(&mut entry.node, empty);
         entry.node = self.check(shape, node);
@@ -395,8 +399,8 @@ impl Checker<'_> {
                         continue;
                     };
                     let (key, value) = match text.split_once('=') {
-                        Some((key, value)) => (key.to_owned(), Value::Text(value.to_owned())),
-                        None => (text.to_owned(), Value::Null),
+                        Some((key, value)) => (Text::from(key), Value::Text(value.into())),
+                        None => (Text::from(text), Value::Null),
                     };
                     if key.is_empty() {
                         self.problems
@@ -446,7 +450,7 @@ impl Checker<'_> {
                 return false;
             };
             self.support(attribute, entry);
-            self.entry(Cow::Borrowed(attribute.name), entry, attribute.shape);
+            self.entry(key, entry, attribute.shape);
             true
         });
         Node {

@@ -3,15 +3,16 @@
 //! Scalars stay as written; what they mean is decided by whoever knows what is expected there.
 
 mod complaint;
+mod map;
 mod parse;
 
-use indexmap::IndexMap;
-
 use super::diagnostic::Span;
-pub(super) use parse::parse;
+pub(super) use map::Map;
+pub(super) use parse::{Documents, parse};
 
-/// Keys of a mapping that are looked through one by one.
-const FEW: usize = 24;
+/// A key or a scalar. Up to 15 bytes, as nearly all have, lie in the node itself: there is nothing to
+/// allocate, and who looks for a key reads one piece of memory.
+pub(super) type Text = ecow::EcoString;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
@@ -24,8 +25,8 @@ pub(super) struct Node {
 pub(super) enum Value {
     Null,
     /// An unquoted scalar, whose meaning depends on the place.
-    Plain(String),
-    Text(String),
+    Plain(Text),
+    Text(Text),
     // The three below are made by `check`, never by the parser.
     Bool(bool),
     Int(i64),
@@ -34,10 +35,6 @@ pub(super) enum Value {
     /// In a box: most nodes are scalars, and a map is larger than all else.
     Map(Box<Map>),
 }
-
-/// Hashed fast, as large projects are asked for a million keys; and with a seed that differs for each
-/// map and each run, so that no file can have keys that collide on purpose.
-pub(super) type Map = IndexMap<String, Entry, foldhash::fast::RandomState>;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
@@ -64,14 +61,14 @@ impl Node {
         }
     }
 
-    pub(super) fn text(text: impl Into<String>, span: Span) -> Self {
+    pub(super) fn text(text: impl Into<Text>, span: Span) -> Self {
         Self::new(Value::Text(text.into()), span)
     }
 
     pub(super) fn map(entries: impl IntoIterator<Item = (&'static str, Node)>, span: Span) -> Self {
         let entries = entries.into_iter().map(|(key, node)| {
             (
-                key.to_owned(),
+                Text::from(key),
                 Entry {
                     key: node.span,
                     node,
@@ -82,7 +79,7 @@ impl Node {
     }
 
     pub(super) fn is_null(&self) -> bool {
-        self.value == Value::Null
+        matches!(self.value, Value::Null)
     }
 
     /// The text of a scalar that has not been given another type.
@@ -124,12 +121,7 @@ impl Node {
 
     /// The value under a key, unless it is null.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
-        let map = self.as_map()?;
-        let entry = match map.len() {
-            // Looking at all keys is faster than hashing one, and a service is asked for a hundred.
-            ..=FEW => map.iter().find(|(it, _)| *it == key)?.1,
-            _ => map.get(key)?,
-        };
+        let entry = self.as_map()?.get(key)?;
         (!entry.node.is_null()).then_some(&entry.node)
     }
 
@@ -164,7 +156,7 @@ impl Node {
     }
 
     /// Puts a value under a key; other nodes than mappings stay as they are.
-    pub(super) fn set(&mut self, key: impl Into<String>, node: Node) {
+    pub(super) fn set(&mut self, key: impl Into<Text>, node: Node) {
         if let Some(map) = self.as_map_mut() {
             map.insert(
                 key.into(),
@@ -177,7 +169,7 @@ impl Node {
     }
 
     pub(super) fn remove(&mut self, key: &str) -> Option<Entry> {
-        self.as_map_mut()?.shift_remove(key)
+        self.as_map_mut()?.remove(key)
     }
 
     /// Whether it is the same but for the place where it was written.
@@ -187,7 +179,7 @@ impl Node {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.says_the_same(b))
             }
             (Value::Map(a), Value::Map(b)) => {
-                let same = |(key, it): (&String, &Entry)| {
+                let same = |(key, it): (&Text, &Entry)| {
                     b.get(key).is_some_and(|b| it.node.says_the_same(&b.node))
                 };
                 a.len() == b.len() && a.iter().all(same)

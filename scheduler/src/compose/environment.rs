@@ -56,7 +56,7 @@ pub(super) fn resolve_environment(
     for (name, (value, span)) in found {
         if !own.contains_key(&name) {
             let node = Node::text(value, span);
-            own.insert(name, Entry { key: span, node });
+            own.insert(name.into(), Entry { key: span, node });
         }
     }
     fill(&mut own, variables);
@@ -84,9 +84,9 @@ pub(super) fn fill(own: &mut Map, variables: &BTreeMap<String, String>) {
     for (name, entry) in own {
         if entry.node.is_null()
             && entry.node.tag == Tag::None
-            && let Some(value) = variables.get(name)
+            && let Some(value) = variables.get(name.as_str())
         {
-            entry.node.value = Value::Text(value.clone());
+            entry.node.value = Value::Text(value.into());
         }
     }
 }
@@ -116,7 +116,7 @@ pub(super) fn resolve_labels(
             let Some(value) = value else { continue };
             let node = Node::text(value, item.span);
             labels.insert(
-                name,
+                name.into(),
                 Entry {
                     key: item.span,
                     node,

@@ -1,4 +1,4 @@
-//! The variables in the values of a tree, filled in. Keys stay as they are.
+//! The variables in the values of a tree, found and filled in. Keys stay as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,57 +10,41 @@ use super::template::{Template, TemplateError, Variable};
 /// Of all texts with variables together, in bytes: files are limited, but what they grow to is not.
 const MAX_FILLED: usize = 16 * 1024 * 1024;
 
-/// What has been filled in so far, in all files.
+/// What has been found and filled in so far, in all files.
 #[derive(Debug, Default)]
 pub(super) struct Filled {
+    /// Those that the texts use.
+    pub(super) variables: BTreeSet<Variable>,
     /// Unset variables that were warned about.
     warned: BTreeSet<String>,
     /// Bytes.
     length: usize,
 }
 
-/// Fills in every value of a tree; keys stay as they are.
+/// Notes the variables of every value of a tree, and fills them in if there is an environment.
 pub(super) fn interpolate(
     node: &mut Node,
-    environment: &BTreeMap<String, String>,
+    environment: Option<&BTreeMap<String, String>>,
     so_far: &mut Filled,
     problems: &mut Problems,
 ) {
     match &mut node.value {
         Value::Plain(text) | Value::Text(text) if has_variables(text) => {
-            let lookup = |name: &str| environment.get(name).cloned();
-            let mut unset = Vec::new();
-            let filled = match so_far.length < MAX_FILLED {
-                true => Template::parse(text).and_then(|it| it.fill(&lookup, &mut unset)),
-                false => Err(TemplateError::TooLong),
-            };
-            let span = node.span;
-            for name in unset {
-                if so_far.warned.insert(name.clone()) {
-                    let place = find(problems, span, &name);
-                    let plain = problems.text(span).contains(&format!("${name}"));
-                    let title =
-                        format!("the variable `{name}` is not set and becomes an empty string");
-                    let help = match plain {
-                        true => format!(
-                            "set it, give it a default (`${{{name}:-…}}`), or write `$${name}` for a \
-                             plain dollar sign"
-                        ),
-                        false => format!("set it, or give it a default: `${{{name}:-…}}`"),
-                    };
-                    problems
-                        .warn(Rule::UnsetVariable, place, title)
-                        .set_help(help);
-                }
+            let template = Template::parse(text);
+            if let Ok(template) = &template {
+                template.variables(&mut so_far.variables);
             }
-            match filled {
+            let Some(environment) = environment else {
+                return;
+            };
+            match template.and_then(|it| fill(&it, node.span, environment, so_far, problems)) {
                 // What a variable brings is a string until its place says otherwise.
                 Ok(text) => {
                     so_far.length += text.len();
-                    problems.add_filled(span, &text);
-                    node.value = Value::Text(text);
+                    problems.add_filled(node.span, &text);
+                    node.value = Value::Text(text.into());
                 }
-                Err(error) => report(&error, span, problems),
+                Err(error) => report(&error, node.span, problems),
             }
         }
         Value::Seq(items) => {
@@ -77,18 +61,40 @@ pub(super) fn interpolate(
     }
 }
 
-/// The variables that a tree uses.
-pub(super) fn variables(node: &Node, into: &mut BTreeSet<Variable>) {
-    let text = node.as_str().filter(|it| has_variables(it));
-    if let Some(template) = text.and_then(|it| Template::parse(it).ok()) {
-        template.variables(into);
+fn fill(
+    template: &Template,
+    span: Span,
+    environment: &BTreeMap<String, String>,
+    so_far: &mut Filled,
+    problems: &mut Problems,
+) -> Result<String, TemplateError> {
+    if so_far.length >= MAX_FILLED {
+        return Err(TemplateError::TooLong);
     }
-    for item in node.items() {
-        variables(item, into);
+    let lookup = |name: &str| environment.get(name).cloned();
+    let mut unset = Vec::new();
+    let filled = template.fill(&lookup, &mut unset);
+    for name in unset {
+        if so_far.warned.insert(name.clone()) {
+            warn_of_unset(&name, span, problems);
+        }
     }
-    for (_, entry) in node.entries() {
-        variables(&entry.node, into);
-    }
+    filled
+}
+
+fn warn_of_unset(name: &str, span: Span, problems: &mut Problems) {
+    let place = find(problems, span, name);
+    let plain = problems.text(span).contains(&format!("${name}"));
+    let title = format!("the variable `{name}` is not set and becomes an empty string");
+    let help = match plain {
+        true => format!(
+            "set it, give it a default (`${{{name}:-…}}`), or write `$${name}` for a plain dollar sign"
+        ),
+        false => format!("set it, or give it a default: `${{{name}:-…}}`"),
+    };
+    problems
+        .warn(Rule::UnsetVariable, place, title)
+        .set_help(help);
 }
 
 /// Nearly no text has; most are too short for a search that prepares itself.

@@ -64,7 +64,7 @@ pub(super) fn select(
             || wanted.iter().any(|it| active.contains(it));
         selection.profiles.extend(wanted.iter().cloned());
         if !on {
-            selection.disabled.insert(name.clone(), wanted);
+            selection.disabled.insert(name.to_string(), wanted);
         }
         on
     });
@@ -161,7 +161,7 @@ fn imply_dependencies(service: &mut Node) {
         let Some(dependencies) = service.get_mut("depends_on").and_then(Node::as_map_mut) else {
             continue;
         };
-        dependencies.entry(name).or_insert_with(|| {
+        dependencies.get_or_insert_with(name.into(), || {
             let condition = Node::text("service_started", span);
             let restart = Node::new(Value::Bool(restart), span);
             let required = Node::new(Value::Bool(true), span);
@@ -278,12 +278,10 @@ fn declare_default_network(model: &mut Node, span: Span) {
     let Some(networks) = model.get_mut("networks").and_then(Node::as_map_mut) else {
         return;
     };
-    networks
-        .entry("default".to_owned())
-        .or_insert_with(|| Entry {
-            key: span,
-            node: Node::map([], span),
-        });
+    networks.get_or_insert_with("default".into(), || Entry {
+        key: span,
+        node: Node::map([], span),
+    });
 }
 
 fn name_resource(key: &str, entry: &mut Entry, project: &str) {
@@ -310,7 +308,7 @@ pub(super) fn drop_unused(model: &mut Node) {
         let Some(resources) = model.get_mut(section).and_then(Node::as_map_mut) else {
             continue;
         };
-        resources.retain(|key, _| used.contains(key));
+        resources.retain(|key, _| used.contains(key.as_str()));
         if resources.is_empty() {
             model.remove(section);
         }

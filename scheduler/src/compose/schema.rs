@@ -16,7 +16,7 @@ pub(super) mod resource;
 pub(super) mod service;
 
 use super::check::Checker;
-use super::document::{Node, Value};
+use super::document::{Node, Text, Value};
 use super::lint::Rule;
 use super::short;
 
@@ -88,7 +88,7 @@ pub(super) enum Keyless {
 impl Keyless {
     pub(super) fn fill(self, node: &mut Node) {
         if self == Self::Empty && node.is_null() && node.tag == super::document::Tag::None {
-            node.value = Value::Text(String::new());
+            node.value = Value::Text(Text::new());
         }
     }
 }

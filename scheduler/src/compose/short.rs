@@ -63,7 +63,7 @@ fn keys_with(
         match item.as_str() {
             Some(key) => {
                 map.insert(
-                    key.to_owned(),
+                    key.into(),
                     Entry {
                         key: item.span,
                         node: make(item.span),
@@ -282,7 +282,7 @@ pub(super) fn microseconds(_: &mut Checker<'_>, node: Node) -> Node {
     }
     match value::parse_duration(text) {
         Ok(duration) => Node {
-            value: Value::Plain(duration.as_micros().to_string()),
+            value: Value::Plain(duration.as_micros().to_string().into()),
             ..node
         },
         Err(_) => node,

@@ -176,9 +176,10 @@ pub(super) fn parse_int(text: &str) -> Option<i64> {
 
 /// Parses a truth value with all the words of YAML 1.1.
 pub(super) fn parse_bool(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "y" => Some(true),
-        "false" | "no" | "off" | "n" => Some(false),
-        _ => None,
+    let is_one_of = |words: [&str; 4]| words.iter().any(|it| it.eq_ignore_ascii_case(text));
+    match () {
+        () if is_one_of(["true", "yes", "on", "y"]) => Some(true),
+        () if is_one_of(["false", "no", "off", "n"]) => Some(false),
+        () => None,
     }
 }

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::{Assembler, MAX_CHAIN, Scope};
-use crate::compose::check::nearest;
+use crate::compose::check::{Step, nearest};
 use crate::compose::diagnostic::Span;
-use crate::compose::document::{Entry, Map, Node};
+use crate::compose::document::{Entry, Map, Node, Text, Value};
 use crate::compose::merge::merge;
 use crate::compose::schema::service::SERVICE;
 
@@ -68,7 +68,7 @@ impl Assembler<'_> {
         if let Some((named, by)) = base.named {
             self.problems.add_extended(entry.node.span, named, by);
         }
-        let path = vec!["services".into(), base.name.to_owned().into()];
+        let path = vec![Step::Key("services".into()), Step::Key(base.name.into())];
         let mut node = self.check(&SERVICE, entry.node.clone(), base.directory, scope, path);
         self.confine_service(&node);
         let Some(extends) = node.remove("extends") else {
@@ -155,7 +155,9 @@ impl Assembler<'_> {
                 continue;
             };
             self.interpolate(&mut found.node, scope);
-            services.extend(found.node.as_map().cloned().into_iter().flatten());
+            if let Value::Map(found) = found.node.value {
+                services.extend(*found);
+            }
         }
         let services = Rc::new(services);
         self.extended.insert(key, Rc::clone(&services));
@@ -167,7 +169,7 @@ impl Assembler<'_> {
             "there is no service `{name}` in {} to extend",
             file.display()
         );
-        let meant = nearest(name, services.keys().map(String::as_str));
+        let meant = nearest(name, services.keys().map(Text::as_str));
         let diagnostic = self.problems.error(span, title);
         if let Some(meant) = meant {
             diagnostic.set_help(format!("did you mean `{meant}`?"));

@@ -34,6 +34,14 @@ enum Keys {
 }
 
 impl<'a> Mapping<'a> {
+    /// An empty mapping with room for so many attributes.
+    pub(super) fn of_attributes(count: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(count),
+            keys: Keys::Attributes,
+        }
+    }
+
     /// A mapping of names, which are put in order.
     pub(super) fn of_names(entries: impl Iterator<Item = (&'a str, Tree<'a>)>) -> Self {
         let entries = entries.map(|(name, value)| (Cow::Borrowed(name), value));

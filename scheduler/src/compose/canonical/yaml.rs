@@ -99,13 +99,15 @@ fn push_scalar(out: &mut String, text: &str, indent: usize) {
     out.push('\'');
 }
 
-/// Nearly all keys and most values: a glance shows that they stand for themselves.
+/// Nearly all keys and most values: a glance shows that they stand for themselves. Without a space only
+/// the first sign and a `:` at the end mean something to YAML, and what begins with a letter is no number.
 fn is_simple(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let begins = |it: &u8| it.is_ascii_alphabetic() || *it == b'/';
-    let goes_on = |it: &u8| it.is_ascii_alphanumeric() || b"_-./".contains(it);
-    bytes.first().is_some_and(begins)
-        && bytes.iter().all(goes_on)
+    let [first, .., last] = text.as_bytes() else {
+        return false;
+    };
+    (first.is_ascii_alphabetic() || *first == b'/')
+        && *last != b':'
+        && text.bytes().all(|it| it.is_ascii_graphic())
         && !WORDS.iter().any(|it| it.eq_ignore_ascii_case(text))
 }
 
@@ -150,9 +152,9 @@ fn push_double_quoted(out: &mut String, text: &str) {
 /// Unquoted, some reader of YAML 1.1 or 1.2 would not see a string.
 fn means_something_else(text: &str) -> bool {
     let words = ["~", "null", ".inf", ".nan"];
-    let unsigned = text.trim_start_matches(['-', '+']).to_ascii_lowercase();
+    let unsigned = text.trim_start_matches(['-', '+']);
     if text.is_empty()
-        || words.contains(&unsigned.as_str())
+        || words.iter().any(|it| it.eq_ignore_ascii_case(unsigned))
         || value::parse_bool(text).is_some()
         || value::parse_int(text).is_some()
     {

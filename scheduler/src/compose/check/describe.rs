@@ -1,14 +1,13 @@
 //! Where the reader of a message is, in words, and what was probably meant.
 
-use super::Checker;
+use super::{Checker, Step};
 
 impl Checker<'_> {
     /// The node in question, in words: `` `ports[0].target` of service `web` ``.
     pub(in crate::compose) fn describe(&self) -> String {
-        let texts: Vec<_> = self.path.iter().map(AsRef::as_ref).collect();
-        match texts.as_slice() {
+        match self.path.as_slice() {
             [] => "the file".to_owned(),
-            [section, name, rest @ ..] if noun(section).is_some() => {
+            [Step::Key(section), Step::Key(name), rest @ ..] if noun(section).is_some() => {
                 let owner = format!("{} `{name}`", noun(section).unwrap_or_default());
                 if rest.is_empty() {
                     owner
@@ -39,13 +38,14 @@ fn noun(section: &str) -> Option<&'static str> {
     })
 }
 
-fn join(keys: &[&str]) -> String {
+fn join(path: &[Step]) -> String {
     let mut text = String::new();
-    for key in keys {
-        if !text.is_empty() && !key.starts_with('[') {
-            text.push('.');
+    for step in path {
+        match step {
+            Step::Key(key) if text.is_empty() => text.push_str(key),
+            Step::Key(key) => text.extend([".", key]),
+            Step::Item(at) => text.push_str(&format!("[{at}]")),
         }
-        text.push_str(key);
     }
     text
 }

@@ -1,6 +1,6 @@
 //! What was probably meant by a key or a value that cannot be.
 
-use super::Checker;
+use super::{Checker, Step};
 use crate::compose::document::Node;
 use crate::compose::schema::{self, Attribute, Form, Shape};
 
@@ -35,7 +35,7 @@ impl Checker<'_> {
             [] if of_service => Some(format!(
                 "`{key}` belongs into a service: `services: {{NAME: {{{key}: …}}}}`"
             )),
-            [section, _, _, ..] if section == "services" && of_service => Some(format!(
+            [Step::Key(section), _, _, ..] if section == "services" && of_service => Some(format!(
                 "`{key}` belongs to the service itself: indent it less"
             )),
             _ => None,
@@ -53,7 +53,7 @@ impl Checker<'_> {
             return Some(format!("write a space behind the `:`: `{key}: {value}`"));
         }
         match self.path.as_slice() {
-            [section, name] if section == "services" => {
+            [Step::Key(section), Step::Key(name)] if section == "services" => {
                 match schema::service::ATTRIBUTES.iter().any(|it| it.name == name) {
                     true => Some(format!(
                         "`{name}` is an attribute of a service: indent it more than the service's name"
@@ -61,7 +61,7 @@ impl Checker<'_> {
                     false => Some(format!("write `{name}: {{image: {text}}}`")),
                 }
             }
-            [.., key] if key == "healthcheck" => {
+            [.., Step::Key(key)] if key == "healthcheck" => {
                 Some(format!("write `healthcheck: {{test: {text}}}`"))
             }
             _ => None,

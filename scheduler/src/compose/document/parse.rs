@@ -9,28 +9,37 @@ use std::collections::BTreeMap;
 use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, Span as EventSpan, Tag as EventTag};
 
 use super::complaint::explain;
-use super::{Entry, Node, Tag, Value};
+use super::{Entry, Node, Tag, Text, Value};
 use crate::compose::diagnostic::{Problems, Span};
+use crate::compose::lint::Allowances;
 
 /// As Docker Compose: more nodes than this are an attack or an accident.
 const MAX_NODES: usize = 100_000;
 /// Deeper trees could exhaust the stack of whoever walks them.
 const MAX_DEPTH: usize = 100;
 
-/// The documents of a file. What is wrong goes to `problems`; `None` is a file that could not be
-/// read to its end.
+/// The documents of a file.
+#[derive(Debug, Default)]
+pub(in crate::compose) struct Documents {
+    pub(in crate::compose) nodes: Vec<Node>,
+    /// Whether a `!reset` or `!override` stands in one of them.
+    pub(in crate::compose) tagged: bool,
+}
+
+/// Reads a file. What is wrong goes to `problems`; `None` is a file that could not be read to its end.
 pub(in crate::compose) fn parse(
     text: &str,
     file: u32,
     problems: &mut Problems,
-) -> Option<Vec<Node>> {
+) -> Option<Documents> {
     let mut builder = Builder {
         file,
         problems,
         frames: Vec::new(),
         anchors: BTreeMap::new(),
-        documents: Vec::new(),
+        documents: Documents::default(),
         nodes: 0,
+        allows: false,
     };
     for event in Parser::new_from_str(text) {
         match event {
@@ -52,9 +61,13 @@ pub(in crate::compose) fn parse(
             }
         }
     }
-    let documents = builder.documents;
-    for document in &documents {
-        problems.add_allowances(document);
+    let Builder {
+        documents, allows, ..
+    } = builder;
+    if allows {
+        for document in &documents.nodes {
+            problems.add_allowances(document);
+        }
     }
     Some(documents)
 }
@@ -67,8 +80,10 @@ struct Builder<'a> {
     problems: &'a mut Problems,
     frames: Vec<Frame>,
     anchors: BTreeMap<usize, (Node, usize, usize)>,
-    documents: Vec<Node>,
+    documents: Documents,
     nodes: usize,
+    /// Whether something is allowed somewhere: nearly no file does, and not all need to be looked through.
+    allows: bool,
 }
 
 /// A collection whose end has not come yet.
@@ -76,7 +91,7 @@ struct Frame {
     node: Node,
     anchor: usize,
     /// The key that waits for its value.
-    key: Option<(String, Span)>,
+    key: Option<(Text, Span)>,
     merges: Vec<Node>,
 }
 
@@ -90,7 +105,7 @@ impl Builder<'_> {
                 let node = Node {
                     value,
                     span,
-                    tag: merge_tag(tag.as_deref()),
+                    tag: self.merge_tag(tag.as_deref()),
                 };
                 self.spend(1, 0, span)?;
                 self.finish(node, *anchor)?;
@@ -106,6 +121,16 @@ impl Builder<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn merge_tag(&mut self, tag: Option<&EventTag>) -> Tag {
+        let tag = match tag.map(EventTag::parts) {
+            Some((_, "reset")) => Tag::Reset,
+            Some((_, "override")) => Tag::Override,
+            _ => Tag::None,
+        };
+        self.documents.tagged |= tag != Tag::None;
+        tag
     }
 
     fn spend(&mut self, nodes: usize, height: usize, span: Span) -> Result<(), Stop> {
@@ -138,7 +163,7 @@ impl Builder<'_> {
         let node = Node {
             value,
             span,
-            tag: merge_tag(tag),
+            tag: self.merge_tag(tag),
         };
         self.frames.push(Frame {
             node,
@@ -183,29 +208,29 @@ impl Builder<'_> {
             self.anchors.insert(anchor, (node.clone(), size, height));
         }
         let Some(frame) = self.frames.last_mut() else {
-            self.documents.push(node);
+            self.documents.nodes.push(node);
             return Ok(());
         };
         match (&mut frame.node.value, frame.key.take()) {
             (Value::Seq(items), _) => items.push(node),
             (Value::Map(_), None) => {
-                let key = match node.as_str() {
-                    Some(key) => key.to_owned(),
-                    None => {
+                let key = match node.value {
+                    Value::Plain(key) | Value::Text(key) => key,
+                    _ => {
                         self.problems.error(
                             node.span,
                             format!("a key must be a string, not {}", node.kind()),
                         );
-                        String::new()
+                        Text::new()
                     }
                 };
+                self.allows |= key == Allowances::KEY;
                 frame.key = Some((key, node.span));
             }
             (Value::Map(_), Some((key, _))) if key == "<<" => frame.merges.push(node),
             (Value::Map(map), Some((key, span))) => {
                 let entry = Entry { key: span, node };
-                let (at, earlier) = map.insert_full(key, entry);
-                if let (Some(earlier), Some((key, _))) = (earlier, map.get_index(at)) {
+                if let Some(earlier) = map.insert(key.clone(), entry) {
                     self.problems
                         .error(span, format!("key `{key}` is given twice"))
                         .set_code("conflict");
@@ -223,7 +248,7 @@ impl Builder<'_> {
             Value::Map(map) => {
                 if let Some(into) = into.as_map_mut() {
                     for (key, entry) in *map {
-                        into.entry(key).or_insert(entry);
+                        into.get_or_insert_with(key, || entry);
                     }
                 }
             }
@@ -266,20 +291,12 @@ fn span(file: u32, start: usize, end: usize) -> Span {
     }
 }
 
-fn merge_tag(tag: Option<&EventTag>) -> Tag {
-    match tag.map(EventTag::parts) {
-        Some((_, "reset")) => Tag::Reset,
-        Some((_, "override")) => Tag::Override,
-        _ => Tag::None,
-    }
-}
-
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&EventTag>) -> Value {
     let quoted =
         style != ScalarStyle::Plain || tag.is_some_and(|it| it.core_suffix() == Some("str"));
     match text {
-        _ if quoted => Value::Text(text.to_owned()),
+        _ if quoted => Value::Text(text.into()),
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
-        _ => Value::Plain(text.to_owned()),
+        _ => Value::Plain(text.into()),
     }
 }

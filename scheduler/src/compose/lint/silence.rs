@@ -13,7 +13,6 @@ use super::Rule;
 use crate::compose::diagnostic::{SourceText, Span};
 use crate::compose::document::{Entry, Node};
 
-const KEY: &str = "x-wharfie";
 const MARK: &str = "wharfie:allow";
 
 /// What the files allow with `x-wharfie`.
@@ -24,6 +23,8 @@ pub(in crate::compose) struct Allowances {
 }
 
 impl Allowances {
+    pub(in crate::compose) const KEY: &str = "x-wharfie";
+
     /// Reads what a document allows, and where.
     pub(in crate::compose) fn collect(&mut self, document: &Node) {
         let whole = Span {
@@ -38,7 +39,7 @@ impl Allowances {
     /// alias is used.
     fn walk(&mut self, node: &Node, scopes: &[Span]) {
         for (name, entry) in node.entries() {
-            if name == KEY {
+            if name == Self::KEY {
                 self.grant(entry, scopes);
             } else {
                 self.walk(&entry.node, &[entry.key, entry.node.span]);
@@ -96,7 +97,7 @@ impl Allowances {
 
 /// Whether a node itself carries `x-wharfie` with the rule.
 pub(super) fn allowed_by(node: &Node, rule: Rule) -> bool {
-    let list = node.as_map().and_then(|it| it.get(KEY));
+    let list = node.as_map().and_then(|it| it.get(Allowances::KEY));
     list.is_some_and(|it| allow_list(&it.node).any(|it| it.as_str() == Some(rule.name())))
 }
 

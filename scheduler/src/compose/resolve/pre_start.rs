@@ -29,12 +29,14 @@ impl Resolver<'_> {
         let model = self.model;
         let nodes = model.get("services").into_iter().flat_map(Node::entries);
         for (name, entry) in nodes {
-            let steps = entry.node.get("pre_start").map(Node::items);
+            let Some(steps) = entry.node.get("pre_start") else {
+                continue;
+            };
             let Some(mut main) = services.get(name).cloned() else {
                 continue;
             };
             let mut before = main.depends_on.clone();
-            for (number, step) in steps.unwrap_or_default().iter().enumerate() {
+            for (number, step) in steps.items().iter().enumerate() {
                 let own = format!("{name}-pre-start-{}", number + 1);
                 if services.contains_key(&own) {
                     let title = format!("`{own}` is the name of a step of `{name}`");

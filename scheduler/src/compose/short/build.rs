@@ -1,7 +1,7 @@
 //! Short forms within `build`.
 
 use crate::compose::check::{Checker, is_remote};
-use crate::compose::document::{Entry, Map, Node, Value};
+use crate::compose::document::{Entry, Map, Node, Text, Value};
 
 /// A string is the context. A context on this host becomes absolute.
 pub(in crate::compose) fn build(checker: &mut Checker<'_>, node: Node) -> Node {
@@ -26,7 +26,7 @@ pub(in crate::compose) fn contexts(checker: &mut Checker<'_>, mut node: Node) ->
             for entry in map.values_mut() {
                 let text = entry.node.as_str().map(|it| context(checker, it));
                 if let Some(text) = text {
-                    entry.node.value = Value::Text(text);
+                    entry.node.value = Value::Text(text.into());
                 }
             }
         }
@@ -38,7 +38,7 @@ pub(in crate::compose) fn contexts(checker: &mut Checker<'_>, mut node: Node) ->
                 };
                 let node = Node::text(context(checker, text), item.span);
                 let key = item.span;
-                map.insert(name.to_owned(), Entry { key, node });
+                map.insert(name.into(), Entry { key, node });
             }
             node.value = Value::Map(Box::new(map));
         }
@@ -62,7 +62,7 @@ pub(in crate::compose) fn ssh(_: &mut Checker<'_>, node: Node) -> Node {
             .iter()
             .map(|(id, entry)| {
                 let text = match entry.node.as_str() {
-                    Some(path) if !path.is_empty() => format!("{id}={path}"),
+                    Some(path) if !path.is_empty() => Text::from(format!("{id}={path}")),
                     _ => id.clone(),
                 };
                 Node::text(text, entry.key)

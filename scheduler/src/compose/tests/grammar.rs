@@ -231,7 +231,7 @@ impl Random {
 fn checked(text: &str) -> Option<Node> {
     let mut problems = Problems::new(Purpose::Show);
     let file = problems.add_source(Path::new("/shop/compose.yaml"), text);
-    let document = document::parse(text, file, &mut problems)?.pop()?;
+    let document = document::parse(text, file, &mut problems)?.nodes.pop()?;
     let mut ports = 0;
     let mut checker = Checker {
         ports: &mut ports,

@@ -69,7 +69,7 @@ fn file(lines: &[&str]) -> String {
 fn tree(text: &str) -> Node {
     let mut problems = Problems::default();
     let number = problems.add_source(Path::new("/compose.yaml"), text);
-    let mut documents = document::parse(text, number, &mut problems).unwrap();
+    let mut documents = document::parse(text, number, &mut problems).unwrap().nodes;
     let mut checker = Checker {
         problems: &mut problems,
         paths: Paths::Absolute(Path::new("/")),
