@@ -144,6 +144,11 @@ fn nobody_stands_for_election_while_the_state_it_was_sent_is_not_on_disk() {
 }
 
 #[test]
+fn an_update_that_turns_to_fewer_at_a_time_takes_no_more_away_at_once() {
+    check_good(126);
+}
+
+#[test]
 fn an_update_that_turns_to_start_first_keeps_what_serves_until_the_next_one_does() {
     check_good(10);
 }

@@ -1,13 +1,16 @@
-//! A service that starts the next container before it stops the last one is never without for the
-//! sake of an update: what serves is told to end only when another one in its slot does.
+//! How much an update may take away: what serves is told to end
+//!
+//! - with `start-first` only when another one in its slot serves;
+//! - with `stop-first` only when less than `parallelism` of the other slots are empty for the update.
 //!
 //! Whoever is ill, on a node that is down, or superfluous ends for reasons of their own.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use scheduler::model::node::NodeStatus;
 use scheduler::model::service::{Service, UpdateOrder};
-use scheduler::model::task::{DesiredState, Task};
+use scheduler::model::task::{DesiredState, Task, TaskState};
 use scheduler::reconcile::slot;
 use scheduler::state::State;
 
@@ -28,19 +31,36 @@ pub(crate) fn check(before: &State, after: &State) -> Result<(), String> {
             .services
             .get(&service.id)
             .is_some_and(|it| it.spec == service.spec);
-        if same && must_be_followed(after, service, task) && !is_followed(after, task) {
+        if !same || !ends_for_update(after, service, task) {
+            continue;
+        }
+        let update = service.update_config();
+        let broken = match update.order {
+            UpdateOrder::StartFirst => !is_followed(after, task),
+            UpdateOrder::StopFirst => {
+                let most = usize::try_from(update.parallelism).unwrap_or(usize::MAX);
+                most > 0 && empty_for_update(after, service).len() > most
+            }
+        };
+        if broken {
+            let empty = empty_for_update(after, service);
             let shown = |state: &State| -> Vec<String> {
-                let slot = state.service_tasks(&task.service);
-                let slot = slot.filter(|it| it.slot == task.slot);
+                let tasks = state.service_tasks(&task.service);
+                let tasks = tasks.filter(|it| it.slot == task.slot || empty.contains(&it.slot));
                 let shown = |it: &Arc<Task>| {
-                    let status = (it.status.state, &it.status.reason);
-                    format!("{:?} v{} {:?} {status:?}", it.id, it.version, it.desired)
+                    let (state, reason) = (it.status.state, &it.status.reason);
+                    let (slot, id) = (it.slot, &it.id);
+                    format!(
+                        "{slot}: {id} v{} {:?} {state:?} {reason:?}",
+                        it.version, it.desired
+                    )
                 };
-                slot.map(shown).collect()
+                tasks.map(shown).collect()
             };
             return Err(format!(
-                "{} ends, and nothing serves instead: {:?} v{}, {:?} before, {:?} now",
+                "{} ends ({:?}), and too little serves: {:?} v{}, {:#?} before, {:#?} now",
                 task.name,
+                update.order,
                 service.rollout.phase,
                 service.version,
                 shown(before),
@@ -51,13 +71,11 @@ pub(crate) fn check(before: &State, after: &State) -> Result<(), String> {
     Ok(())
 }
 
-fn must_be_followed(state: &State, service: &Service, task: &Task) -> bool {
+fn ends_for_update(state: &State, service: &Service, task: &Task) -> bool {
     let updated = task.version != service.version;
-    let starts_first = service.update_config().order == UpdateOrder::StartFirst;
     let node = task.node.as_ref().and_then(|id| state.nodes.get(id));
     let there = node.is_some_and(|node| node.status == NodeStatus::Ready);
     updated
-        && starts_first
         && there
         && task.condemned.is_none()
         && service.removal.is_none()
@@ -73,4 +91,24 @@ fn is_followed(state: &State, task: &Task) -> bool {
             && other.desired == DesiredState::Running
             && slot::is_serving(other)
     })
+}
+
+/// The slots whose container was stopped for one that has not come that far yet.
+fn empty_for_update(state: &State, service: &Service) -> BTreeSet<u32> {
+    let tasks = || state.service_tasks(&service.id);
+    let stopped = tasks().filter(|task| {
+        task.desired > DesiredState::Running && ends_for_update(state, service, task)
+    });
+    let on_its_way = |slot: u32| {
+        let mut new = tasks().filter(|it| it.slot == slot && it.version == service.version);
+        let first = new.next().filter(|_| new.next().is_none());
+        let is_coming = |it: &Arc<Task>| it.status.state < TaskState::Running;
+        first.is_some_and(|it| it.failures == 0 && it.restarts == 0 && is_coming(it))
+    };
+    let serves = |task: &Task| task.desired == DesiredState::Running && slot::is_serving(task);
+    let served = |slot: u32| tasks().any(|it| it.slot == slot && serves(it));
+    let slots = stopped.map(|task| task.slot);
+    slots
+        .filter(|slot| on_its_way(*slot) && !served(*slot))
+        .collect()
 }

@@ -121,14 +121,33 @@ fn step(draft: &mut Draft<'_>, service: &Arc<Service>) -> Option<Timestamp> {
     if pace == Pace::Held {
         slots = slots::of(draft.state(), service, pace);
     }
+    let mut room = room(draft.state(), service, &slots, draft.now);
     for slot in &slots {
-        advance(draft, service, slot, pace);
+        advance(draft, service, slot, pace, &mut room);
     }
     begin(draft, service, &slots, pace)
 }
 
 /// Takes a slot that has been begun one step further.
-fn advance(draft: &mut Draft<'_>, service: &Service, slot: &Slot, pace: Pace) {
+/// How many more slots may be left empty until their next container serves. [`begin`] makes no more
+/// of those than that, but fewer may be allowed since.
+fn room(state: &State, service: &Service, slots: &[Slot], now: Timestamp) -> u32 {
+    let parallelism = service.update_config().parallelism;
+    if parallelism == 0 {
+        return u32::MAX;
+    }
+    let is_empty = |slot: &&Slot| {
+        let under_way = matches!(
+            slots::standing(state, service, slot, now),
+            Standing::UnderWay { .. } | Standing::Proving { .. }
+        );
+        under_way && !slot.still_serves()
+    };
+    let empty = u32::try_from(slots.iter().filter(is_empty).count());
+    parallelism.saturating_sub(empty.unwrap_or(u32::MAX))
+}
+
+fn advance(draft: &mut Draft<'_>, service: &Service, slot: &Slot, pace: Pace, room: &mut u32) {
     let Some(new) = &slot.new else {
         return one_is_enough(draft, service, slot);
     };
@@ -161,7 +180,12 @@ fn advance(draft: &mut Draft<'_>, service: &Service, slot: &Slot, pace: Pace) {
             draft.desire(new, DesiredState::Running, None);
         } else if new.status.state == TaskState::Ready && !slot.is_held(pace) {
             match order(service) {
-                UpdateOrder::StopFirst => stop(draft, service, &slot.old),
+                UpdateOrder::StopFirst if !slot.still_serves() => stop(draft, service, &slot.old),
+                UpdateOrder::StopFirst if *room > 0 => {
+                    *room -= 1;
+                    stop(draft, service, &slot.old);
+                }
+                UpdateOrder::StopFirst => {}
                 // Since it was made, by a deployment after it.
                 UpdateOrder::StartFirst => draft.desire(new, DesiredState::Running, None),
             }

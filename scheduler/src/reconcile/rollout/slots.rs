@@ -58,6 +58,14 @@ impl Slot {
         pace == Pace::Held && self.old.iter().any(|old| old.version != self.version)
     }
 
+    /// Whether something earlier serves that nobody has told to end.
+    pub(super) fn still_serves(&self) -> bool {
+        let serves =
+            |task: &Arc<Task>| task.desired == DesiredState::Running && slot::is_serving(task);
+        self.old.iter().any(serves)
+    }
+
+    /// Whether something earlier serves.
     pub(super) fn is_serving(&self) -> bool {
         self.old.iter().any(|task| slot::is_serving(task))
     }

@@ -23,6 +23,8 @@ use crate::state::{Batch, Change, Draft, State, is_on_node};
 pub(super) enum Fate {
     /// There is no such image.
     Missing,
+    /// The image is still on its way.
+    Pulls,
     /// It ends as soon as it has been started.
     Crashes,
     /// The health check never says anything.
@@ -291,6 +293,11 @@ impl Fleet {
                     true => None,
                     false => say(TaskState::Rejected),
                 }
+            }
+            DesiredState::Ready | DesiredState::Running
+                if state < TaskState::Ready && fate == Some(Fate::Pulls) =>
+            {
+                None
             }
             DesiredState::Running
                 if state < TaskState::Running

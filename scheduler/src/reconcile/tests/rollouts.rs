@@ -81,6 +81,19 @@ fn never_fewer_serve_and_never_more_run_than_is_allowed() {
 }
 
 #[test]
+fn what_was_made_for_many_at_a_time_takes_over_one_by_one_when_that_is_asked_for_meanwhile() {
+    let mut fleet = updated("x4 monitor 5", &[("v2", Fate::Pulls)], Leader::Changes);
+    fleet.run(10);
+    fleet.up("web v2 x4 one-by-one monitor 5");
+    fleet.fates.clear();
+    fleet.run(4);
+    assert_eq!(shown(&fleet), "1:v2 2:v1 3:v1 4:v1 | updating");
+    fleet.run(60);
+    assert_eq!(shown(&fleet), "1:v2 2:v2 3:v2 4:v2 | completed");
+    assert_eq!(fleet.fewest["web"], 3);
+}
+
+#[test]
 fn a_failure_pauses_and_the_rest_stays_as_it_was() {
     let fates = [("v2", Fate::Crashes)];
     let web = "x3 one-by-one";
