@@ -49,8 +49,8 @@ pub fn keep_little() {
 /// What the processor has besides small pages of 4 KB, on x86-64 and most others.
 #[cfg(target_env = "gnu")]
 const PAGE: usize = 2 << 20;
-/// Bytes that a command takes at once: enough for some two thousand services. Memory that is never
-/// touched costs nothing.
+/// Bytes that a command takes at once: what a thousand services need. Memory that is never touched costs
+/// nothing.
 #[cfg(target_env = "gnu")]
 const ROOM: usize = 24 << 20;
 /// Bytes; the most that glibc takes (mallopt(3)). Nothing smaller is mapped for itself.

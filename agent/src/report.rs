@@ -1,7 +1,7 @@
 //! What this node says of its tasks: a pure function of what is wanted and what is seen.
 
 use scheduler::assignment::AssignedTask;
-use scheduler::model::task::{DesiredState, TaskState, TaskStatus};
+use scheduler::model::task::{DesiredState, Fault, TaskState, TaskStatus};
 use scheduler::model::time::Timestamp;
 
 use crate::container::Exit;
@@ -140,8 +140,15 @@ fn of_exit(task: &AssignedTask, own: &SeenContainer, exit: &Exit) -> TaskStatus 
         ),
         (None, code) => (TaskState::Failed, format!("exit code {code}")),
     };
+    let fault = match (&exit.error, exit.started_at) {
+        _ if state != TaskState::Failed => None,
+        (_, None) => Some(Fault::Start),
+        (Some(_), Some(_)) => Some(Fault::Hook),
+        (None, Some(_)) => Some(Fault::Program),
+    };
     TaskStatus {
         exit_code: Some(exit.code),
+        fault,
         oom_killed: exit.oom_killed,
         started_at: exit.started_at,
         finished_at: Some(exit.finished_at),

@@ -5,7 +5,7 @@ mod past;
 use std::time::Duration;
 
 use scheduler::model::rollout::RolloutPhase;
-use scheduler::model::task::{DesiredState, HealthStatus, TaskState};
+use scheduler::model::task::{DesiredState, Fault, HealthStatus, TaskState};
 use scheduler::status::{ContainerStatus, ServicePhase, ServiceStatus, StackStatus};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -166,10 +166,36 @@ fn wanted(service: &ServiceStatus) -> impl Iterator<Item = &ContainerStatus> {
 }
 
 fn has_failed(service: &ServiceStatus, want: Want) -> bool {
-    service.phase == ServicePhase::Failed
-        || is_rolled_back(service)
-        || (want == Want::Healthy
-            && wanted(service).any(|it| health(it) == Some(HealthStatus::Unhealthy)))
+    let is_ill = |it| health(it) == Some(HealthStatus::Unhealthy);
+    is_rolled_back(service)
+        || match want {
+            Want::Created | Want::Started => {
+                service.phase == ServicePhase::Failed && !has_run(service)
+            }
+            Want::Healthy => service.phase == ServicePhase::Failed || wanted(service).any(is_ill),
+        }
+}
+
+/// All its containers were started, and what has failed of it is only what they ran: how soon a program
+/// ends with an error is no matter of `up -d`, which may be told of it or not. It is one of an update,
+/// which judges its containers itself.
+fn has_run(service: &ServiceStatus) -> bool {
+    let update = service.rollout.as_ref();
+    let is_updated = update.is_none_or(|it| it.phase == RolloutPhase::Completed);
+    let containers: Vec<_> = wanted(service).filter(|it| it.current).collect();
+    let began = |it: &&ContainerStatus| match it.state {
+        TaskState::Running | TaskState::Complete | TaskState::Shutdown => true,
+        TaskState::Failed => it.fault == Some(Fault::Program),
+        TaskState::New
+        | TaskState::Pending
+        | TaskState::Assigned
+        | TaskState::Preparing
+        | TaskState::Ready
+        | TaskState::Starting
+        | TaskState::Rejected
+        | TaskState::Orphaned => false,
+    };
+    is_updated && containers.len() >= service.wanted as usize && containers.iter().all(began)
 }
 
 fn health(container: &ContainerStatus) -> Option<HealthStatus> {
@@ -180,7 +206,7 @@ fn is_there(service: &ServiceStatus, want: Want) -> bool {
     let is_settled = service.phase == ServicePhase::Settled;
     match want {
         Want::Created => is_settled || wanted(service).all(|it| it.state >= TaskState::Ready),
-        Want::Started => is_settled,
+        Want::Started => is_settled || (service.phase == ServicePhase::Failed && has_run(service)),
         Want::Healthy => {
             is_settled
                 && wanted(service).all(|it| {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::id::{ContainerId, TaskId};
-use crate::model::task::{DesiredState, Health, TaskState};
+use crate::model::task::{DesiredState, Fault, Health, TaskState};
 use crate::model::time::Timestamp;
 
 pub use build::of;
@@ -90,6 +90,9 @@ pub struct ContainerStatus {
     pub at: Timestamp,
     pub reason: String,
     pub exit_code: Option<i32>,
+    /// What has failed, where it has and its node says so.
+    #[serde(default)]
+    pub fault: Option<Fault>,
     /// It has ended before its program began: that could not be started.
     #[serde(default)]
     pub unstarted: bool,

@@ -92,6 +92,47 @@ fn a_port_in_use_is_named_before_anything_starts() {
 }
 
 #[test]
+fn up_fails_for_what_could_not_be_started_and_not_for_what_ended_with_an_error() {
+    let host = Host::new();
+    let job = |command: &str| {
+        format!("services:\n  job:\n    image: busybox:1.35\n    command: {command}\n")
+    };
+    let fails = job("sh -c 'echo no such table; exit 3'");
+    // However soon it ends.
+    for _ in 0..3 {
+        host.compose("app", &fails, "up -d").succeeds();
+        eventually("it has ended", || {
+            let shown = host.wharfie("-p app ps -a").stdout;
+            match shown.contains("Exited (3)") {
+                true => Ok(()),
+                false => Err(shown),
+            }
+        });
+    }
+    let checked = format!("{fails}    healthcheck: {{test: 'true', interval: 60s}}\n");
+    host.compose("checked", &checked, "up -d --wait")
+        .fails_with(1)
+        .says("no such table")
+        .says("container checked-job-1 exited with code 3");
+    host.compose("absent", &job("no-such-program"), "up -d")
+        .fails_with(1)
+        .says("could not be started")
+        .says("executable file not found");
+    let waits = "    depends_on: {job: {condition: service_completed_successfully}}\n";
+    let waiting = format!(
+        "{fails}  web:\n    image: busybox:1.35\n    init: true\n    command: sleep 1000000\n{waits}"
+    );
+    host.compose("waiting", &waiting, "up -d")
+        .fails_with(1)
+        .says("no such table")
+        .says("container waiting-job-1 exited with code 3; web was waiting for it");
+    for stack in ["app", "checked", "absent", "waiting"] {
+        host.wharfie(&format!("-p {stack} down")).succeeds();
+    }
+    host.leaves_nothing();
+}
+
+#[test]
 fn the_exit_code_of_a_program_is_kept() {
     let host = Host::new();
     host.compose("app", SLEEPER, "up -d").succeeds();

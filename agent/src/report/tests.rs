@@ -1,7 +1,7 @@
-use scheduler::model::task::DesiredState;
+use scheduler::model::task::{DesiredState, Fault};
 use scheduler::model::time::Timestamp;
 
-use super::{Activity, status};
+use super::{Activity, ended, status};
 use crate::container::Exit;
 use crate::host::{Observed, Phase, SeenContainer, Stopping};
 use crate::plan::drawing;
@@ -36,6 +36,32 @@ fn exit(code: i32) -> Exit {
         finished_at: Timestamp::EPOCH,
         error: None,
     }
+}
+
+/// What has failed, of a run that ended so.
+#[track_caller]
+fn check_fault(exit: Exit, expected: Option<Fault>) {
+    let task = drawing::task("web:1", DesiredState::Running);
+    let own = seen("web:1", Phase::Released(exit)).unwrap();
+    assert_eq!(ended(&task, &own).unwrap().fault, expected);
+}
+
+#[test]
+fn a_failure_says_whether_it_is_that_of_the_program() {
+    let started_at = Some(Timestamp::EPOCH);
+    let error = Some("no such table".to_owned());
+    let ran = |code| Exit {
+        started_at,
+        ..exit(code)
+    };
+    check_fault(ran(0), None);
+    check_fault(ran(3), Some(Fault::Program));
+    let by_hook = Exit {
+        error: error.clone(),
+        ..ran(143)
+    };
+    check_fault(by_hook, Some(Fault::Hook));
+    check_fault(Exit { error, ..exit(127) }, Some(Fault::Start));
 }
 
 #[test]

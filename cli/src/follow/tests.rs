@@ -1,3 +1,6 @@
+use scheduler::model::time::Timestamp;
+use scheduler::status::RolloutStatus;
+
 use super::*;
 use crate::progress::tests::stack;
 
@@ -50,6 +53,49 @@ fn a_failure_ends_the_waiting_for_all() {
         "db:failed/failed web:pending/waiting",
         "failed: db",
     );
+}
+
+/// The verdict on `job`, which has failed in this way; its update has come so far.
+#[track_caller]
+fn check_fault(want: Want, fault: Option<Fault>, phase: Option<RolloutPhase>, expected: &str) {
+    let mut stack = stack("job:failed/failed db:running");
+    let job = stack.services.iter_mut().find(|it| it.name == "job");
+    let job = job.unwrap();
+    job.wanted = 1;
+    job.rollout = phase.map(|phase| RolloutStatus {
+        phase,
+        reason: String::new(),
+        started_at: Timestamp::EPOCH,
+        ended_at: None,
+        updated: 0,
+        total: 1,
+        text: String::new(),
+    });
+    job.containers[0].fault = fault;
+    let verdict = match reached(&stack, &[], want) {
+        Verdict::NotYet => "not yet",
+        Verdict::Reached => "reached",
+        Verdict::Failed(_) => "failed",
+    };
+    assert_eq!(verdict, expected);
+}
+
+#[test]
+fn a_program_that_ends_with_an_error_has_been_started() {
+    let program = Some(Fault::Program);
+    check_fault(Want::Started, program, None, "reached");
+    check_fault(Want::Created, program, None, "reached");
+    check_fault(Want::Healthy, program, None, "failed");
+    check_fault(Want::Started, Some(Fault::Start), None, "failed");
+    check_fault(Want::Started, Some(Fault::Hook), None, "failed");
+    // A node of the version before.
+    check_fault(Want::Started, None, None, "failed");
+    let paused = Some(RolloutPhase::Paused);
+    check_fault(Want::Started, program, paused, "failed");
+    let updating = Some(RolloutPhase::Updating);
+    check_fault(Want::Started, program, updating, "failed");
+    let completed = Some(RolloutPhase::Completed);
+    check_fault(Want::Started, program, completed, "reached");
 }
 
 #[test]

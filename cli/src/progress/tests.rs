@@ -97,6 +97,7 @@ fn container(service: &str, drawing: &str) -> ContainerStatus {
         one_off: false,
         restarts: 0,
         restarted_after: None,
+        fault: None,
         unstarted: false,
     }
 }

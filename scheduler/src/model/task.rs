@@ -143,6 +143,9 @@ pub struct TaskStatus {
     /// Why it is in this state, for people: never empty unless it is running.
     pub reason: String,
     pub exit_code: Option<i32>,
+    /// What has failed, where it has; a node of the version before does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
     pub oom_killed: bool,
     pub pid: Option<u32>,
     pub health: Option<Health>,
@@ -161,6 +164,7 @@ impl TaskStatus {
             at,
             reason: reason.into(),
             exit_code: None,
+            fault: None,
             oom_killed: false,
             pid: None,
             health: None,
@@ -170,6 +174,18 @@ impl TaskStatus {
             ports: BTreeMap::new(),
         }
     }
+}
+
+/// What made a run fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// The program could not be started, or nobody knows whether it was.
+    Start,
+    /// A command that follows the start has failed (`post_start`), and the program was ended for it.
+    Hook,
+    /// The program ran, and ended with an error by itself.
+    Program,
 }
 
 /// What the health check has found.
@@ -208,3 +224,6 @@ pub enum HealthStatus {
     Healthy,
     Unhealthy,
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,6 +139,7 @@ fn container_status(state: &State, service: &Service, task: &Task) -> ContainerS
         at: task.status.at,
         reason: task.status.reason.clone(),
         exit_code: task.status.exit_code,
+        fault: task.status.fault,
         unstarted: task.status.exit_code.is_some() && task.status.started_at.is_none(),
         health: task.status.health.clone(),
         current: task.version == service.version,

@@ -50,7 +50,7 @@ impl Map {
         self.place(key).is_some()
     }
 
-    pub(in crate::compose) fn iter(&self) -> impl DoubleEndedIterator<Item = (&Text, &Entry)> {
+    pub(in crate::compose) fn iter(&self) -> impl Iterator<Item = (&Text, &Entry)> {
         self.into_iter()
     }
 
