@@ -60,7 +60,7 @@ pub fn status(
             .then(|| TaskStatus::new(TaskState::Shutdown, now, "ended before it was started"));
     };
     let mut status = of_phase(task, own, observed, now)?;
-    status.image_id.clone_from(&own.image_id);
+    status.image_id = own.image_id.as_deref().map(Into::into);
     status.ports.clone_from(&own.ports);
     if activity == Activity::Leaving {
         status.reason = "its pre_stop commands run".to_owned();
@@ -97,7 +97,7 @@ fn of_phase(
         Phase::Running { pid, started_at } => Some(TaskStatus {
             pid: Some(*pid),
             started_at: Some(*started_at),
-            health: own.health.clone(),
+            health: own.health.clone().map(Box::new),
             ..TaskStatus::new(
                 TaskState::Running,
                 now,

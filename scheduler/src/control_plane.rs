@@ -53,13 +53,13 @@ pub use refusal::{Busy, Refusal};
 
 /// Entries after which the state is written down whole, so that a start reads little.
 const SNAPSHOT_EVERY: u64 = 2000;
-/// The same in bytes, since the log stays in memory until then: as many as the state has, or it would
-/// be written down all the time, but not less and not more than this.
+/// The same in bytes, since the log stays in memory until then: a quarter of what the state has, so that
+/// little is written for what it keeps, but not less and not more than this.
 const SNAPSHOT_BYTES: [usize; 2] = [256 << 10, 256 << 20];
 /// Never more than this stays in memory behind a snapshot, in bytes.
 const KEPT_BYTES: usize = 32 << 20;
-/// About what a task or a node takes in a snapshot, in bytes.
-const ROW: usize = 1 << 10;
+/// About a quarter of what a task or a node takes in a snapshot, in bytes.
+const ROW: usize = 1 << 8;
 /// Commands that wait while the group cannot agree; more are refused at once.
 const MOST_WAITING: usize = 4096;
 
@@ -310,7 +310,7 @@ impl ControlPlane {
             Input::SnapshotSaved { index } => {
                 let keep = Keep {
                     entries: self.snapshot_every / 2,
-                    bytes: KEPT_BYTES.min(self.most_log() / 2),
+                    bytes: KEPT_BYTES.min(self.most_log() / 4),
                 };
                 self.raft.compact(index, keep);
             }

@@ -30,7 +30,7 @@ use crate::model::network::Network;
 use crate::model::node::Node;
 use crate::model::service::Service;
 use crate::model::stack::{StackRecord, StoredContent};
-use crate::model::task::{Task, TaskState};
+use crate::model::task::{Task, TaskState, TaskStatus};
 use crate::model::time::Timestamp;
 use crate::model::volume::Volume;
 
@@ -197,7 +197,7 @@ impl State {
 
     /// The runs of a container, oldest first.
     pub fn container_tasks(&self, id: &ContainerId) -> impl DoubleEndedIterator<Item = &Arc<Task>> {
-        let runs = self.index.runs(id).iter();
+        let runs = self.index.runs(id);
         runs.filter_map(|id| self.tasks.get(id))
     }
 
@@ -267,10 +267,24 @@ impl State {
         if let Some(node) = row.node.as_ref().and_then(|node| self.nodes.get(node)) {
             row.node = Some(node.id.clone());
         }
+        self.share_image(&row.service, &mut row.status);
         for place in &mut row.attachments {
             if let Some(network) = self.networks.get(&place.network) {
                 place.network = network.id.clone();
             }
+        }
+    }
+
+    /// The containers of a service have one image, but for the time of an update.
+    fn share_image(&self, service: &ServiceId, status: &mut TaskStatus) {
+        if status.image_id.is_none() {
+            return;
+        }
+        let mut slots = self.index.service(service).slots.values();
+        let others = [slots.next(), slots.next_back()].into_iter().flatten();
+        let mut images = others.map(|other| &other.status.image_id);
+        if let Some(same) = images.find(|image| **image == status.image_id) {
+            status.image_id.clone_from(same);
         }
     }
 
@@ -308,19 +322,26 @@ impl State {
             Change::RemoveConfig(name) => drop(self.configs.remove(name)),
             Change::SetTask(row) => self.set_task(row),
             Change::RemoveTask(id) => self.remove_task(id),
-            Change::Observe(id, status) => self.update_task(id, |task| {
-                if !task.status.state.is_terminal() && status.state >= task.status.state {
-                    task.status = (**status).clone();
+            Change::Observe(id, status) => {
+                let mut status = (**status).clone();
+                if let Some(row) = self.tasks.get(id) {
+                    self.share_image(&row.service, &mut status);
                 }
-            }),
+                self.update_task(id, |task| {
+                    if !task.status.state.is_terminal() && status.state >= task.status.state {
+                        task.status = status;
+                    }
+                });
+            }
             Change::Desire(id, desired, stop) => self.update_task(id, |task| {
                 task.desired = task.desired.max(*desired);
                 if stop.is_some() {
-                    task.stop.clone_from(stop);
+                    task.stop = stop.clone().map(Box::new);
                 }
             }),
             Change::ForgetContainer(id) => {
-                for run in self.index.runs(id).to_vec() {
+                let runs: Vec<TaskId> = self.index.runs(id).cloned().collect();
+                for run in runs {
                     self.remove_task(&run);
                 }
             }

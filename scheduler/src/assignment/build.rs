@@ -163,7 +163,7 @@ fn assigned(state: &State, service: &Service, spec: &ServiceSpec, task: &Task) -
         slot: task.slot,
         spec: with_resources(&spec.container, task),
         desired: task.desired,
-        stop: task.stop.clone(),
+        stop: task.stop.as_deref().cloned(),
         shares_ports: overlay::shares_ports(state, service),
         resources: task.resources.clone(),
         interfaces: interfaces(state, &spec.container, &task.attachments),

@@ -205,7 +205,7 @@ pub(super) fn stop(
     let runs: Vec<Arc<Task>> = draft.state().container_tasks(id).cloned().collect();
     for run in runs {
         let begun = run.desired != DesiredState::Ready;
-        if begun && slot::is_live(&run) && run.stop.as_ref() != Some(&order) {
+        if begun && slot::is_live(&run) && run.stop.as_deref() != Some(&order) {
             let desired = run.desired.max(DesiredState::Shutdown);
             draft.push(Change::Desire(run.id.clone(), desired, Some(order.clone())));
         }

@@ -351,7 +351,7 @@ fn image_differs(state: &State, service: &Service, wanted: Option<&ImagePin>) ->
         .service_tasks(&service.id)
         .filter(|task| task.version == service.version)
         .filter_map(|task| task.status.image_id.as_ref());
-    running.any(|image| *image != wanted.id)
+    running.any(|image| **image != *wanted.id)
 }
 
 /// The specs that are still needed: the current one, the one to go back to, and those of containers

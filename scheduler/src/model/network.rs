@@ -120,7 +120,7 @@ pub struct Attachment {
     /// IPv4, but on networks that are IPv6 only.
     pub address: IpAddr,
     /// Beside an IPv4 address.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Ipv6Addr>,
     /// `02:42:0a:01:02:03`: made from the address, unless the user chose one.
     pub mac: String,

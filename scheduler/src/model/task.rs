@@ -9,6 +9,7 @@
 //! name and what it wrote), on a new one if it has.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,7 @@ use super::id::{ContainerId, NodeId, ServiceId, TaskId};
 use super::network::Attachment;
 use super::time::Timestamp;
 
+/// What most tasks have not lies in boxes: a cluster may have a million of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     pub id: TaskId,
@@ -29,7 +31,8 @@ pub struct Task {
     pub node: Option<NodeId>,
     pub desired: DesiredState,
     /// How a task that must end is ended; `None` is as the spec says.
-    pub stop: Option<StopOrder>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Box<StopOrder>>,
     pub status: TaskStatus,
     pub attachments: Vec<Attachment>,
     /// What of the node's own it was granted, by kind: names, or how many.
@@ -39,6 +42,7 @@ pub struct Task {
     #[serde(default)]
     pub waits_for: WaitsFor,
     /// The container that this one takes the place of: its anonymous volumes are carried over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<ContainerId>,
     /// Failures in a row in this slot, up to this run; decides the wait before the next restart.
     pub failures: u32,
@@ -49,7 +53,7 @@ pub struct Task {
     pub avoids: Option<NodeId>,
     /// Why the scheduler ends it although nobody asked for that: its end is a failure, for this reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub condemned: Option<String>,
+    pub condemned: Option<Box<str>>,
     /// Do not start before this time (back-off).
     pub start_after: Timestamp,
     pub created_at: Timestamp,
@@ -142,17 +146,23 @@ pub struct TaskStatus {
     pub at: Timestamp,
     /// Why it is in this state, for people: never empty unless it is running.
     pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// What has failed, where it has; a node of the version before does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
     pub oom_killed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    pub health: Option<Health>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Box<Health>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
     /// Digest of the image's configuration, `sha256:…`.
-    pub image_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<Arc<str>>,
     /// Published ports as they were bound: target `80/tcp` to host port.
     pub ports: BTreeMap<String, u16>,
 }

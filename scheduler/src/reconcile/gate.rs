@@ -159,7 +159,7 @@ fn of_task(
         DependencyCondition::ServiceHealthy
             if task.status.state == TaskState::Running && task.condemned.is_none() =>
         {
-            return of_health(name, task.status.health.as_ref());
+            return of_health(name, task.status.health.as_deref());
         }
         DependencyCondition::ServiceCompletedSuccessfully
             if task.status.state == TaskState::Complete =>

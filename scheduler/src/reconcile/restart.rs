@@ -53,7 +53,7 @@ fn condemn(draft: &mut Draft<'_>) {
     for (task, reason) in ill {
         draft.set_task(Task {
             desired: DesiredState::Shutdown,
-            condemned: Some(reason),
+            condemned: Some(reason.into()),
             ..(*task).clone()
         });
     }
@@ -97,7 +97,7 @@ pub(super) fn verdict(task: &Task, mut status: TaskStatus) -> TaskStatus {
         status.state = TaskState::Failed;
         status.reason = match status.exit_code {
             Some(code) => format!("{reason}, exit code {code}"),
-            None => reason.clone(),
+            None => reason.to_string(),
         };
     }
     status

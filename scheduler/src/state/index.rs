@@ -34,7 +34,10 @@ pub(super) struct Index {
     unfinished: SharedMap<ServiceId, ()>,
     nodes: SharedMap<NodeId, OfNode>,
     troubled: SharedMap<NodeId, ()>,
-    containers: SharedMap<ContainerId, Vec<TaskId>>,
+    /// The last run of each.
+    containers: SharedMap<ContainerId, TaskId>,
+    /// Those before, of the few that have run more often: oldest first.
+    reruns: SharedMap<ContainerId, Vec<TaskId>>,
     /// Services that are not containers of their own, by stack and key.
     names: SharedMap<String, SharedMap<String, ServiceId>>,
     /// Of a service that is not known.
@@ -68,8 +71,10 @@ impl Index {
         self.nodes.get(id)
     }
 
-    pub(super) fn runs(&self, id: &ContainerId) -> &[TaskId] {
-        self.containers.get(id).map_or(&[], Vec::as_slice)
+    /// Oldest first.
+    pub(super) fn runs(&self, id: &ContainerId) -> impl DoubleEndedIterator<Item = &TaskId> {
+        let before = self.reruns.get(id).map_or(&[][..], Vec::as_slice);
+        before.iter().chain(self.containers.get(id))
     }
 
     pub(super) fn names(&self, stack: &str) -> Option<&SharedMap<String, ServiceId>> {
@@ -197,23 +202,34 @@ impl Index {
     }
 
     fn add_run(&mut self, row: &Task) {
-        let run = vec![row.id.clone()];
-        let others = self.containers.insert(row.container.clone(), run);
-        if let Some(mut runs) = others {
-            // Ids count up, so that this one is the last; but a row may be set late.
-            let at = runs.partition_point(|run| *run < row.id);
-            runs.insert(at, row.id.clone());
-            self.containers.insert(row.container.clone(), runs);
+        let (container, run) = (row.container.clone(), row.id.clone());
+        let Some(last) = self.containers.insert(container.clone(), run.clone()) else {
+            return;
+        };
+        // Ids count up, so that this one is the last; but a row may be set late.
+        let (earlier, later) = if last < run { (last, run) } else { (run, last) };
+        let before = self.reruns.get_or_default(&container);
+        let at = before.partition_point(|known| *known < earlier);
+        before.insert(at, earlier);
+        self.containers.insert(container, later);
+    }
+
+    fn remove_run(&mut self, row: &Task) {
+        let mut before = self.reruns.remove(&row.container).unwrap_or_default();
+        if self.containers.get(&row.container) != Some(&row.id) {
+            before.retain(|run| *run != row.id);
+        } else if let Some(last) = before.pop() {
+            self.containers.insert(row.container.clone(), last);
+        } else {
+            self.containers.remove(&row.container);
+        }
+        if !before.is_empty() {
+            self.reruns.insert(row.container.clone(), before);
         }
     }
 
     pub(super) fn remove_task(&mut self, row: &Arc<Task>, nodes: &Table<NodeId, Node>) {
-        if let Some(runs) = self.containers.get_mut(&row.container) {
-            runs.retain(|run| *run != row.id);
-            if runs.is_empty() {
-                self.containers.remove(&row.container);
-            }
-        }
+        self.remove_run(row);
         let mut service = None;
         if let Some(known) = self.services.get_mut(&row.service) {
             known.remove_task(row);

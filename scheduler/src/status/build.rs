@@ -141,7 +141,7 @@ fn container_status(state: &State, service: &Service, task: &Task) -> ContainerS
         exit_code: task.status.exit_code,
         fault: task.status.fault,
         unstarted: task.status.exit_code.is_some() && task.status.started_at.is_none(),
-        health: task.status.health.clone(),
+        health: task.status.health.as_deref().cloned(),
         current: task.version == service.version,
         one_off: service.is_standalone(),
         restarts: task.restarts,

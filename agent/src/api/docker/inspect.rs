@@ -120,8 +120,9 @@ fn container_spec<'a>(view: &View<'a>) -> &'a ContainerSpec {
 }
 
 fn image_id(view: &View<'_>) -> String {
-    let recorded = view.found.task.status.image_id.clone();
+    let recorded = view.found.task.status.image_id.as_deref();
     recorded
+        .map(str::to_owned)
         .or_else(|| view.facts.image.as_ref().map(|image| image.id.clone()))
         .unwrap_or_default()
 }

@@ -93,12 +93,12 @@ fn task(name: &str, number: usize, words: &str) -> Task {
             }
             Some(("name", name)) => task.name = name.into(),
             Some(("health", status)) => {
-                task.status.health = Some(Health {
+                task.status.health = Some(Box::new(Health {
                     status: serde_json::from_value(status.into()).unwrap(),
                     failing_streak: 0,
                     retries: 3,
                     last_probe: None,
-                });
+                }));
             }
             Some(_) => unreachable!("{word}"),
         }

@@ -168,7 +168,7 @@ fn task(assigned: &AssignedTask, node: &Node, status: Option<TaskStatus>) -> Tas
         version: 1,
         node: Some(node.id.clone()),
         desired: assigned.desired,
-        stop: assigned.stop.clone(),
+        stop: assigned.stop.clone().map(Box::new),
         status: status.unwrap_or_else(unseen),
         attachments: attachments.collect(),
         waits_for: WaitsFor::Nothing,

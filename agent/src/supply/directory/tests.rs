@@ -44,7 +44,7 @@ fn state(nodes: &str, tasks: &str) -> State {
         let service: Service = serde_json::from_value(row).unwrap();
         changes.push(Change::SetService(Arc::new(service)));
         let mut status = TaskStatus::new(TaskState::Running, Timestamp::EPOCH, "");
-        status.image_id = Some(image.to_owned());
+        status.image_id = Some(image.into());
         let row = json!({
             "id": format!("t{number}"), "service": format!("s{number}"), "version": 1, "slot": 1,
             "container": format!("c{number}"), "name": "x", "node": node, "desired": "running",

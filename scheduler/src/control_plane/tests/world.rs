@@ -275,12 +275,12 @@ impl World {
                     state: TaskState::Running,
                     at: self.now,
                     started_at: Some(self.now),
-                    image_id: Some(format!("sha256:{}", task.spec.image)),
+                    image_id: Some(format!("sha256:{}", task.spec.image).into()),
                     reason: String::new(),
                     ..base
                 };
                 if let Fate::Health(health) = fate {
-                    status.health = Some(health_of(health));
+                    status.health = Some(Box::new(health_of(health)));
                 }
                 say(status);
                 Some("start")
@@ -293,9 +293,9 @@ impl World {
                         .insert(task.container.clone(), (task.id.clone(), status));
                     Some("exit")
                 }
-                Fate::Health(health) if base.health != Some(health_of(health)) => {
+                Fate::Health(health) if base.health.as_deref() != Some(&health_of(health)) => {
                     say(TaskStatus {
-                        health: Some(health_of(health)),
+                        health: Some(Box::new(health_of(health))),
                         ..base
                     });
                     None

@@ -278,7 +278,7 @@ impl Fleet {
             };
             let status = TaskStatus {
                 started_at: Some(self.now),
-                health: Some(health),
+                health: Some(Box::new(health)),
                 ..TaskStatus::new(TaskState::Running, self.now, "up")
             };
             Some(Change::Observe(task.id.clone(), Box::new(status)))

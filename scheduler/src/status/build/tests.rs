@@ -178,12 +178,12 @@ fn task<'a>(
             }
             Some(("health", status)) => {
                 let status = serde_json::from_value(status.into()).unwrap();
-                task.status.health = Some(Health {
+                task.status.health = Some(Box::new(Health {
                     status,
                     failing_streak: 0,
                     retries: 3,
                     last_probe: None,
-                });
+                }));
             }
             Some(_) => unreachable!("{word}"),
             None => match word
