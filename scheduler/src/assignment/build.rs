@@ -48,6 +48,7 @@ pub(crate) struct Source {
 
 impl Source {
     /// Reads everything anew.
+    #[cfg(any(test, debug_assertions))]
     pub(crate) fn read(state: &State) -> Self {
         let (_, shared) = Parts::read(state);
         let state = state.clone();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
+use scheduler::assignment::Assignment;
 use scheduler::control_plane::command::DeployOptions;
 use scheduler::control_plane::{Command, ControlPlane, Input, Output};
 use scheduler::model::container::{ContainerSpec, NetworkMode, Resources};
@@ -150,6 +151,11 @@ impl Manager {
             decided_cpu,
             all: began.elapsed(),
         }
+    }
+
+    /// What a node is told.
+    pub(crate) fn assignment(&self, node: &NodeId) -> Option<Arc<Assignment>> {
+        self.plane.announced().assignment(node)
     }
 
     pub(crate) fn placed(&self) -> usize {

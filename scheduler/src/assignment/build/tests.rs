@@ -1,7 +1,9 @@
 use super::*;
 use crate::control_plane::command::DeployOptions;
 use crate::control_plane::tests::world::{Fate, World};
+use crate::model::node::Role;
 use crate::model::task::{HealthStatus, TaskState, TaskStatus};
+use crate::state::{Batch, Change};
 
 /// `name → addresses` on the stack's network, without container names, and what stands for several.
 fn names(world: &World) -> String {
@@ -118,6 +120,58 @@ fn nothing_is_told_twice() {
     world.say(&task, status);
     assert!(Arc::ptr_eq(&told, &world.assignment));
     assert!(told.generation < world.plane.state().version);
+}
+
+/// Makes a change, and says which nodes have something new to hear.
+fn tell(announcer: &mut Announcer, state: &mut State, change: Change) -> String {
+    let before = state.clone();
+    let batch = Batch {
+        base: state.version,
+        at: state.at,
+        changes: vec![change],
+        answers: Vec::new(),
+    };
+    state.apply(&batch).unwrap();
+    let touched = Touched::by(&batch.changes, &before, state);
+    let nodes = announcer.news(state, touched).into_iter();
+    let nodes: Vec<String> = nodes.map(|node| node.to_string()).collect();
+    nodes.join(" ")
+}
+
+#[test]
+fn only_who_has_something_new_to_hear_is_told() {
+    let mut world = World::new();
+    world.up("web v1").unwrap();
+    world.settle();
+    let mut state = world.plane.state().clone();
+    let mut announcer = Announcer::default();
+    assert_eq!(announcer.news(&state, Touched::default()).len(), 1);
+    let mut other = (**state.nodes.values().next().unwrap()).clone();
+    other.id = NodeId::new("n2");
+    let told = tell(
+        &mut announcer,
+        &mut state,
+        Change::SetNode(other.clone().into()),
+    );
+    assert_eq!(told, "n2");
+    other.labels.insert("disk".to_owned(), "ssd".to_owned());
+    let told = tell(
+        &mut announcer,
+        &mut state,
+        Change::SetNode(other.clone().into()),
+    );
+    assert_eq!(told, "");
+    other.role = Role::Worker;
+    let told = tell(&mut announcer, &mut state, Change::SetNode(other.into()));
+    assert_eq!(told, "n2");
+    let task = (**state.tasks.values().next().unwrap()).clone();
+    let order = Change::Desire(task.id.clone(), DesiredState::Shutdown, None);
+    assert_eq!(tell(&mut announcer, &mut state, order.clone()), "n1");
+    assert_eq!(tell(&mut announcer, &mut state, order), "");
+    let gone = Change::ForgetContainer(task.container);
+    assert_eq!(tell(&mut announcer, &mut state, gone), "n1");
+    let generation = announcer.announced().number(&NodeId::new("n1"));
+    assert_eq!(generation, Some((0, state.version)));
 }
 
 #[test]
