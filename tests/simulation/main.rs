@@ -57,11 +57,12 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// Runs seeds on all cores until one fails, or the time is over. Returns what all of them were like
-/// together.
+/// together. Of a rule that is broken on purpose only what is expected counts as a failure: a node
+/// that leaves twice, say, has other consequences, too.
 fn run_all(
     seeds: std::ops::Range<u64>,
     limit: Duration,
-    broken: Option<Rule>,
+    broken: Option<(Rule, &str)>,
 ) -> Result<Summary, String> {
     let begin = Instant::now();
     let next = AtomicU64::new(seeds.start);
@@ -73,10 +74,11 @@ fn run_all(
             if over || total.lock().unwrap().is_err() {
                 return;
             }
-            let result = run(seed, broken);
+            let result = run(seed, broken.map(|(rule, _)| rule));
             let mut total = total.lock().unwrap();
             match (result, &mut *total) {
                 (Ok(one), Ok(sum)) => sum.add(one),
+                (Err(wrong), Ok(_)) if !broken.is_none_or(|(_, it)| wrong.contains(it)) => {}
                 (Err(wrong), Ok(_)) => *total = Err(wrong),
                 (_, Err(_)) => {}
             }
@@ -156,8 +158,8 @@ fn an_update_that_turns_to_start_first_keeps_what_serves_until_the_next_one_does
 /// Breaks a rule on purpose: among so many seeds one must notice.
 #[track_caller]
 fn check_noticed(broken: Rule, expected: &str) {
-    let wrong = run_all(0..200, Duration::MAX, Some(broken)).expect_err("nobody notices");
-    assert!(wrong.contains(expected), "{wrong}");
+    let noticed = run_all(0..200, Duration::MAX, Some((broken, expected)));
+    assert!(noticed.is_err(), "nobody notices");
 }
 
 #[test]
