@@ -6,7 +6,7 @@
 //!
 //! A node is who its certificate says; where it is, is data. A caller is what its certificate *and*
 //! the cluster's state say: a removed node is refused, and a demoted manager is a worker, whatever
-//! its certificate still claims. Each exchange has a connection to itself while it lasts, so that a
+//! its certificate still claims, except that the group hears it until its vote no longer counts. Each exchange has a connection to itself while it lasts, so that a
 //! heartbeat never waits behind an image. A node that is removed loses the connections it has.
 
 mod admission;
@@ -47,8 +47,26 @@ pub type Identities = watch::Receiver<Option<Arc<Identity>>>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     pub node: NodeId,
-    /// The lower of what its certificate and the cluster's state say.
-    pub role: Role,
+    pub rank: Rank,
+}
+
+/// What a caller is, by the lower of what its certificate and the cluster's state say. Each may ask
+/// for what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    Worker,
+    /// A manager that was demoted. Its vote counts until the others have agreed that it does not.
+    Voter,
+    Manager,
+}
+
+impl From<Role> for Rank {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Worker => Self::Worker,
+            Role::Manager => Self::Manager,
+        }
+    }
 }
 
 /// A node, and where it listens. Its certificate must name it.

@@ -46,6 +46,16 @@ fn five_managers_do_without_two_and_refuse_without_three_and_say_so() {
             .ok_or_else(|| ran.to_string())
     });
     assert!(took < secs(60), "{took:?}");
+    cluster.within(secs(60), "it is shown who answers", || {
+        let shown = cluster.nodes_seen_by(0)?;
+        let parts: Vec<&str> = shown.iter().map(|it| it.manager.as_str()).collect();
+        let gone = "Unreachable";
+        (parts == ["Reachable", gone, gone, gone, "Reachable"])
+            .then_some(())
+            .ok_or_else(|| format!("{shown:?}"))
+    });
+    let listed = cluster.host(0).wharfie("node ls");
+    listed.says("no majority of the managers answers");
 
     cluster.start(1);
     is_obeyed(&cluster, 0, "node update --label-add back=yes node0");
@@ -160,4 +170,25 @@ fn a_worker_that_leaves_takes_its_containers_along_and_can_join_again() {
     cluster.join(1, 0, crate::support::cluster::Role::Worker);
     cluster.wait_until_ready();
     cluster.host(0).wharfie("-p app down").succeeds();
+}
+
+#[test]
+fn a_manager_leaves_the_other_one_who_goes_on_alone() {
+    let cluster = Cluster::of(2, 1);
+    cluster.host(0).compose("app", WEB, "up -d").succeeds();
+    // Whoever leads: what it held is somebody else's to decide.
+    let (leaver, other) = match cluster.leader() {
+        Some(1) => (1, 0),
+        _ => (0, 1),
+    };
+    let left = cluster.host(leaver).wharfie("leave --force").succeeds();
+    left.says("This node left the cluster.");
+    is_obeyed(&cluster, other, "node update --label-add alone=yes node2");
+    let nodes = cluster.nodes_seen_by(other).unwrap();
+    assert!(
+        nodes.iter().all(|it| it.hostname != cluster.name(leaver)),
+        "{nodes:?}"
+    );
+    cluster.host(leaver).leaves_nothing();
+    cluster.host(other).wharfie("-p app down").succeeds();
 }

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `/peer/join` | anybody with a token, or a known key | row and certificate |
 //! | `/peer/renew` | any node, for itself | another certificate, with the role of its row |
-//! | `/peer/leave` | any node, for itself | its row goes |
+//! | `/peer/leave` | any node, for itself | its row goes, a manager's vote before |
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
 use super::advertise::Wish;
+use super::leave::Leaving;
 use super::{ClusterError, Membership};
 use crate::identity::{self, JoinToken, Pin, Request};
 use crate::manager::ManagerHandle;
@@ -346,20 +347,16 @@ async fn leave(
         return refuse(StatusCode::BAD_REQUEST, "the body is not what it should be");
     };
     let node = caller.node;
-    done(carry_out(&manager, Command::LeaveCluster { node, force }).await)
+    match carry_out(&manager, Command::LeaveCluster { node, force }).await {
+        Ok(reply) => answer(&Leaving::from(reply)),
+        Err(refused) => told(refused),
+    }
 }
 
 const NOWHERE: SocketAddr = SocketAddr::new(
     std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
     crate::peer::DEFAULT_PORT,
 );
-
-fn done(outcome: Result<Reply, No>) -> Response<Body> {
-    match outcome {
-        Ok(_) => answer(&()),
-        Err(refused) => told(refused),
-    }
-}
 
 fn told(refused: No) -> Response<Body> {
     match refused {

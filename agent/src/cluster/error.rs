@@ -56,6 +56,8 @@ pub enum ClusterError {
         path: PathBuf,
         source: io::Error,
     },
+    #[error("the other managers have not agreed in time that this node's vote no longer counts")]
+    StillVotes,
     #[error("this node is a worker, which neither shows nor changes the cluster: ask a manager ({})", list(.managers))]
     Worker { managers: Vec<SocketAddr> },
 }
@@ -78,6 +80,9 @@ impl ClusterError {
                 Some("Choose the one that the other hosts can reach with `--advertise-addr`.".into())
             }
             Self::NoCandidate => Some("Name one with `--advertise-addr`.".into()),
+            Self::StillVotes => {
+                Some("It becomes a worker when they have: try again then.".into())
+            }
             Self::Refused(refusal) => refusal.hint(),
             Self::Listen(_) => Some("Choose another one with `--listen-addr`.".into()),
             Self::Peer(error) => peer_hint(error),

@@ -197,16 +197,18 @@ pub fn tasks(state: &State, node: &Node) -> Vec<TaskView> {
     views
 }
 
-/// The leader knows whom it reaches; on the others the row must do.
+/// The leader knows whom it reaches, and what it has agreed on with the others is in the row. Where
+/// nobody leads, each manager knows only whom it hears itself.
 fn manager(standing: &Standing, own: &NodeId, row: &Node) -> Option<ManagerStatus> {
     let number = number_of(&row.id);
     let member = standing.members.contains(number);
     if row.role == Role::Worker && !member {
         return None;
     }
-    let reached = match standing.leads {
-        true => row.id == *own || standing.reached.contains(&number),
-        false => row.status == NodeStatus::Ready,
+    let follows = !standing.leads && standing.leader.is_some();
+    let reached = match follows {
+        true => row.status == NodeStatus::Ready,
+        false => row.id == *own || standing.reached.contains(&number),
     };
     // Until the change is through, the voters of before decide.
     let members = &standing.members;
@@ -280,6 +282,36 @@ mod tests {
             .map(|node| node.manager.map_or("", ManagerStatus::word))
             .collect();
         assert_eq!(words, ["Leader", "", "Catching up", "Unreachable"]);
+    }
+
+    #[test]
+    fn without_a_leader_a_manager_shows_whom_it_hears_itself() {
+        let state = state(&[
+            ("a", "manager", "ready"),
+            ("b", "manager", "ready"),
+            ("c", "manager", "ready"),
+        ]);
+        let numbers = ["a", "b", "c"].map(|id| number_of(&NodeId::new(id)));
+        let check = |leader: Option<u64>, reached: &[u64], expected: [&str; 3]| {
+            let standing = Standing {
+                leader,
+                members: scheduler::raft::Members {
+                    voters: numbers.to_vec(),
+                    ..Default::default()
+                },
+                reached: reached.iter().copied().collect(),
+                ..Standing::default()
+            };
+            let shown = nodes(&state, &standing, &NodeId::new("a"));
+            let words = shown
+                .iter()
+                .map(|it| it.manager.map_or("", ManagerStatus::word));
+            assert_eq!(words.collect::<Vec<_>>(), expected);
+        };
+        let [_, b, c] = numbers;
+        check(Some(b), &[], ["Reachable", "Leader", "Reachable"]);
+        check(None, &[c], ["Reachable", "Unreachable", "Reachable"]);
+        check(None, &[], ["Reachable", "Unreachable", "Unreachable"]);
     }
 
     #[test]

@@ -1,10 +1,16 @@
 //! Going: a node out of its cluster, and a manager on without the others.
+//!
+//!     manager ──asks──► demoted ──asks again, until its vote no longer counts──► gone
+//!     worker ──asks──────────────────────────────────────────────────────────────► gone
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use scheduler::control_plane::command::{Command, Force};
 use scheduler::control_plane::{Refusal, Reply};
 use scheduler::model::node::Role;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::enrol::{LeaveQuestion, ask_managers};
@@ -12,6 +18,35 @@ use super::transition::Transition;
 use super::{ClusterError, Membership};
 use crate::manager::ManagerHandle;
 use crate::peer::{Denied, PeerError};
+
+/// The others agree within seconds that a vote no longer counts, also when another one must lead
+/// before.
+const LET_GO: Duration = Duration::from_secs(30);
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// How far a node that wants to go has come; what `/peer/leave` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Leaving {
+    Gone,
+    /// Its vote counts until the others have agreed that it does not.
+    Demoted,
+    /// The last one: what it runs is its own again.
+    Alone,
+}
+
+impl From<Reply> for Leaving {
+    fn from(reply: Reply) -> Self {
+        match reply {
+            Reply::NodeRemoved { .. } => Self::Gone,
+            Reply::NodeDemoted => Self::Demoted,
+            Reply::Deployed { .. }
+            | Reply::ContainerCreated { .. }
+            | Reply::NetworkCreated { .. }
+            | Reply::Done => Self::Alone,
+        }
+    }
+}
 
 impl Membership {
     /// The cluster forgets this node, and this node the cluster with everything it ran in it;
@@ -31,10 +66,15 @@ impl Membership {
         let role = self.role().ok_or(ClusterError::NoMember)?;
         let told = match (role, manager) {
             (Role::Manager, Some(manager)) => self.tell_group(manager, force).await,
-            _ => self.tell_managers(force).await.map(|()| Transition::Left),
+            _ => self.tell_managers(force).await,
+        };
+        let told = match told {
+            Ok(Leaving::Demoted) => self.is_let_go(force).await,
+            told => told,
         };
         let become_ = match told {
-            Ok(become_) => become_,
+            Ok(Leaving::Alone) => Transition::Alone,
+            Ok(Leaving::Gone | Leaving::Demoted) => Transition::Left,
             Err(error) if force == Force::Yes && is_unheard(&error) => {
                 warn!(%error, "the cluster could not be told; it still lists this node");
                 Transition::Left
@@ -50,33 +90,44 @@ impl Membership {
         &self,
         manager: &ManagerHandle,
         force: Force,
-    ) -> Result<Transition, ClusterError> {
+    ) -> Result<Leaving, ClusterError> {
         let node = self.node.clone();
-        let answer = manager.command(Command::LeaveCluster { node, force }).await;
-        match answer {
-            Ok(answer) if matches!(answer.reply, Reply::NodeRemoved { .. }) => Ok(Transition::Left),
-            // The last one: what it runs is its own again.
-            Ok(_) => Ok(Transition::Alone),
-            Err(Refusal::NotLeader { .. }) => {
-                self.tell_managers(force).await.map(|()| Transition::Left)
-            }
+        match manager.command(Command::LeaveCluster { node, force }).await {
+            Ok(answer) => Ok(answer.reply.into()),
+            Err(Refusal::NotLeader { .. }) => self.tell_managers(force).await,
             Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// Asks until the others have agreed that this node's vote no longer counts. Meanwhile another
+    /// one may have to lead, and nobody can say.
+    async fn is_let_go(&self, force: Force) -> Result<Leaving, ClusterError> {
+        let deadline = Instant::now() + LET_GO;
+        loop {
+            sleep(ASK_AGAIN).await;
+            let told = self.tell_managers(force).await;
+            let is_late = Instant::now() >= deadline;
+            match told {
+                Ok(Leaving::Demoted) if is_late => return Err(ClusterError::StillVotes),
+                Ok(Leaving::Demoted) => {}
+                Err(error) if !is_late && is_unheard(&error) => {}
+                told => return told,
+            }
         }
     }
 
     /// The cluster closes its connections with a node as soon as it has removed it, and the answer
     /// may be lost with them: then the next one says so.
-    async fn tell_managers(&self, force: Force) -> Result<(), ClusterError> {
-        let mut told = Ok(());
-        for _ in 0..2 {
-            told = ask_managers(self, "/peer/leave", &LeaveQuestion { force }).await;
-            match &told {
-                Err(error) if is_removed(error) => return Ok(()),
-                Err(ClusterError::NobodyAnswers { .. }) => {}
-                Ok(()) | Err(_) => break,
-            }
+    async fn tell_managers(&self, force: Force) -> Result<Leaving, ClusterError> {
+        let question = LeaveQuestion { force };
+        let mut told = ask_managers(self, "/peer/leave", &question).await;
+        if matches!(told, Err(ClusterError::NobodyAnswers { .. })) {
+            told = ask_managers(self, "/peer/leave", &question).await;
         }
-        told
+        match told {
+            Err(error) if is_removed(&error) => Ok(Leaving::Gone),
+            told => told,
+        }
     }
 
     /// Goes on alone with what this manager knows, when the majority is gone for good.

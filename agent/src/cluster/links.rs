@@ -197,8 +197,8 @@ pub fn raft_routes(router: Router, node: &NodeId, manager: &ManagerHandle) -> Ro
         })
     };
     router
-        .route("/peer/raft", RoleNeeded::Manager, streams)
-        .route("/peer/raft/state", RoleNeeded::Manager, states)
+        .route("/peer/raft", RoleNeeded::Voter, streams)
+        .route("/peer/raft/state", RoleNeeded::Voter, states)
 }
 
 fn stream(

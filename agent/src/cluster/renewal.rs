@@ -196,6 +196,11 @@ impl Membership {
             self.identity.send_replace(Some(Arc::new(renewed)));
             return Ok(());
         }
+        // A node that leaves is no other node before it has gone, or must stay.
+        let _port = self.port.lock().await;
+        if self.again.is_cancelled() {
+            return std::future::pending().await;
+        }
         let role = renewed.role();
         info!(%role, "the node has another role; it starts again");
         let credentials = Credentials {

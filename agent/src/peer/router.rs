@@ -7,15 +7,26 @@ use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 
-use super::{Caller, refuse};
-use scheduler::model::node::Role;
+use super::{Caller, Rank, refuse};
 
 /// What a caller must be for a path to be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoleNeeded {
     /// Any node of the cluster.
     Member,
+    /// A manager, or one that was demoted and still votes.
+    Voter,
     Manager,
+}
+
+impl RoleNeeded {
+    fn rank(self) -> Rank {
+        match self {
+            Self::Member => Rank::Worker,
+            Self::Voter => Rank::Voter,
+            Self::Manager => Rank::Manager,
+        }
+    }
 }
 
 /// Answers a request of a node. It is dropped when the caller goes away.
@@ -79,7 +90,7 @@ impl Router {
         let Some(route) = self.find(path) else {
             return refuse(StatusCode::NOT_FOUND, "there is no such path between nodes");
         };
-        if route.needed == RoleNeeded::Manager && caller.role != Role::Manager {
+        if caller.rank < route.needed.rank() {
             return refuse(StatusCode::FORBIDDEN, "only a manager may ask for this");
         }
         (route.handler)(caller, request).await

@@ -11,7 +11,6 @@ use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use scheduler::model::node::Role;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::revocable::{Handle, Revocable};
-use super::{Admission, Caller, Denied, Identities, Raw, Router, refuse, socket};
+use super::{Admission, Caller, Denied, Identities, Rank, Raw, Router, refuse, socket};
 use crate::identity::Facts;
 
 /// Connections at a time: a hundred nodes have some ten each.
@@ -109,15 +108,15 @@ async fn connection(stream: TcpStream, from: SocketAddr, gate: Gate, shutdown: C
     };
     let caller = match caller(&stream) {
         None => Ok(None),
-        Some(facts) => gate.admission.admit(&facts).map(|role| Some((facts, role))),
+        Some(facts) => gate.admission.admit(&facts).map(|rank| Some((facts, rank))),
     };
     let caller = match caller {
         Ok(caller) => {
             let watched = caller.clone();
             tokio::spawn(watch(gate.admission.clone(), watched, handle, shutdown));
-            Ok(caller.map(|(facts, role)| Caller {
+            Ok(caller.map(|(facts, rank)| Caller {
                 node: facts.node,
-                role,
+                rank,
             }))
         }
         Err(denied) => Err(denied),
@@ -167,15 +166,15 @@ fn caller(stream: &TlsStream<Revocable>) -> Option<Facts> {
 /// Takes the connection away as soon as its holder is no longer what it was when it came.
 async fn watch(
     mut admission: Admission,
-    caller: Option<(Facts, Role)>,
+    caller: Option<(Facts, Rank)>,
     handle: Handle,
     shutdown: CancellationToken,
 ) {
     let changed = async {
-        let Some((facts, role)) = caller else {
+        let Some((facts, rank)) = caller else {
             return std::future::pending().await;
         };
-        while admission.admit(&facts) == Ok(role) {
+        while admission.admit(&facts) == Ok(rank) {
             admission.changed().await;
         }
     };

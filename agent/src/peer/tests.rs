@@ -19,15 +19,17 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 struct Server {
     address: PeerAddress,
     state: watch::Sender<Arc<State>>,
+    _standing: watch::Sender<Arc<Standing>>,
     _shutdown: tokio_util::sync::DropGuard,
 }
 
 async fn server(identity: Identity) -> Server {
     let (state, states) = watch::channel(Arc::new(State::default()));
+    let (nobody, standing) = watch::channel(Arc::default());
     let (_, identities) = watch::channel(Some(Arc::new(identity)));
     let node = identities.borrow().as_ref().unwrap().node().clone();
     let who: Handler = Arc::new(|caller, _| {
-        Box::pin(async move { answer(&format!("{} {}", caller.role, caller.node)) })
+        Box::pin(async move { answer(&format!("{:?} {}", caller.rank, caller.node)) })
     });
     let echo: Handler = Arc::new(|_, mut request| {
         Box::pin(async move {
@@ -57,7 +59,7 @@ async fn server(identity: Identity) -> Server {
     };
     let gate = Gate {
         identities,
-        admission: Admission::Manager(states),
+        admission: Admission::Manager { states, standing },
         router,
     };
     let shutdown = CancellationToken::new();
@@ -65,6 +67,7 @@ async fn server(identity: Identity) -> Server {
     Server {
         address,
         state,
+        _standing: nobody,
         _shutdown: shutdown.drop_guard(),
     }
 }
@@ -100,11 +103,11 @@ async fn a_caller_is_known_by_its_certificate_and_gets_what_its_role_may_have() 
     let peers = peers(worker(&authority));
     assert_eq!(
         call(&peers, &server, "/peer/who").await.unwrap(),
-        "worker w1"
+        "Worker w1"
     );
     assert_eq!(
         call(&peers, &server, "/peer/below/x").await.unwrap(),
-        "worker w1"
+        "Worker w1"
     );
     let forbidden = call(&peers, &server, "/peer/secret").await.unwrap_err();
     assert_eq!(status(&forbidden), Some(403));
@@ -275,5 +278,5 @@ async fn a_worker_that_was_told_of_no_managers_lets_them_in() {
     let (_sender, assignment) = watch::channel(Arc::new(Assignment::default()));
     let admission = Admission::Worker(assignment);
     let facts = manager(&authority()).facts;
-    assert_eq!(admission.admit(&facts), Ok(Role::Manager));
+    assert_eq!(admission.admit(&facts), Ok(Rank::Manager));
 }

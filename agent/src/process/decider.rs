@@ -107,9 +107,11 @@ impl Decider {
                 RoleNeeded::Manager,
                 forward::handler(handle.clone()),
             );
-        membership
-            .serve(Admission::Manager(handle.states()), router)
-            .await?;
+        let admission = Admission::Manager {
+            states: handle.states(),
+            standing: handle.standing(),
+        };
+        membership.serve(admission, router).await?;
         Ok(Self {
             handle,
             leader: Some(leader),

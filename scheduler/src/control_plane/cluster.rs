@@ -176,11 +176,16 @@ pub(super) fn remove(draft: &mut Draft<'_>, node: &str, force: Force) -> Result<
     Ok(forget(draft, &node))
 }
 
-/// The node itself goes. The last manager stays, and stands alone again.
+/// The node itself goes. A manager is demoted first, and goes when it is asked for again and the
+/// others have agreed that its vote does not count: until then it can be heard. The last one stays,
+/// and stands alone again.
 pub(super) fn leave(draft: &mut Draft<'_>, id: &NodeId, force: Force) -> Result<Reply, Refusal> {
     let node = row(draft.state(), id.as_str())?.clone();
     if node.role == Role::Worker {
-        return Ok(forget(draft, &node));
+        return Ok(match draft.voters().all.contains(&number_of(id)) {
+            true => Reply::NodeDemoted,
+            false => forget(draft, &node),
+        });
     }
     let others = managers(draft.state()).any(|manager| manager.id != *id);
     if force == Force::No {
@@ -191,8 +196,16 @@ pub(super) fn leave(draft: &mut Draft<'_>, id: &NodeId, force: Force) -> Result<
         refuse_busy(&node, Some(busy))?;
     }
     if others {
-        can_agree_without(draft, &node)?;
-        return Ok(forget(draft, &node));
+        keeps_majority(draft, &node)?;
+        let role = Role::Worker;
+        set(
+            draft,
+            Node {
+                role,
+                ..(*node).clone()
+            },
+        );
+        return Ok(Reply::NodeDemoted);
     }
     let workers: Vec<_> = draft.state().nodes.values().cloned().collect();
     for worker in workers.iter().filter(|worker| worker.id != *id) {
@@ -341,8 +354,8 @@ fn keeps_majority(draft: &Draft<'_>, without: &Node) -> Result<(), Refusal> {
     })
 }
 
-/// A manager that goes is not asked any more, although its vote counts until the voters have agreed
-/// that it does not: the others must be able to do so alone. One that is demoted stays for it.
+/// A manager that is removed is not heard any more, although its vote counts until the voters have
+/// agreed that it does not: the others must be able to do so alone. One that is demoted stays for it.
 fn can_agree_without(draft: &Draft<'_>, leaving: &Node) -> Result<(), Refusal> {
     keeps_majority(draft, leaving)?;
     let others = managers(draft.state()).filter(|node| node.id != leaving.id);

@@ -342,5 +342,8 @@ pub enum Reply {
         /// Named volumes whose data was on the node: what uses them next begins with empty ones.
         volumes: Vec<String>,
     },
+    /// A manager wants to leave and is wanted as a worker now: it can go, asked again, when its vote
+    /// no longer counts.
+    NodeDemoted,
     Done,
 }

@@ -15,6 +15,9 @@ use crate::state::draft::Voters;
 const LOOK_EVERY: u64 = 4;
 /// A member that was heard from within so many ticks can be reached: some heartbeats.
 const REACHED: u64 = 14;
+/// The same while nobody leads: members then speak when one of them wants to, which is every one or
+/// two seconds.
+const REACHED_WITHOUT_LEADER: u64 = 100;
 /// A member that could be reached for so many ticks on end is steady: two seconds.
 const STEADY: u64 = 40;
 /// A question that was lost is asked again after so many ticks.
@@ -33,9 +36,10 @@ pub struct Standing {
     pub leader: Option<u64>,
     pub term: u64,
     pub members: Members,
-    /// What follows only the leader knows. Members that it has heard from lately.
+    /// Members that this one has heard from lately. Only the leader hears all of them, or everybody
+    /// while nobody leads: empty on one that follows.
     pub reached: BTreeSet<u64>,
-    /// Nodes that are silent, but not yet down.
+    /// What follows only the leader knows. Nodes that are silent, but not yet down.
     pub suspects: BTreeSet<NodeId>,
     /// At least half of the nodes are silent at once: something is wrong here, and none is given
     /// up for it.
@@ -103,8 +107,12 @@ impl Group {
     }
 
     fn reached(&self, tick: u64) -> impl Iterator<Item = (u64, &Seen)> {
+        self.reached_within(tick, REACHED)
+    }
+
+    fn reached_within(&self, tick: u64, ticks: u64) -> impl Iterator<Item = (u64, &Seen)> {
         let seen = self.seen.iter().map(|(id, seen)| (*id, seen));
-        seen.filter(move |(_, seen)| tick - seen.last <= REACHED)
+        seen.filter(move |(_, seen)| tick - seen.last <= ticks)
     }
 }
 
@@ -119,8 +127,13 @@ impl ControlPlane {
             members: self.raft.members().clone(),
             ..Standing::default()
         };
+        let tick = self.liveness.ticks();
+        if standing.leader.is_none() {
+            let reached = self.group.reached_within(tick, REACHED_WITHOUT_LEADER);
+            standing.reached = reached.map(|(id, _)| id).collect();
+        }
         if leads {
-            let reached = self.group.reached(self.liveness.ticks());
+            let reached = self.group.reached(tick);
             standing.reached = reached.map(|(id, _)| id).collect();
             standing.suspects = self.liveness.suspects(&self.state, &self.node);
             standing.alarm = self.liveness.is_alarmed();

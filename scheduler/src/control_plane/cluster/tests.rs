@@ -302,13 +302,25 @@ fn a_worker_leaves_a_manager_must_insist_and_the_last_one_stands_alone_again() {
     check(
         "a:manager b:manager c:manager",
         go("b", Force::Yes),
-        "a:manager c:manager",
+        "a:manager b:worker c:manager",
+    );
+    check(
+        "a:manager b:manager",
+        go("b", Force::Yes),
+        "a:manager b:worker",
+    );
+    // Of the two that would remain one is down.
+    check(
+        "a:manager b:manager c:manager:down",
+        go("b", Force::Yes),
+        "without node `host-b` the cluster would have 1 managers that answer, and needs 2",
     );
     // One of two is needed to agree that there is only one.
-    let needed =
-        "node `host-b` is a manager without whose vote the others cannot agree on anything";
-    check("a:manager b:manager", go("b", Force::Yes), needed);
-    check("a:manager b:manager", rm("b", Force::Yes), needed);
+    check(
+        "a:manager b:manager",
+        rm("b", Force::Yes),
+        "node `host-b` is a manager without whose vote the others cannot agree on anything",
+    );
     check(
         "a:manager b:manager",
         role("b", Role::Worker),
@@ -319,6 +331,34 @@ fn a_worker_leaves_a_manager_must_insist_and_the_last_one_stands_alone_again() {
     assert_eq!(shown(&state), "a:manager");
     assert!(state.cluster.is_none());
     assert!(state.nodes[&NodeId::new("a")].address.is_none());
+}
+
+#[test]
+fn a_manager_that_leaves_goes_when_its_vote_no_longer_counts() {
+    let mut state = drawn("a:manager b:manager");
+    let mut ask = |votes: &[&str]| {
+        let numbers = votes.iter().map(|id| number_of(&NodeId::new(*id)));
+        let all: BTreeSet<u64> = numbers.collect();
+        let voters = Voters {
+            heard: all.clone(),
+            all,
+        };
+        let mut ids = IdGenerator::new([1; 32]);
+        let mut draft = Draft::new(&state, &mut ids, Timestamp::EPOCH).voted_on_by(voters);
+        let reply = leave(&mut draft, &NodeId::new("b"), Force::Yes).unwrap();
+        let (changes, _) = draft.into_parts();
+        let batch = Batch {
+            base: state.version,
+            changes,
+            ..Batch::default()
+        };
+        state.apply(&batch).unwrap();
+        (reply, shown(&state))
+    };
+    let demoted = (Reply::NodeDemoted, "a:manager b:worker".to_owned());
+    assert_eq!(ask(&["a", "b"]), demoted);
+    assert_eq!(ask(&["a", "b"]), demoted);
+    assert_eq!(ask(&["a"]).1, "a:manager");
 }
 
 #[test]
