@@ -9,8 +9,9 @@
 //!
 //! Nobody keeps book of who has what: where containers say that they run an image is in the state,
 //! and so a node that has received it gives it on. A wrong hint costs a question. What comes is
-//! proved by its digest, whoever sent it; what a *name* means is believed of managers only, since
-//! a worker could put its own program into everybody's service.
+//! proved by its digest, whoever sent it. What a *name* means is believed of managers, then of its
+//! registry, and of a worker only where those do not know it, and not without a word to the user: a
+//! worker could put its own program into everybody's service.
 //!
 //! A worker is given what its tasks are to run and nothing else; a manager may see everything. A
 //! node serves a few at a time and sends the others on: those who were served first serve them.
@@ -61,7 +62,7 @@ pub enum SupplyError {
     Image(#[from] ImageError),
 }
 
-/// What a name means on a manager.
+/// What a name means on a node.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Named {
     pub pin: ImagePin,
@@ -80,9 +81,15 @@ impl Supply {
         })
     }
 
-    /// Serves what this node has to the others.
+    /// Serves what this node has to the others, and tells managers what names mean here.
     pub fn blob_routes(self: &Arc<Self>, router: Router) -> Router {
-        router.route(serve::PATH, RoleNeeded::Member, serve::handler(self))
+        router
+            .route(serve::PATH, RoleNeeded::Member, serve::handler(self))
+            .route(
+                directory::NAMED,
+                RoleNeeded::Manager,
+                directory::named_handler(self),
+            )
     }
 
     /// Says who may have what, as a manager.
@@ -103,11 +110,6 @@ impl Supply {
                 directory::ALLOWED,
                 RoleNeeded::Member,
                 directory::allowed_handler(self),
-            )
-            .route(
-                directory::NAMED,
-                RoleNeeded::Manager,
-                directory::named_handler(self),
             )
     }
 

@@ -1,11 +1,12 @@
-//! Who may have an image, who may be given it, and what a name means: questions to managers.
+//! Who may have an image and who may be given it: questions to managers. What a name means: theirs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
+use futures::future::ready;
+use futures::{StreamExt as _, stream};
 use hyper::StatusCode;
 use rand::seq::SliceRandom as _;
 use scheduler::assignment::build::spec_of;
@@ -13,10 +14,10 @@ use scheduler::model::id::NodeId;
 use scheduler::model::node::{NodeStatus, Role};
 use scheduler::state::State;
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Named, Supply, SupplyError};
-use crate::peer::{self, Caller, Handler, PeerAddress};
+use crate::peer::{self, Caller, Handler, PeerAddress, Rank};
 
 pub(super) const HOLDERS: &str = "/peer/images/holders";
 pub(super) const ALLOWED: &str = "/peer/images/allowed";
@@ -28,8 +29,10 @@ const MOST_HOLDERS: usize = 64;
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// What was allowed is not asked for again within this time.
 const ALLOWED_FOR: Duration = Duration::from_secs(60);
-/// A manager says what a name means by then, or is not waited for.
+/// Whoever has not said what a name means by then is not waited for.
 const NAME_LIMIT: Duration = Duration::from_secs(3);
+/// So many are asked for a name at once.
+const AT_A_TIME: usize = 64;
 
 #[derive(Serialize, Deserialize)]
 struct OfImage {
@@ -117,7 +120,7 @@ impl Supply {
 
     /// Whether a node may be given an image. Nobody is, while no manager answers.
     pub(super) async fn allows(&self, caller: &Caller, image: &str) -> bool {
-        if caller.role == Role::Manager {
+        if caller.rank == Rank::Manager {
             return true;
         }
         if let Some(states) = self.states.get() {
@@ -149,26 +152,43 @@ impl Supply {
     }
 
     /// What a name means on the other managers: what was brought in last.
-    pub async fn named_elsewhere(&self, name: &str) -> Option<Named> {
+    pub async fn named_by_managers(&self, name: &str) -> Option<Named> {
+        let managers = match self.states.get() {
+            Some(states) => self.others(&states.borrow(), Role::Manager),
+            None => self.membership.managers(),
+        };
+        Some(self.named_by(managers, name).await?.0)
+    }
+
+    /// The same on the workers, and which one says so.
+    pub async fn named_by_workers(&self, name: &str) -> Option<(Named, NodeId)> {
+        let states = self.states.get()?;
+        let workers = self.others(&states.borrow(), Role::Worker);
+        self.named_by(workers, name).await
+    }
+
+    /// What was brought in last, of what is said in time.
+    async fn named_by(&self, nodes: Vec<PeerAddress>, name: &str) -> Option<(Named, NodeId)> {
         let question = OfName {
             name: name.to_owned(),
         };
-        let managers = self.other_managers();
-        let answers = managers.iter().map(async |manager| {
-            let answer = (self.membership.peers()).call::<Option<Named>>(manager, NAMED, &question);
-            timeout(NAME_LIMIT, answer).await.ok()?.ok()?
-        });
-        let answers = join_all(answers).await.into_iter().flatten();
-        answers.max_by_key(|named| named.updated)
+        let ask = |node: PeerAddress| {
+            let question = &question;
+            async move {
+                let answer =
+                    (self.membership.peers()).call::<Option<Named>>(&node, NAMED, question);
+                Some((answer.await.ok()??, node.node))
+            }
+        };
+        let answers = stream::iter(nodes).map(ask).buffer_unordered(AT_A_TIME);
+        let answers = answers.take_until(sleep(NAME_LIMIT));
+        last_named(answers.filter_map(ready).collect().await)
     }
 
-    fn other_managers(&self) -> Vec<PeerAddress> {
-        let Some(states) = self.states.get() else {
-            return self.membership.managers();
-        };
-        let state = states.borrow();
+    /// Nodes with this role that are ready, without this one.
+    fn others(&self, state: &State, role: Role) -> Vec<PeerAddress> {
         let others = state.nodes.values().filter(|node| {
-            node.role == Role::Manager
+            node.role == role
                 && node.status == NodeStatus::Ready
                 && node.id != *self.membership.node()
         });
@@ -199,6 +219,13 @@ impl Supply {
         }
         Err(reason)
     }
+}
+
+/// What was brought in last. Of what came in the same second, the same is chosen whoever asks.
+fn last_named(answers: Vec<(Named, NodeId)>) -> Option<(Named, NodeId)> {
+    answers
+        .into_iter()
+        .max_by(|(one, first), (other, second)| (one.updated, second).cmp(&(other.updated, first)))
 }
 
 /// Waits a moment for a manager that is behind.

@@ -79,9 +79,16 @@ pub(in crate::api) fn inspect(context: &Context, id: &str) -> Answer {
 
 fn describe(network: &Network) -> Value {
     let spec = &network.spec;
-    let (driver, scope) = match spec.driver {
-        NetworkDriver::Bridge => ("bridge", "local"),
-        NetworkDriver::Overlay => ("overlay", "swarm"),
+    let driver = match spec.driver {
+        NetworkDriver::Bridge => "bridge",
+        NetworkDriver::Overlay => "overlay",
+    };
+    // In a cluster every network is on all nodes, whatever it was called when it was made; `docker
+    // stack deploy` refuses external ones that say otherwise. Docker's own one is never swarm's.
+    let is_everywhere = network.vni != 0 && spec.name != DEFAULT_NETWORK;
+    let scope = match is_everywhere || spec.driver == NetworkDriver::Overlay {
+        true => "swarm",
+        false => "local",
     };
     json!({
         "Name": spec.name,

@@ -3,8 +3,11 @@
 //! | pull policy | on a host that stands alone | in a cluster |
 //! |---|---|---|
 //! | `always` | pulled, once there are containers to compare with | the registry says |
-//! | `missing` | what the name means here | here, if that is newer than the deploy before; as before; another manager; the registry |
+//! | `missing` | what the name means here | here, if that is newer than the deploy before; as before; another manager; the registry; a worker |
 //! | `never` | what the name means here | the same, without the registry |
+//!
+//! Where several have the name, what was brought in last counts. A worker is believed last, and the
+//! user is told: nobody else would notice what a worker has put in the place of something.
 //!
 //! A deploy that changes nothing asks nobody, unless a policy says so. On another manager the name
 //! may still mean what it did long ago: what was deployed since then counts, until somebody brings
@@ -121,21 +124,39 @@ pub(super) async fn one(
         (None, Some(_)) => return Ok(None),
         (None, None) => {}
     }
-    if let Some(named) = supply.named_elsewhere(&spec.image).await {
+    if let Some(named) = supply.named_by_managers(&spec.image).await {
         return Ok(Some(named.pin));
     }
-    if spec.pull_policy == PullPolicy::Never {
-        let neighbours = format!("no manager has {}", spec.image);
-        return Err(ImageError::NeverPulled { neighbours }.into());
-    }
-    match timeout(PATIENCE, context.fetcher.look_up(wish)).await {
-        Ok(Ok(found)) => Ok(Some(pin(found))),
-        Ok(Err(error)) => {
-            warnings.push(left_to_the_nodes(&spec.image, &error.chain()));
-            Ok(None)
+    let registry = async {
+        match spec.pull_policy {
+            PullPolicy::Never => Err(String::new()),
+            _ => match timeout(PATIENCE, context.fetcher.look_up(wish)).await {
+                Ok(Ok(found)) => Ok(pin(found)),
+                // What a node says that fails in the same way is longer.
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err("its registry is too slow".to_owned()),
+            },
         }
-        Err(_) => {
-            warnings.push(left_to_the_nodes(&spec.image, "its registry is too slow"));
+    };
+    let workers = supply.named_by_workers(&spec.image);
+    let (registry, worker) = tokio::join!(registry, workers);
+    match (registry, worker) {
+        (Ok(pin), _) => Ok(Some(pin)),
+        (Err(_), Some((named, worker))) => {
+            let state = context.state();
+            let worker = state
+                .nodes
+                .get(&worker)
+                .map_or("a worker", |row| row.name());
+            warnings.push(as_a_worker_has_it(&spec.image, worker));
+            Ok(Some(named.pin))
+        }
+        (Err(_), None) if spec.pull_policy == PullPolicy::Never => {
+            let neighbours = format!("no node has {}", spec.image);
+            Err(ImageError::NeverPulled { neighbours }.into())
+        }
+        (Err(why), None) => {
+            warnings.push(left_to_the_nodes(&spec.image, &why));
             Ok(None)
         }
     }
@@ -216,5 +237,9 @@ fn is_newer(here: &Named, deployed: &Service) -> bool {
 }
 
 fn left_to_the_nodes(image: &str, why: &str) -> String {
-    format!("no manager has {image}, and its registry does not say what it is: {why}")
+    format!("no node has {image}, and its registry does not say what it is: {why}")
+}
+
+fn as_a_worker_has_it(image: &str, worker: &str) -> String {
+    format!("{image} is what {worker} has: no manager has it, and no registry says what it is")
 }

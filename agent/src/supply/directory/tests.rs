@@ -90,3 +90,25 @@ fn a_worker_may_have_what_it_is_to_run_and_a_manager_everything() {
     assert!(may("b", "x"));
     assert!(!may("b", "y") && !may("c", "x") && !may("stranger", "x"));
 }
+
+#[test]
+fn of_several_meanings_of_a_name_the_last_counts_whoever_asks() {
+    let says = |node: &str, image: &str, updated: u64| {
+        let pin = ImagePin {
+            id: image.to_owned(),
+            digest: None,
+        };
+        (Named { pin, updated }, NodeId::new(node))
+    };
+    let check = |mut answers: Vec<(Named, NodeId)>, expected: &str| {
+        for _ in 0..answers.len().max(1) {
+            let found = last_named(answers.clone());
+            let found = found.map(|(named, node)| format!("{} of {node}", named.pin.id));
+            assert_eq!(found.as_deref().unwrap_or("none"), expected);
+            answers.rotate_left(usize::from(!answers.is_empty()));
+        }
+    };
+    check(vec![], "none");
+    check(vec![says("b", "1", 5), says("a", "2", 7)], "2 of a");
+    check(vec![says("b", "1", 7), says("a", "2", 7)], "2 of a");
+}
