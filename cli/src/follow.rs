@@ -76,6 +76,11 @@ pub(crate) async fn converge(
                     }
                     let verdict = goal(&picture);
                     if verdict != Verdict::NotYet {
+                        if verdict == Verdict::Reached {
+                            for event in differ.last_words(&picture) {
+                                progress.show(event);
+                            }
+                        }
                         progress.redraw();
                         return Ok((verdict, picture));
                     }

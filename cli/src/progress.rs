@@ -8,6 +8,7 @@
 mod differ;
 mod tty;
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde_json::json;
@@ -17,6 +18,9 @@ pub(crate) use differ::{Differ, Intent};
 use crate::args::ProgressMode;
 use crate::output::{self, Colour};
 use tty::Board;
+
+/// Letters of an error in a line of progress: about what a line has room for.
+const LONGEST_ERROR: usize = 100;
 
 /// How a resource is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +48,8 @@ pub(crate) struct Event {
 /// Shows events on standard error in the way that was asked for.
 pub(crate) enum Progress {
     Tty(Board),
-    Plain,
+    /// Ids of the pulls that were spoken of.
+    Plain(BTreeSet<String>),
     Json,
     Quiet,
 }
@@ -57,22 +62,27 @@ impl Progress {
                 Self::Tty(Board::new(title, colour))
             }
             ProgressMode::Tty => Self::Tty(Board::new(title, colour)),
-            ProgressMode::Auto | ProgressMode::Plain => Self::Plain,
+            ProgressMode::Auto | ProgressMode::Plain => Self::plain(),
             ProgressMode::Json => Self::Json,
             ProgressMode::Quiet => Self::Quiet,
         }
     }
 
+    /// A line for each event.
+    pub(crate) fn plain() -> Self {
+        Self::Plain(BTreeSet::new())
+    }
+
     pub(crate) fn show(&mut self, event: Event) {
         match self {
             Self::Tty(board) => board.update(event, Instant::now()),
-            Self::Plain => {
-                // A pull's numbers change all the time; its words do not.
-                if event.bytes.is_none() || event.kind != Kind::Working || event.details.is_empty()
-                {
-                    output::note(plain(&event));
+            // A pull's numbers change all the time; its words do not.
+            Self::Plain(pulls) if event.bytes.is_some() && event.kind == Kind::Working => {
+                if pulls.insert(event.id.clone()) {
+                    output::note(format!(" {} {}", event.id, event.word));
                 }
             }
+            Self::Plain(_) => output::note(plain(&event)),
             Self::Json => output::note(machine(&event)),
             Self::Quiet => {}
         }
@@ -91,9 +101,21 @@ fn plain(event: &Event) -> String {
     let mut line = format!(" {} {}", event.id, event.word);
     if !event.details.is_empty() {
         line.push(' ');
-        line.push_str(&event.details);
+        line.push_str(&brief(event));
     }
     line
+}
+
+/// What went wrong is told whole when the command ends.
+fn brief(event: &Event) -> String {
+    let mut letters = event.details.chars();
+    let mut text: String = letters.by_ref().take(LONGEST_ERROR).collect();
+    if event.kind != Kind::Error || letters.next().is_none() {
+        return event.details.clone();
+    }
+    text.truncate(text.trim_end().len());
+    text.push('…');
+    text
 }
 
 fn machine(event: &Event) -> String {

@@ -105,6 +105,9 @@ pub struct ContainerStatus {
     /// Why its policy runs it again: how the run before ended.
     #[serde(default)]
     pub restarted_after: Option<String>,
+    /// What there is nothing to hear of it without: `for node b to return: …`.
+    #[serde(default)]
+    pub awaits: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -109,7 +109,11 @@ impl Differ {
                 .filter_map(|it| self.resource("Volume", it)),
         );
         if self.pulls == Pulls::Shown {
-            events.extend(now.pulls.iter().map(pull));
+            let of_stack = |pull: &&PullStatus| {
+                let mut services = now.services.iter();
+                services.any(|it| it.image == pull.image)
+            };
+            events.extend(now.pulls.iter().filter(of_stack).map(pull));
         }
         events.extend(self.pulled(now));
         let in_scope = |name: &String| self.services.is_empty() || self.services.contains(name);
@@ -178,17 +182,25 @@ impl Differ {
         }
     }
 
+    /// What is over when the command is: a node may not have said yet that its pull has ended.
+    pub(crate) fn last_words(&mut self, now: &StackStatus) -> Vec<Event> {
+        let over = StackStatus {
+            pulls: Vec::new(),
+            ..now.clone()
+        };
+        let mut events = self.pulled(&over);
+        events.retain(|event| self.is_news(event));
+        events
+    }
+
     /// Pulls that were spoken of and are over. Why one failed is told by its containers.
     fn pulled(&self, now: &StackStatus) -> Vec<Event> {
-        let over = self
-            .said
-            .values()
-            .filter(|said| said.word == "Pulling")
-            .filter(|said| {
-                !now.pulls
-                    .iter()
-                    .any(|pull| said.id.strip_prefix("Image ") == Some(&pull.image))
-            });
+        let goes_on = |id: &str| {
+            let mut pulls = now.pulls.iter();
+            pulls.any(|pull| id.strip_prefix("Image ") == Some(&pull.image))
+        };
+        let spoken_of = self.said.values().filter(|said| said.word == "Pulling");
+        let over = spoken_of.filter(|said| !goes_on(&said.id));
         over.map(|said| {
             let image = said.id.strip_prefix("Image ").unwrap_or_default();
             match is_missing(now, image) {
@@ -244,9 +256,9 @@ impl Differ {
             // It is dropped when its node returns, if ever.
             DesiredState::Remove if now.state == TaskState::Orphaned => None,
             DesiredState::Remove if now.state.is_terminal() => say("Removing", Kind::Working, ""),
-            DesiredState::Remove => say(self.stopping(), Kind::Working, ""),
+            DesiredState::Remove => say(self.stopping(), Kind::Working, &stops_when(service, now)),
             DesiredState::Shutdown if !now.state.is_terminal() => {
-                say(self.stopping(), Kind::Working, "")
+                say(self.stopping(), Kind::Working, &stops_when(service, now))
             }
             DesiredState::Shutdown => {
                 let was_over =
@@ -299,7 +311,11 @@ impl Differ {
         if is_unchanged && is_about_change {
             return None;
         }
+        if let Some(awaits) = awaits(service, now) {
+            return Some(event(id, "Waiting", Kind::Working, awaits));
+        }
         let is_replacement = before.is_some_and(|it| it.id != now.id);
+        let is_there = before.is_some_and(|it| it.id == now.id && is_made(it, now));
         let (word, kind, details) = match now.state {
             TaskState::New | TaskState::Pending if service.phase == ServicePhase::Waiting => {
                 // `Waiting for db to be healthy`
@@ -321,6 +337,9 @@ impl Differ {
                 let reason = now.reason.strip_prefix("waiting ");
                 let reason = reason.unwrap_or(&now.reason);
                 ("Waiting", Kind::Working, reason.to_owned())
+            }
+            _ if is_there && now.state < TaskState::Running => {
+                ("Starting", Kind::Working, String::new())
             }
             TaskState::New | TaskState::Pending | TaskState::Assigned | TaskState::Preparing => (
                 if is_replacement {
@@ -402,6 +421,27 @@ impl Differ {
             }
         }
     }
+}
+
+/// What it takes to hear more of a container, or of the one that it replaces.
+fn awaits<'a>(service: &'a ServiceStatus, container: &ContainerStatus) -> Option<&'a str> {
+    let is_on_the_way = matches!(
+        service.phase,
+        ServicePhase::Progressing | ServicePhase::Waiting | ServicePhase::Removing
+    );
+    let all = service.containers.iter().filter(|_| is_on_the_way);
+    let mut same = all.filter(|it| it.name == container.name);
+    same.find_map(|it| it.awaits.as_deref())
+}
+
+fn stops_when(service: &ServiceStatus, container: &ContainerStatus) -> String {
+    let awaits = awaits(service, container);
+    awaits.map_or_else(String::new, |it| format!("waiting {it}"))
+}
+
+/// Whether the container was made before this run of it: another run used it, or `create` made it.
+fn is_made(before: &ContainerStatus, now: &ContainerStatus) -> bool {
+    before.task != now.task || before.state == TaskState::Ready
 }
 
 /// `exit code 1, attempt 3`

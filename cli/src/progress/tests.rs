@@ -98,6 +98,7 @@ fn container(service: &str, drawing: &str) -> ContainerStatus {
         restarts: 0,
         restarted_after: None,
         fault: None,
+        awaits: None,
         unstarted: false,
     }
 }
@@ -256,6 +257,95 @@ fn a_pull_that_failed_is_not_called_done() {
         .map(|it| plain(&it))
         .collect();
     assert_eq!(said, [" Image img Pulling", " Image img Error"]);
+}
+
+#[test]
+fn a_pull_is_over_when_the_command_is() {
+    let mut pulling = stack("web:running");
+    pulling.pulls = ["img", "of-another-stack"]
+        .map(|image| scheduler::status::PullStatus {
+            image: image.to_owned(),
+            ..Default::default()
+        })
+        .to_vec();
+    let mut differ = Differ::new(&stack("-"), Intent::Up);
+    let mut said = differ.events(&pulling);
+    said.extend(differ.last_words(&pulling));
+    let images = said.iter().filter(|it| it.id.starts_with("Image "));
+    let images: Vec<String> = images.map(plain).collect();
+    assert_eq!(images, [" Image img Pulling", " Image img Pulled"]);
+}
+
+#[test]
+fn a_container_that_was_stopped_starts() {
+    // Another run of the same container.
+    let mut again = stack("web:preparing/progressing");
+    again.services[0].containers[0].task = TaskId::new("another run");
+    let mut ready = again.clone();
+    ready.services[0].containers[0].state = TaskState::Ready;
+    let mut runs = again.clone();
+    runs.services[0].containers[0].state = TaskState::Running;
+    let mut differ = Differ::new(&stack("web:shutdown"), Intent::Up);
+    let said: Vec<String> = [again, ready, runs]
+        .iter()
+        .flat_map(|it| differ.events(it))
+        .map(|it| plain(&it))
+        .collect();
+    let name = " Container shop-web-1";
+    assert_eq!(
+        said,
+        [format!("{name} Starting"), format!("{name} Started")]
+    );
+    check(
+        Intent::Up,
+        "web:ready",
+        &["web:ready/progressing", "web:starting/progressing"],
+        "Container shop-web-1 Starting\n",
+    );
+}
+
+#[test]
+fn what_a_container_waits_for_is_said_while_it_is_not_there() {
+    let with = |drawing: &str| {
+        let mut stack = stack(drawing);
+        stack.services[0].containers[0].awaits = Some("for node b to return".to_owned());
+        stack
+    };
+    let mut differ = Differ::new(&stack("web:running"), Intent::Up);
+    let pictures = [
+        with("web:running/waiting"),
+        with("web:running"),
+        with("web:xrunning/removing"),
+    ];
+    let said: Vec<String> = pictures
+        .iter()
+        .flat_map(|it| differ.events(it))
+        .map(|it| plain(&it))
+        .collect();
+    let name = " Container shop-web-1";
+    let expected = [
+        "Waiting for node b to return",
+        "Running",
+        "Stopping waiting for node b to return",
+    ];
+    assert_eq!(said, expected.map(|it| format!("{name} {it}")));
+}
+
+#[test]
+fn a_long_error_is_told_whole_at_the_end_only() {
+    let long = event_of(&"x".repeat(300));
+    assert_eq!(plain(&long).chars().count(), " Image a Error ".len() + 101);
+    assert_eq!(plain(&event_of("short")), " Image a Error short");
+}
+
+fn event_of(details: &str) -> Event {
+    Event {
+        id: "Image a".to_owned(),
+        word: "Error",
+        kind: Kind::Error,
+        details: details.to_owned(),
+        bytes: None,
+    }
 }
 
 #[test]

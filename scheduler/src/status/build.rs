@@ -3,13 +3,14 @@
 //! A service is judged by the last task of each slot that is wanted, worst first:
 //!
 //!     Failed ◄── rejected, failed without a restart to come, update paused, dependency failed
-//!     Waiting ◄─ a dependency does not hold yet, as the gate says it
+//!     Waiting ◄─ a dependency does not hold yet, as the gate says it; the node with its data is down
 //!     Progressing ◄─ no task yet, not there yet, old version still there
 //!     Settled ◄─ as wanted
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ContainerStatus, ResourceStatus, ServicePhase, ServiceStatus, StackStatus};
+use crate::assignment::build::spec_of;
 use crate::model::container::HealthTest;
 use crate::model::id::ContainerId;
 use crate::model::node::NodeStatus;
@@ -146,7 +147,28 @@ fn container_status(state: &State, service: &Service, task: &Task) -> ContainerS
         one_off: service.is_standalone(),
         restarts: task.restarts,
         restarted_after: restarted_after(state, task),
+        awaits: out_of_reach(state, service, task),
     }
+}
+
+/// Its node is down, and no other can run it: that one has its data.
+fn out_of_reach(state: &State, service: &Service, task: &Task) -> Option<String> {
+    let is_for_all = service.is_on_each_node() || service.is_standalone();
+    if is_for_all || task.desired > DesiredState::Running || task.status.state.is_terminal() {
+        return None;
+    }
+    let node = state.nodes.get(task.node.as_ref()?)?;
+    let spec = spec_of(state, task)?;
+    let mut volumes = slot::volumes(&spec.container);
+    let is_there = |name: &&str| {
+        let volume = state.volumes.get(*name);
+        volume.is_some_and(|volume| volume.node == task.node)
+    };
+    let volume = volumes.find(is_there)?;
+    (node.status == NodeStatus::Down).then(|| {
+        let node = node.name();
+        format!("for node {node} to return: it is down, and the data of volume {volume} is there")
+    })
 }
 
 /// How the run before ended, of a container that its policy has started again.
@@ -239,7 +261,9 @@ fn leftovers(state: &State, service: &Service, wanted: &BTreeSet<u32>) -> Verdic
             () if task.desired >= DesiredState::Shutdown && is_out_of_reach(state, task) => {
                 Verdict::SETTLED
             }
-            () if alive && task.version != service.version => old_version(service, task),
+            () if alive && task.version != service.version => {
+                old_version(service, task).or_worse(awaited(state, service, task))
+            }
             () if alive && !wanted.contains(&task.slot) => {
                 Verdict::progressing(format!("{} is being stopped", task.name))
             }
@@ -316,7 +340,7 @@ fn judge_task(state: &State, service: &Service, task: &Task) -> Verdict {
             _ => unplaced(state, service, "its new container has not been made yet"),
         };
     }
-    match task.status.state {
+    let verdict = match task.status.state {
         TaskState::New | TaskState::Pending => unplaced(state, service, &task.status.reason),
         TaskState::Ready if task.desired == DesiredState::Ready => Verdict::SETTLED,
         TaskState::Assigned | TaskState::Preparing | TaskState::Ready | TaskState::Starting => {
@@ -335,6 +359,15 @@ fn judge_task(state: &State, service: &Service, task: &Task) -> Verdict {
         }
         TaskState::Complete => Verdict::SETTLED,
         TaskState::Failed | TaskState::Rejected => Verdict::failed(ending(task)),
+    };
+    verdict.or_worse(awaited(state, service, task))
+}
+
+/// What was last heard of a container says nothing while its node is down.
+fn awaited(state: &State, service: &Service, task: &Task) -> Verdict {
+    match out_of_reach(state, service, task) {
+        Some(awaits) => Verdict::waiting(format!("waiting {awaits}")),
+        None => Verdict::SETTLED,
     }
 }
 

@@ -48,12 +48,15 @@ pub(super) async fn picture(context: &Context, state: &State, name: &str) -> Sta
 async fn tell(context: Arc<Context>, name: String, sender: mpsc::Sender<Bytes>) {
     let mut states = context.watch();
     let mut troubles = context.troubles.clone();
+    let mut standing = context.manager.standing();
     let mut others = Others::of(&context, &name);
     let mut told: Option<(StackStatus, Instant)> = None;
     loop {
         let state = states.borrow_and_update().clone();
         let mut picture = picture(&context, &state, &name).await;
         others.add_to(&state, &mut picture);
+        let suspects = standing.borrow_and_update().suspects.clone();
+        others.say_who_is_silent(&state, &suspects, &mut picture);
         drop(state);
         let now = Instant::now();
         if is_news(told.as_ref(), &picture, now) {
@@ -72,6 +75,7 @@ async fn tell(context: Arc<Context>, name: String, sender: mpsc::Sender<Bytes>) 
         tokio::select! {
             Ok(()) = troubles.changed() => {}
             () = others.changed() => {}
+            Ok(()) = standing.changed() => {}
             changed = states.changed() => match changed {
                 Ok(()) => tokio::time::sleep(TOGETHER).await,
                 Err(_) => return,

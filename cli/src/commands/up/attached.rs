@@ -77,7 +77,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Outcome {
     let mut session = Session {
         args,
         differ,
-        notes: Progress::Plain,
+        notes: Progress::plain(),
         attachments,
         printer: Printer::new(style),
         labels: BTreeMap::new(),

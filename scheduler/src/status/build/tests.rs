@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::model::container::{Mount, MountSource};
 use crate::model::id::{NodeId, ServiceId, TaskId};
 use crate::model::node::Node;
 use crate::model::rollout::Rollout;
@@ -10,6 +11,7 @@ use crate::model::service::{
 };
 use crate::model::task::{Health, StopOrder, TaskStatus};
 use crate::model::time::Timestamp;
+use crate::model::volume::{Volume, VolumeSpec};
 use crate::state::{Batch, Change};
 
 /// Draws the services of a stack, one a line, and compares phase and reason of `web`.
@@ -213,6 +215,61 @@ fn nobody_waits_for_what_is_left_on_a_node_that_is_down() {
         "web x1\nweb.1 running\nweb.2 running desired=remove on=lost",
         "1 settled",
     );
+}
+
+#[test]
+fn what_only_a_node_that_is_down_can_run_waits_for_it() {
+    let shown = |task: &str| {
+        let mut state = draw(&format!("web x1\n{task}"));
+        let service = state.service_named("shop", "web").unwrap();
+        let mut spec = (*service.spec).clone();
+        let mount = Mount {
+            target: "/data".into(),
+            read_only: false,
+            source: MountSource::Volume {
+                name: "data".into(),
+                no_copy: false,
+                subpath: None,
+            },
+        };
+        let mut container = (*spec.container).clone();
+        container.mounts = vec![mount];
+        spec.container = Arc::new(container);
+        let mut service = (**service).clone();
+        service.spec = Arc::new(spec);
+        service.versions.clear();
+        let volume = Volume {
+            spec: VolumeSpec {
+                name: "data".into(),
+                ..VolumeSpec::default()
+            },
+            stack: Some("shop".into()),
+            node: Some(NodeId::new("lost")),
+            removing: false,
+            created_at: Timestamp::EPOCH,
+        };
+        let changes = vec![
+            Change::SetService(Arc::new(service)),
+            Change::SetVolume(Arc::new(volume)),
+        ];
+        let batch = Batch {
+            base: state.version,
+            changes,
+            ..Batch::default()
+        };
+        state.apply(&batch).unwrap();
+        let status = of(&state, "shop");
+        let web = &status.services[0];
+        (web.phase, web.reason.clone())
+    };
+    let node = Node::test("lost").name().to_owned();
+    let reason = format!(
+        "waiting for node {node} to return: it is down, and the data of volume data is there"
+    );
+    let expected = (ServicePhase::Waiting, reason);
+    assert_eq!(shown("web.1 running on=lost"), expected);
+    assert_eq!(shown("web.1 starting on=lost"), expected);
+    assert_eq!(shown("web.1 running").0, ServicePhase::Settled);
 }
 
 #[test]

@@ -3,15 +3,16 @@
 //!     own node ────────────────────────────────────────────┐
 //!     other nodes ══ `GET /x/host/stacks/{name}` ══► [`Others`] ─► one picture of the stack
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Response;
 use scheduler::model::id::NodeId;
+use scheduler::model::node::NodeStatus;
 use scheduler::state::State;
-use scheduler::status::{PullStatus, StackStatus};
+use scheduler::status::{PullStatus, ServicePhase, StackStatus};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::interval;
@@ -97,6 +98,8 @@ fn troubles(context: &Context, state: &State, stack: &str) -> Vec<String> {
 pub(super) struct Others {
     told: mpsc::Receiver<(NodeId, Said)>,
     doings: BTreeMap<NodeId, Doings>,
+    /// Those that did not answer when they were asked last.
+    silent: BTreeSet<NodeId>,
 }
 
 impl Others {
@@ -113,6 +116,7 @@ impl Others {
         Self {
             told: relay::listen(context, inquiry),
             doings: BTreeMap::new(),
+            silent: BTreeSet::new(),
         }
     }
 
@@ -124,10 +128,12 @@ impl Others {
                 let doings = doings.inspect_err(|error| {
                     tracing::debug!(%node, %error, "what a node does cannot be read");
                 });
+                self.silent.remove(&node);
                 self.doings.insert(node, doings.unwrap_or_default());
             }
             Some((node, Said::Ended)) => {
                 self.doings.remove(&node);
+                self.silent.insert(node);
             }
             None => std::future::pending().await,
         }
@@ -143,6 +149,32 @@ impl Others {
                 *trouble = format!("node {hostname}: {trouble}");
             }
             doings.add_to(picture);
+        }
+    }
+}
+
+impl Others {
+    /// Says of containers that are not as they are wanted that their nodes do not answer: it takes
+    /// seconds until such a node counts as down, and until then nothing else happens.
+    pub(super) fn say_who_is_silent(
+        &self,
+        state: &State,
+        suspects: &BTreeSet<NodeId>,
+        picture: &mut StackStatus,
+    ) {
+        let silent = self.silent.union(suspects);
+        let rows = silent.filter_map(|node| state.nodes.get(node));
+        let rows = rows.filter(|row| row.status == NodeStatus::Ready);
+        let names: BTreeSet<&str> = rows.map(|row| row.description.hostname.as_str()).collect();
+        let services = picture.services.iter_mut();
+        let unsettled = services.filter(|it| it.phase != ServicePhase::Settled);
+        for container in unsettled.flat_map(|it| &mut it.containers) {
+            let node = container.node.as_deref();
+            if let Some(node) = node.filter(|node| names.contains(node))
+                && !container.state.is_terminal()
+            {
+                container.awaits = Some(format!("for node {node}, which does not answer"));
+            }
         }
     }
 }
