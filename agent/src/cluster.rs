@@ -29,7 +29,7 @@ use std::time::{Duration, SystemTime};
 use scheduler::control_plane::{Command, Refusal};
 use scheduler::model::cluster::{Cluster, ClusterSettings};
 use scheduler::model::id::NodeId;
-use scheduler::model::node::{NodeDescription, Role};
+use scheduler::model::node::{Availability, NodeDescription, Role};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -113,6 +113,8 @@ pub struct JoinRequest {
     pub managers: Vec<String>,
     pub listen: Option<String>,
     pub advertise: Option<String>,
+    /// Of a node that the cluster does not know yet.
+    pub availability: Availability,
 }
 
 /// What a node has become.
@@ -368,6 +370,7 @@ impl Membership {
             description: &self.description,
             wish: &wish,
             key: &key,
+            availability: request.availability,
         };
         let enrolled = enrol::ask_to_join(&token, &managers, &newcomer).await?;
         drop(listener);

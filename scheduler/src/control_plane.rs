@@ -757,6 +757,7 @@ pub(crate) fn carry_out(draft: &mut Draft<'_>, command: Command) -> Result<Reply
             role,
             address,
             public_key,
+            availability,
         } => cluster::join(
             draft,
             node,
@@ -765,6 +766,7 @@ pub(crate) fn carry_out(draft: &mut Draft<'_>, command: Command) -> Result<Reply
                 role,
                 address,
                 public_key,
+                availability,
             },
         ),
         Command::UpdateNode { node, update } => cluster::update(draft, &node, &update),

@@ -214,3 +214,34 @@ fn a_login_reaches_the_node_that_has_to_pull_and_lies_nowhere_in_clear() {
         cluster.host(index).leaves_nothing();
     }
 }
+
+#[test]
+fn an_image_that_only_a_worker_has_is_found_by_its_name() {
+    let cluster = Cluster::without_images(1, 2);
+    let host = cluster.host(1);
+    host.import(
+        "busybox",
+        "brought.invalid/box:1",
+        &["--change", r#"CMD ["sh"]"#],
+    );
+    let file = "
+services:
+  web:
+    image: brought.invalid/box:1
+    init: true
+    command: sleep 1000000
+    deploy: {mode: global}
+";
+    let ran = cluster.host(0).compose("app", file, "up -d").succeeds();
+    ran.says("brought.invalid/box:1 is what node1 has: no manager has it");
+    let shown = cluster.host(0).wharfie("-p app ps --format {{.State}}");
+    assert_eq!(shown.stdout, "running\nrunning\nrunning\n");
+    // Whatever it was called when it was made: it is on all of them.
+    let networks = cluster.host(0).wharfie("network ls").succeeds();
+    let line = networks
+        .stdout
+        .lines()
+        .find(|it| it.contains("app_default"));
+    assert!(line.is_some_and(|it| it.contains("swarm")), "{networks}");
+    cluster.host(0).wharfie("-p app down").succeeds();
+}

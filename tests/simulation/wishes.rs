@@ -12,7 +12,7 @@ use scheduler::model::container::{
 };
 use scheduler::model::id::NodeId;
 use scheduler::model::network::NetworkSpec;
-use scheduler::model::node::{NodeDescription, Role};
+use scheduler::model::node::{Availability, NodeDescription, Role};
 use scheduler::model::service::{
     FailureAction, RestartCondition, ServiceMode, ServiceSpec, UpdateConfig, UpdateOrder,
 };
@@ -230,6 +230,7 @@ pub(crate) fn join(host: usize, role: Role) -> Command {
         role,
         address: ([10, 0, 0, host as u8 + 1], 2377).into(),
         public_key: "key".to_owned(),
+        availability: Availability::Active,
     }
 }
 

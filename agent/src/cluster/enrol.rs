@@ -19,7 +19,7 @@ use scheduler::control_plane::command::{Command, Force};
 use scheduler::control_plane::{Refusal, Reply};
 use scheduler::model::cluster::{Cluster, Secret};
 use scheduler::model::id::NodeId;
-use scheduler::model::node::{NodeDescription, Role};
+use scheduler::model::node::{Availability, NodeDescription, Role};
 use scheduler::raft::number_of;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,8 @@ struct JoinQuestion {
     node: NodeId,
     description: NodeDescription,
     address: SocketAddr,
+    #[serde(default)]
+    availability: Availability,
     /// Hex DER.
     request: String,
 }
@@ -93,6 +95,7 @@ pub(super) struct Newcomer<'a> {
     pub(super) description: &'a NodeDescription,
     pub(super) wish: &'a Wish,
     pub(super) key: &'a KeyPair,
+    pub(super) availability: Availability,
 }
 
 /// Asks the managers one after the other until one lets this node in, or says why it does not.
@@ -136,6 +139,7 @@ async fn ask(
             description: newcomer.description.clone(),
             // Addresses that were named were checked before.
             address: newcomer.wish.choose_towards(here.ip()).unwrap_or(here),
+            availability: newcomer.availability,
             request: request.clone(),
         };
         match guest.call(manager, "/peer/join", question).await {
@@ -284,6 +288,7 @@ async fn let_in(manager: &ManagerHandle, question: JoinQuestion) -> Result<Enrol
         role,
         address,
         public_key,
+        availability: question.availability,
     };
     carry_out(manager, command).await?;
     // A follower may not have heard of the row yet; then it is what was asked for.

@@ -28,6 +28,9 @@ pub struct NodeView {
     pub manager: Option<ManagerStatus>,
     pub address: Option<SocketAddr>,
     pub labels: BTreeMap<String, String>,
+    /// What constraints call `engine.labels.NAME`.
+    #[serde(default)]
+    pub engine_labels: BTreeMap<String, String>,
     pub os: String,
     pub architecture: String,
     pub cpu_millis: u64,
@@ -146,6 +149,7 @@ pub fn node(state: &State, standing: &Standing, own: &NodeId, row: &Node) -> Nod
         manager: manager(standing, own, row),
         address: row.address,
         labels: row.labels.clone(),
+        engine_labels: description.engine_labels.clone(),
         os: description.os.clone(),
         architecture: description.architecture.clone(),
         cpu_millis: description.cpu_millis,

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::KeyPair;
 use scheduler::assignment::Assignment;
-use scheduler::model::node::Role;
+use scheduler::model::node::{Availability, Role};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -259,6 +259,8 @@ impl Membership {
             description: &self.description(),
             wish: &wish,
             key,
+            // It has a row already.
+            availability: Availability::Active,
         };
         enrol::ask_to_return(self, &newcomer).await
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use scheduler::assignment::Assignment;
+use scheduler::control_plane::Standing;
 use scheduler::model::cluster::Authority;
 use scheduler::model::id::NodeId;
 use scheduler::state::{Batch, Change, State};

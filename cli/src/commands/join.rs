@@ -10,6 +10,7 @@ use hyper::Method;
 use scheduler::control_plane::command::Force;
 
 use super::Outcome;
+use super::node::AvailabilityArg;
 use crate::connect::Client;
 use crate::error::Failure;
 use crate::output;
@@ -34,6 +35,9 @@ pub(crate) struct Args {
     /// Address to listen on for other nodes [default: 0.0.0.0:2377]
     #[arg(long, value_name = "ADDRESS")]
     listen_addr: Option<String>,
+    /// Whether it gets containers
+    #[arg(long, value_enum, default_value = "active")]
+    availability: AvailabilityArg,
 }
 
 impl Args {
@@ -44,6 +48,7 @@ impl Args {
             managers: self.managers,
             listen: self.listen_addr,
             advertise: self.advertise_addr,
+            availability: self.availability.into(),
         };
         let joined: Joined = client
             .send_json(Method::POST, "/x/cluster/join", &request)

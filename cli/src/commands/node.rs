@@ -1,5 +1,7 @@
 //! `node`: the hosts of the cluster, with Swarm's columns and words.
 
+mod ls;
+mod pretty;
 mod ps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,14 +13,13 @@ use clap::{Subcommand, ValueEnum};
 use hyper::Method;
 use scheduler::control_plane::command::NodeUpdate;
 use scheduler::model::node::{Availability, NodeStatus, Role};
-use serde_json::json;
 
 use super::Outcome;
 use super::cluster::RoleArg;
 use super::network::inspect_all;
 use crate::connect::{Client, escape};
 use crate::error::Failure;
-use crate::output::{self, Table};
+use crate::output;
 use crate::project::Context;
 
 /// Manage the nodes of the cluster
@@ -31,16 +32,12 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List nodes
-    Ls {
-        /// Print only ids
-        #[arg(short, long)]
-        quiet: bool,
-        /// How it is printed
-        #[arg(long, value_enum, default_value = "table")]
-        format: Format,
-    },
+    Ls(ls::Args),
     /// Show all there is to know about nodes
     Inspect {
+        /// For people, instead of JSON
+        #[arg(long)]
+        pretty: bool,
         /// Ids, beginnings of ids, or host names; `self` is the node that is asked
         #[arg(default_value = "self")]
         nodes: Vec<String>,
@@ -90,7 +87,7 @@ enum Format {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum AvailabilityArg {
+pub(super) enum AvailabilityArg {
     Active,
     Pause,
     Drain,
@@ -100,13 +97,11 @@ impl Args {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.client();
         match self.command {
-            Command::Ls { quiet, format } => {
-                let nodes: Vec<NodeView> = client.get("/x/nodes").await?;
-                list(&nodes, quiet, format);
-                warn(&client).await;
-                Ok(ExitCode::SUCCESS)
+            Command::Ls(args) => args.run(&client).await,
+            Command::Inspect { pretty, nodes } => {
+                let shape = if pretty { Shape::Pretty } else { Shape::Json };
+                inspect(&client, &nodes, shape).await
             }
-            Command::Inspect { nodes } => inspect_all(&client, "/x/nodes", &nodes).await,
             Command::Ps(args) => args.run(&client).await,
             Command::Update {
                 availability,
@@ -134,56 +129,24 @@ impl Args {
     }
 }
 
-fn list(nodes: &[NodeView], quiet: bool, format: Format) {
-    if quiet {
-        nodes.iter().for_each(|node| output::line(node.id.as_str()));
-        return;
+async fn inspect(client: &Client, nodes: &[String], as_what: Shape) -> Outcome {
+    if as_what == Shape::Json {
+        return inspect_all(client, "/x/nodes", nodes).await;
     }
-    if format == Format::Json {
-        for node in nodes {
-            let line = json!({
-                "ID": node.id, "Hostname": node.hostname, "Self": node.is_self,
-                "Status": status(node.status), "Availability": availability(node.availability),
-                "ManagerStatus": manager(node), "EngineVersion": node.engine_version,
-                "TLSStatus": if node.needs_rotation { "Needs Rotation" } else { "Ready" }, "Containers": node.running, "StatusReason": node.status_reason,
-            });
-            output::line(line.to_string());
-        }
-        return;
-    }
-    let header = [
-        "ID",
-        "HOSTNAME",
-        "STATUS",
-        "AVAILABILITY",
-        "MANAGER STATUS",
-        "ENGINE VERSION",
-    ];
-    let mut table = Table::new(10, &header);
+    let mut texts = Vec::new();
     for node in nodes {
-        let mark = if node.is_self { " *" } else { "" };
-        table.row(vec![
-            format!("{}{mark}", node.id),
-            node.hostname.clone(),
-            status(node.status).to_owned(),
-            availability(node.availability).to_owned(),
-            manager(node).to_owned(),
-            node.engine_version.clone(),
-        ]);
+        let node: NodeView = client.get(&format!("/x/nodes/{}", escape(node))).await?;
+        texts.push(pretty::text(&node));
     }
-    output::result(table.render());
-    for node in nodes.iter().filter(|node| !node.status_reason.is_empty()) {
-        output::note(format!("{}: {}", node.hostname, node.status_reason));
-    }
-    for node in nodes {
-        for (other, since) in &node.cut_off {
-            output::note(super::why::cut_off(
-                &node.hostname,
-                other,
-                &format!("since {since}"),
-            ));
-        }
-    }
+    output::result(texts.join("\n"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How `inspect` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Json,
+    Pretty,
 }
 
 fn status(status: NodeStatus) -> &'static str {

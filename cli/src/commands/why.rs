@@ -1,4 +1,4 @@
-//! `why`: why a service does not run, and where it could.
+//! `why`: why a service does not run, and where it could; or all of the stack, troubles first.
 
 use std::process::ExitCode;
 
@@ -10,17 +10,19 @@ use scheduler::why::{Failure, Waiting, Why};
 
 use super::Outcome;
 use super::ls::Format;
-use crate::connect::{Client, escape};
+use crate::connect::{ApiError, Client, escape};
+use crate::follow;
 use crate::log::{Query, Reader};
 use crate::output::{self, Table};
 use crate::project::Context;
 
-/// Show why a service does not run, and where it could
+/// Show why services do not run, and where they could
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    service: String,
+    /// Without one, all of the stack are shown, those with troubles first
+    service: Option<String>,
 }
 
 /// The container's log has been read, and this was its last line.
@@ -32,29 +34,101 @@ impl Args {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let project = context.named()?;
         let client = context.client();
-        let path = format!(
-            "/x/stacks/{}/why/{}",
-            escape(&project.name),
-            escape(&self.service)
-        );
-        let why: Why = match client.get(&path).await {
+        let Some(service) = &self.service else {
+            let all = all(&client, &project.name).await?;
+            self.print(&client, &all).await?;
+            return Ok(ExitCode::SUCCESS);
+        };
+        let why = match ask(&client, &project.name, service).await {
             Ok(why) => why,
             Err(error) if error.status() == Some(NOT_FOUND) => {
-                project.check(std::slice::from_ref(&self.service), |_| false)?;
-                let hint = format!("Start it with `wharfie up -d {}`.", self.service);
+                project.check(std::slice::from_ref(service), |_| false)?;
+                let hint = format!("Start it with `wharfie up -d {service}`.");
                 return Err(crate::error::Failure::from(error).hint(hint));
             }
             Err(error) => return Err(error.into()),
         };
-        if self.format == Format::Json {
-            output::line(serde_json::to_string(&why).map_err(anyhow::Error::from)?);
-            return Ok(ExitCode::SUCCESS);
-        }
-        let lines = join_all(why.failures.iter().map(|it| last_line(&client, it))).await;
-        output::result(text(&why, &lines, Timestamp::now()));
-        super::node::warn(&client).await;
+        self.print(&client, &[why]).await?;
         Ok(ExitCode::SUCCESS)
     }
+
+    /// Of several services, those that are as they should be have a line only.
+    async fn print(&self, client: &Client, all: &[Why]) -> Result<(), crate::error::Failure> {
+        let mut parts = Vec::new();
+        for why in all {
+            if self.format == Format::Json {
+                output::line(serde_json::to_string(why).map_err(anyhow::Error::from)?);
+                continue;
+            }
+            parts.push(match all.len() > 1 && !is_troubled(why) {
+                true => headline(why),
+                false => {
+                    let lines = why.failures.iter().map(|it| last_line(client, it));
+                    text(why, &join_all(lines).await, Timestamp::now())
+                }
+            });
+        }
+        if self.format == Format::Table {
+            output::result(joined(&parts));
+            super::node::warn(client).await;
+        }
+        Ok(())
+    }
+}
+
+async fn ask(client: &Client, stack: &str, service: &str) -> Result<Why, ApiError> {
+    let path = format!("/x/stacks/{}/why/{}", escape(stack), escape(service));
+    client.get(&path).await
+}
+
+/// What there is to say about each service of a stack.
+async fn all(client: &Client, stack: &str) -> Result<Vec<Why>, crate::error::Failure> {
+    let status = follow::status(client, stack).await?;
+    let mut all = Vec::new();
+    for service in &status.services {
+        match ask(client, stack, &service.name).await {
+            Ok(why) => all.push(why),
+            // It has gone meanwhile, or is only what `run` has made.
+            Err(error) if error.status() == Some(NOT_FOUND) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if all.is_empty() {
+        let what = format!("no service of project \"{stack}\" is deployed");
+        return Err(crate::error::Failure::new(what).hint("Start it with `wharfie up -d`."));
+    }
+    all.sort_by_key(gravity);
+    Ok(all)
+}
+
+fn is_troubled(why: &Why) -> bool {
+    why.phase != ServicePhase::Settled || why.running < why.wanted || !why.cut_off.is_empty()
+}
+
+/// What has failed comes first.
+fn gravity(why: &Why) -> u8 {
+    match why.phase {
+        ServicePhase::Failed => 0,
+        ServicePhase::Waiting => 1,
+        ServicePhase::Progressing => 2,
+        ServicePhase::Settled if is_troubled(why) => 3,
+        ServicePhase::Removing => 4,
+        ServicePhase::Settled => 5,
+    }
+}
+
+/// With an empty line after each that has several.
+fn joined(parts: &[String]) -> String {
+    let mut text = String::new();
+    let mut is_long = false;
+    for part in parts {
+        if is_long {
+            text.push('\n');
+        }
+        is_long = part.lines().count() > 1;
+        text.push_str(part);
+    }
+    text
 }
 
 /// What a container said last; nothing when its log is gone, or its node is.
@@ -184,6 +258,28 @@ mod tests {
 
     fn why(json: serde_json::Value) -> Why {
         serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn what_has_troubles_comes_first() {
+        let one = |service: &str, phase: &str, running: u32| {
+            why(serde_json::json!({
+                "stack": "shop", "service": service, "wanted": 1, "running": running,
+                "phase": phase, "reason": "", "waiting": [], "nodes": [], "unaskable": null,
+                "failures": [],
+            }))
+        };
+        let mut all = [
+            one("db", "settled", 1),
+            one("job", "settled", 0),
+            one("web", "failed", 0),
+            one("app", "waiting", 0),
+        ];
+        all.sort_by_key(gravity);
+        let names = all.each_ref().map(|it| it.service.as_str());
+        assert_eq!(names, ["web", "app", "job", "db"]);
+        let parts = ["a\nb\n", "c\n", "d\n"].map(str::to_owned);
+        assert_eq!(joined(&parts), "a\nb\n\nc\nd\n");
     }
 
     #[test]

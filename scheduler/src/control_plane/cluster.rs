@@ -30,6 +30,7 @@ pub(super) struct Newcomer {
     pub(super) role: Role,
     pub(super) address: SocketAddr,
     pub(super) public_key: String,
+    pub(super) availability: Availability,
 }
 
 /// A node says who it is. The first one of all founds the cluster; any other must have joined.
@@ -122,6 +123,7 @@ pub(super) fn join(
         }
         None => Node {
             role: newcomer.role,
+            availability: newcomer.availability,
             address: Some(newcomer.address),
             public_key: newcomer.public_key,
             description: newcomer.description,

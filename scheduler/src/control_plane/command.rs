@@ -154,6 +154,9 @@ pub enum Command {
         role: Role,
         address: SocketAddr,
         public_key: String,
+        /// Of a node that is new.
+        #[serde(default)]
+        availability: Availability,
     },
     /// `node update`, `promote`, `demote`.
     UpdateNode {

@@ -40,6 +40,7 @@ fn newcomer(name: &str, role: Role) -> Newcomer {
         role,
         address: address(9),
         public_key: format!("key of {name}"),
+        availability: Availability::Active,
     }
 }
 
@@ -158,6 +159,26 @@ fn a_node_that_joins_is_down_until_it_is_heard() {
         |draft: &mut Draft<'_>| join(draft, NodeId::new("b"), newcomer("b", Role::Worker));
     check("a:manager", joining, "a:manager b:worker:down");
     check("a:manager b:worker", joining, "a:manager b:worker");
+}
+
+#[test]
+fn a_node_may_join_without_wanting_containers_yet_and_stays_what_it_became() {
+    let mut state = drawn("a:manager");
+    let drained = || Newcomer {
+        availability: Availability::Drain,
+        ..newcomer("b", Role::Worker)
+    };
+    let id = || NodeId::new("b");
+    decide(&mut state, |draft| join(draft, id(), drained())).unwrap();
+    assert_eq!(state.nodes[&id()].availability, Availability::Drain);
+    let active = NodeUpdate {
+        availability: Some(Availability::Active),
+        ..NodeUpdate::default()
+    };
+    decide(&mut state, |draft| update(draft, "b", &active)).unwrap();
+    // The answer to its first try was lost.
+    decide(&mut state, |draft| join(draft, id(), drained())).unwrap();
+    assert_eq!(state.nodes[&id()].availability, Availability::Active);
 }
 
 #[test]

@@ -205,3 +205,66 @@ pub(in crate::api::x) fn host(context: Arc<Context>, stack: &str) -> Response<Bo
     });
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use scheduler::state::{Batch, Change};
+    use serde_json::json;
+
+    use super::*;
+
+    fn state() -> State {
+        let row = |id: &str, status: &str| {
+            let row = json!({
+                "id": id, "role": "worker", "status": status, "labels": {},
+                "availability": "active", "description": { "hostname": format!("host-{id}") },
+            });
+            Change::SetNode(Arc::new(serde_json::from_value(row).unwrap()))
+        };
+        let mut state = State::default();
+        let batch = Batch {
+            changes: vec![row("a", "ready"), row("b", "ready"), row("c", "down")],
+            ..Batch::default()
+        };
+        state.apply(&batch).unwrap();
+        state
+    }
+
+    /// What a container on a host is said to wait for, when `a` broke off, `b` is suspected, and `c`
+    /// is down.
+    #[track_caller]
+    fn check(host: &str, task: &str, phase: &str, expected: Option<&str>) {
+        let mut picture: StackStatus = serde_json::from_value(json!({"services": [{
+            "name": "web", "image": "i", "wanted": 1, "phase": phase, "reason": "",
+            "depends_on": [], "has_healthcheck": false, "attach": true, "containers": [{
+                "id": "1", "task": "1", "name": "shop-web-1", "slot": 1, "node": host,
+                "state": task, "desired": "running", "at": 0, "reason": "", "exit_code": null,
+                "health": null, "current": true, "one_off": false, "restarts": 0,
+            }],
+        }]}))
+        .unwrap();
+        let others = Others {
+            told: mpsc::channel(1).1,
+            doings: BTreeMap::new(),
+            silent: ["a", "c"].map(NodeId::new).into(),
+        };
+        let suspects = BTreeSet::from([NodeId::new("b")]);
+        others.say_who_is_silent(&state(), &suspects, &mut picture);
+        let awaits = picture.services[0].containers[0].awaits.as_deref();
+        assert_eq!(awaits, expected);
+    }
+
+    #[test]
+    fn a_container_that_is_not_as_it_is_wanted_waits_for_its_node_to_answer() {
+        let silent = |host: &str| format!("for node {host}, which does not answer");
+        check("host-a", "assigned", "progressing", Some(&silent("host-a")));
+        check("host-b", "running", "progressing", Some(&silent("host-b")));
+        check("host-a", "running", "settled", None);
+        check("host-a", "failed", "progressing", None);
+        // The state says so itself.
+        check("host-c", "running", "progressing", None);
+        check("host-d", "assigned", "progressing", None);
+    }
+}
