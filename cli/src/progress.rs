@@ -48,7 +48,7 @@ pub(crate) struct Event {
 /// Shows events on standard error in the way that was asked for.
 pub(crate) enum Progress {
     Tty(Board),
-    /// Ids of the pulls that were spoken of.
+    /// What was said of images.
     Plain(BTreeSet<String>),
     Json,
     Quiet,
@@ -76,10 +76,14 @@ impl Progress {
     pub(crate) fn show(&mut self, event: Event) {
         match self {
             Self::Tty(board) => board.update(event, Instant::now()),
-            // A pull's numbers change all the time; its words do not.
-            Self::Plain(pulls) if event.bytes.is_some() && event.kind == Kind::Working => {
-                if pulls.insert(event.id.clone()) {
-                    output::note(format!(" {} {}", event.id, event.word));
+            // A pull's numbers change all the time, and one node begins when another has ended.
+            Self::Plain(said) if event.id.starts_with("Image ") => {
+                let line = match (event.bytes, event.kind) {
+                    (Some(_), Kind::Working) => format!(" {} {}", event.id, event.word),
+                    _ => plain(&event),
+                };
+                if said.insert(line.clone()) {
+                    output::note(line);
                 }
             }
             Self::Plain(_) => output::note(plain(&event)),

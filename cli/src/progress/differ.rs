@@ -278,10 +278,13 @@ impl Differ {
                     _ => say("Stopped", Kind::Done, ""),
                 }
             }
-            DesiredState::Ready => match now.state {
-                TaskState::Ready => say("Created", Kind::Done, ""),
-                TaskState::Failed | TaskState::Rejected => say("Error", Kind::Error, &now.reason),
-                _ => say("Creating", Kind::Working, ""),
+            DesiredState::Ready => match (now.state, awaits(service, now)) {
+                (TaskState::Failed | TaskState::Rejected, _) => {
+                    say("Error", Kind::Error, &now.reason)
+                }
+                (_, Some(awaits)) => say("Waiting", Kind::Working, awaits),
+                (TaskState::Ready, None) => say("Created", Kind::Done, ""),
+                (_, None) => say("Creating", Kind::Working, ""),
             },
             DesiredState::Running => self.starting(stack, service, now, before),
         }

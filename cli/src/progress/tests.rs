@@ -312,7 +312,11 @@ fn what_a_container_waits_for_is_said_while_it_is_not_there() {
         stack
     };
     let mut differ = Differ::new(&stack("web:running"), Intent::Up);
+    // One that is made before the old one stops.
+    let mut made = with("web:assigned.2/progressing");
+    made.services[0].containers[0].desired = DesiredState::Ready;
     let pictures = [
+        made,
         with("web:running/waiting"),
         with("web:running"),
         with("web:xrunning/removing"),

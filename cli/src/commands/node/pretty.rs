@@ -14,7 +14,10 @@ use crate::output;
 /// ```
 pub(super) fn text(node: &NodeView) -> String {
     let mut text = String::new();
-    let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<24}{value}\n"));
+    let mut line = |name: &str, value: &str| {
+        text.push_str(format!("{name:<24}{value}").trim_end());
+        text.push('\n');
+    };
     line("ID:", node.id.as_str());
     labels(&mut line, "Labels:", &node.labels);
     line("Hostname:", &node.hostname);
