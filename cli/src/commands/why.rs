@@ -16,7 +16,7 @@ use crate::log::{Query, Reader};
 use crate::output::{self, Table};
 use crate::project::Context;
 
-/// Show why services do not run, and where they could
+/// Show why a service does not run, and where it could
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "table")]
