@@ -121,7 +121,16 @@ pub struct Stopping {
     pub since: Timestamp,
     /// What it was told last; its own stop signal when absent.
     pub signal: Option<String>,
-    pub killed: bool,
+    pub by: Means,
+}
+
+/// How far it has been brought to end, or is being brought now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// It could not be told, and has to be told again.
+    Nothing,
+    Signal,
+    Kill,
 }
 
 /// Everything that a container needs of its node's assignment.

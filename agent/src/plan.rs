@@ -22,7 +22,7 @@ use scheduler::model::volume::VolumeSpec;
 use scheduler::reconcile::restart;
 
 use crate::container::spec::parse_signal;
-use crate::host::{AnonymousVolumes, Hooks, Observed, Op, Phase, Run, SeenContainer};
+use crate::host::{AnonymousVolumes, Hooks, Means, Observed, Op, Phase, Run, SeenContainer};
 
 /// Docker's wait between the stop signal and the kill.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
@@ -364,28 +364,28 @@ impl Planner<'_> {
     ) {
         let grace = patience(order, grace);
         let signal = order.and_then(|order| order.signal.clone());
-        let mut tell = |signal, because| {
-            let container = id.clone();
-            self.step(Op::Signal { container, signal }, because);
+        let container = id.clone();
+        let tell = Op::Signal { container, signal };
+        let Some(stopping) = &seen.stop else {
+            return self.step(tell, because);
         };
-        match &seen.stop {
-            None => tell(signal, because),
-            Some(stopping) if !stopping.killed && signal.is_some() && stopping.signal != signal => {
-                tell(signal, "it is told more urgently");
-            }
-            Some(stopping) if !stopping.killed => {
-                let Some(grace) = grace else { return };
-                let deadline = stopping.since.plus(grace);
-                if self.now >= deadline {
-                    self.step(
-                        Op::Kill(id.clone()),
-                        "it has not ended within its grace period",
-                    );
-                } else {
-                    self.wake(deadline);
-                }
-            }
-            Some(_) => {}
+        if stopping.by == Means::Kill {
+            return;
+        }
+        let signal = order.and_then(|order| order.signal.as_ref());
+        if signal.is_some() && stopping.signal.as_ref() != signal {
+            return self.step(tell, "it is told more urgently");
+        }
+        let deadline = grace.map(|grace| stopping.since.plus(grace));
+        if deadline.is_some_and(|deadline| self.now >= deadline) {
+            let because = "it has not ended within its grace period";
+            return self.step(Op::Kill(id.clone()), because);
+        }
+        if stopping.by == Means::Nothing {
+            self.step(tell, "it could not be told before");
+        }
+        if let Some(deadline) = deadline {
+            self.wake(deadline);
         }
     }
 

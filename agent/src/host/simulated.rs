@@ -23,6 +23,8 @@ struct Script {
     missing_images: BTreeMap<String, String>,
     /// Images that are being fetched for ever.
     endless_images: Vec<String>,
+    /// By name: how often an operation fails before it succeeds.
+    failing: BTreeMap<&'static str, u32>,
     done: Vec<String>,
 }
 
@@ -47,6 +49,11 @@ impl SimulatedHost {
 
     pub fn never_finish_image(&self, image: &str) {
         self.script().endless_images.push(image.to_owned());
+    }
+
+    /// So often the operation of this name fails.
+    pub fn fail(&self, operation: &'static str, times: u32) {
+        self.script().failing.insert(operation, times);
     }
 
     /// What has been done so far, a word each.
@@ -81,6 +88,15 @@ impl Host for SimulatedHost {
     }
 
     async fn execute(&self, op: &Op) -> Result<Done, OpError> {
+        if let Some(left) = self.script().failing.get_mut(op.name())
+            && *left > 0
+        {
+            *left -= 1;
+            return Err(OpError {
+                reason: "it is a bad day".to_owned(),
+                exit_code: None,
+            });
+        }
         let done = match op {
             Op::Prepare(run) => {
                 let image = &run.task.spec.image;

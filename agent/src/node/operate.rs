@@ -13,7 +13,9 @@ use tracing::{debug, info, warn};
 
 use super::Node;
 use crate::container::Exit;
-use crate::host::{Done, Hooks, Host, Op, OpError, Phase, Run, SeenContainer, Stopping, Subject};
+use crate::host::{
+    Done, Hooks, Host, Means, Op, OpError, Phase, Run, SeenContainer, Stopping, Subject,
+};
 use crate::plan::is_kill;
 use crate::report::Activity;
 
@@ -56,17 +58,16 @@ impl<H: Host> Node<H> {
             (&op, self.container_mut(&subject))
         {
             debug!(%container, "ending");
-            let killed = matches!(op, Op::Kill(_));
+            let by = match op {
+                Op::Kill(_) => Means::Kill,
+                _ => Means::Signal,
+            };
             let since = seen.stop.as_ref().map_or(now, |stop| stop.since);
             let signal = match &op {
                 Op::Signal { signal, .. } => signal.clone(),
                 _ => None,
             };
-            seen.stop = Some(Stopping {
-                since,
-                signal,
-                killed,
-            });
+            seen.stop = Some(Stopping { since, signal, by });
         }
         let activity = Activity::of(&op);
         let task = match &op {
@@ -144,6 +145,19 @@ impl<H: Host> Node<H> {
             self.observed
                 .containers
                 .insert(container, SeenContainer::new(busy.task, Phase::Bare));
+        }
+    }
+
+    /// A container that could not be told to end has to be told again.
+    fn has_not_told(&mut self, subject: &Subject, op: &Op) {
+        let means = match op {
+            Op::Signal { .. } => Means::Nothing,
+            Op::Kill(_) => Means::Signal,
+            _ => return,
+        };
+        let seen = self.container_mut(subject);
+        if let Some(stopping) = seen.and_then(|seen| seen.stop.as_mut()) {
+            stopping.by = means;
         }
     }
 
@@ -272,6 +286,7 @@ impl<H: Host> Node<H> {
             }
             Op::PreStop { run, .. } => self.set_hooks(&run, Hooks::BeforeStop),
             op => {
+                self.has_not_told(subject, &op);
                 let failures = self.failures.entry(subject.clone()).or_insert(Failures {
                     count: 0,
                     retry_at: now,

@@ -6,7 +6,7 @@ use scheduler::model::container::ContainerSpec;
 use scheduler::model::id::ContainerId;
 use scheduler::model::id::TaskId;
 use scheduler::model::service::{RestartCondition, RestartPolicy};
-use scheduler::model::task::{DesiredState, TaskState};
+use scheduler::model::task::{DesiredState, StopOrder, TaskState};
 use scheduler::model::time::Timestamp;
 use scheduler::report::{Report, Tally};
 use tokio::sync::{mpsc, watch};
@@ -172,6 +172,37 @@ async fn a_container_goes_up_and_down() {
     bench.wants(DesiredState::Remove, "nginx");
     bench.reports(TaskState::Shutdown).await;
     bench.reports_removal().await;
+}
+
+#[tokio::test]
+async fn a_container_that_could_not_be_told_to_end_is_told_again() {
+    let mut bench = Bench::new(Observed::default());
+    bench.wants(DesiredState::Running, "nginx");
+    bench.reports(TaskState::Running).await;
+    bench.host.fail("signal a container", 2);
+    bench.wants(DesiredState::Remove, "nginx");
+    bench.reports(TaskState::Shutdown).await;
+}
+
+#[tokio::test]
+async fn a_container_that_could_not_be_killed_is_killed_again() {
+    let mut bench = Bench::new(Observed::default());
+    bench.wants(DesiredState::Running, "nginx");
+    bench.reports(TaskState::Running).await;
+    bench.host.fail("signal a container", u32::MAX);
+    bench.host.fail("kill a container", 2);
+    let at_once = StopOrder {
+        grace_seconds: Some(0),
+        ..StopOrder::default()
+    };
+    bench.assigns(assignment(
+        2,
+        AssignedTask {
+            stop: Some(at_once),
+            ..drawing::task("web:1", DesiredState::Remove)
+        },
+    ));
+    bench.reports(TaskState::Shutdown).await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use scheduler::model::volume::VolumeSpec;
 
 use super::{Basis, Wanted, drawing, plan};
 use crate::container::Exit;
-use crate::host::{Hooks, Observed, Op, Phase, SeenContainer, Stopping};
+use crate::host::{Hooks, Means, Observed, Op, Phase, SeenContainer, Stopping};
 
 /// Draws a situation and compares the steps: `wanted` is a line of tasks such as
 /// `web:2=running` (container `web`, its task 2), `seen` a line such as `web:1=ended`; both may
@@ -209,7 +209,11 @@ fn draw_container(left: &str, state: &str) -> SeenContainer {
     seen.stop = stop.map(|stop| Stopping {
         since: second(0),
         signal: stop.starts_with("SIG").then(|| stop.to_owned()),
-        killed: stop == "killed",
+        by: match stop {
+            "unheard" => Means::Nothing,
+            "killed" => Means::Kill,
+            _ => Means::Signal,
+        },
     });
     seen
 }
@@ -256,6 +260,10 @@ fn an_end_is_asked_for_and_then_enforced() {
     check_at(9, "web:1=shutdown", "web:1=running!asked", "wake at 10");
     check_at(10, "web:1=shutdown", "web:1=running!asked", "kill web");
     check_at(99, "web:1=shutdown", "web:1=running!killed", "");
+    let unheard = "web:1=running!unheard";
+    check_at(9, "web:1=shutdown", unheard, "signal web, wake at 10");
+    check_at(10, "web:1=shutdown", unheard, "kill web");
+    check_at(999, "web:1=shutdown!-1", unheard, "signal web");
     check_at(3, "web:1=shutdown!3", "web:1=running!asked", "kill web");
     check_at(999, "web:1=shutdown!-1", "web:1=running!asked", "");
 }

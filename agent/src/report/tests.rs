@@ -3,7 +3,7 @@ use scheduler::model::time::Timestamp;
 
 use super::{Activity, ended, status};
 use crate::container::Exit;
-use crate::host::{Observed, Phase, SeenContainer, Stopping};
+use crate::host::{Means, Observed, Phase, SeenContainer, Stopping};
 use crate::plan::drawing;
 
 /// A container whose task 1 has the phase; what is said of it, as `State: reason`.
@@ -86,7 +86,7 @@ fn an_end_is_told_by_how_it_came() {
     told.as_mut().unwrap().stop = Some(Stopping {
         since: Timestamp::EPOCH,
         signal: None,
-        killed: false,
+        by: Means::Signal,
     });
     check(running, told, "Shutdown: stopped, exit code 0");
     let oom = Exit {
