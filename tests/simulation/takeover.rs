@@ -39,7 +39,8 @@ pub(crate) fn check(before: &State, after: &State) -> Result<(), String> {
             UpdateOrder::StartFirst => !is_followed(after, task),
             UpdateOrder::StopFirst => {
                 let most = usize::try_from(update.parallelism).unwrap_or(usize::MAX);
-                most > 0 && empty_for_update(after, service).len() > most
+                let empty = empty_for_update(after, service);
+                most > 0 && empty.contains(&task.slot) && empty.len() > most
             }
         };
         if broken {
