@@ -275,7 +275,7 @@ services:
 fn why_says_what_each_node_objects_to_and_how_a_container_failed_wherever_it_was() {
     let cluster = Cluster::of(1, 1);
     let first = cluster.host(0);
-    first.compose("app", STUCK, "up -d");
+    first.compose("app", STUCK, "up -d --wait").fails_with(1);
     cluster.within(secs(60), "it is known why it has no place", || {
         let ran = first.wharfie("-p app why nowhere");
         let rows = ["node0", "node1"]
