@@ -26,10 +26,10 @@ pub const IDLE: Duration = Duration::from_secs(1);
 /// Nothing has changed for so long: what is freed by now will not be wanted again at once, and the
 /// threads have ended.
 const QUIET: Duration = Duration::from_secs(3);
-/// The runtime has two or more threads that work at the same time; those that wait for the disk meet
-/// in their arenas.
+/// Each thread keeps a little for itself (tcache), so that one arena is no queue; what a second one kept
+/// would be half a manager's heap.
 #[cfg(target_env = "gnu")]
-const ARENAS: libc::c_int = 2;
+const ARENAS: libc::c_int = 1;
 /// Bytes. Larger pieces are mapped each for itself, and are gone when they are freed. It is glibc's
 /// own value, which else rises with the largest piece that was ever freed (mallopt(3)).
 #[cfg(target_env = "gnu")]

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use self::shared::{Parts, Shared};
+use self::shared::Shared;
 use super::{AssignedInterface, AssignedIpv6, AssignedNetwork, AssignedTask, Assignment};
 use crate::model::cluster::Secret;
 use crate::model::container::{ContainerSpec, FileGrant, NamespaceMode, NetworkMode, Sibling};
@@ -50,7 +50,7 @@ impl Source {
     /// Reads everything anew.
     #[cfg(any(test, debug_assertions))]
     pub(crate) fn read(state: &State) -> Self {
-        let (_, shared) = Parts::read(state);
+        let (_, shared) = shared::Parts::read(state);
         let state = state.clone();
         Self { state, shared }
     }
