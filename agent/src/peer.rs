@@ -6,8 +6,9 @@
 //!
 //! A node is who its certificate says; where it is, is data. A caller is what its certificate *and*
 //! the cluster's state say: a removed node is refused, and a demoted manager is a worker, whatever
-//! its certificate still claims, except that the group hears it until its vote no longer counts. Each exchange has a connection to itself while it lasts, so that a
-//! heartbeat never waits behind an image. A node that is removed loses the connections it has.
+//! its certificate still claims, except that the group hears it until its vote no longer counts. Each
+//! exchange has a connection to itself while it lasts, so that a heartbeat never waits behind an image.
+//! A node that is removed loses the connections it has.
 
 mod admission;
 mod client;

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds wharfie, brings the shop up and shows it answering (Debian 12 or 13, root, a Rust toolchain).
+# Builds wharfie, brings the shop up and shows it answering (Debian 12 or 13, root, a Rust toolchain
+# unless WHARFIE names a binary).
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -14,8 +15,10 @@ if [ -n "$missing" ]; then
     DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
 fi
 
-cargo build --release
-WHARFIE=$PWD/target/release/wharfie
+if [ -z "${WHARFIE:-}" ]; then
+    cargo build --release
+    WHARFIE=$PWD/target/release/wharfie
+fi
 export WHARFIE
 examples/images.sh nginx redis postgres shop-app
 "$WHARFIE" -f examples/shop/compose.yaml up -d --wait

@@ -49,15 +49,15 @@ impl std::str::FromStr for Filter {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (key, value) = text.split_once('=').ok_or("KEY=VALUE is needed")?;
-        let oneof = |known: &[&str]| match known.contains(&value) {
+        let one_of = |known: &[&str]| match known.contains(&value) {
             true => Ok(()),
             false => Err(format!("{key} is one of {}", known.join(", "))),
         };
         let key = match key.trim() {
             "id" => Key::Id,
             "name" => Key::Name,
-            "role" => oneof(&["manager", "worker"]).map(|()| Key::Role)?,
-            "membership" => oneof(&["accepted", "pending"]).map(|()| Key::Membership)?,
+            "role" => one_of(&["manager", "worker"]).map(|()| Key::Role)?,
+            "membership" => one_of(&["accepted", "pending"]).map(|()| Key::Membership)?,
             "label" => Key::EngineLabel,
             "node.label" => Key::NodeLabel,
             other => {
